@@ -1,0 +1,22 @@
+"""resnet_lab: a question about residual networks goes in as a TOML file, and a verdict with its evidence comes out.
+
+    import resnet_lab
+    result = resnet_lab.run_study("plain_vs_residual")       # trains what is missing, writes the report
+    study = resnet_lab.load_study("plain_vs_residual")       # tidy tables: study.runs, study.epochs, study.gradients
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resnet_lab.api import StudyResult, load_ablation, load_study, run_study
+
+__version__ = "0.1.0"
+__all__ = ["StudyResult", "__version__", "load_ablation", "load_study", "run_study"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the interface when it is first used: `import resnet_lab` alone costs nothing."""
+    if name in __all__:
+        return getattr(import_module("resnet_lab.api"), name)
+    raise AttributeError(f"module 'resnet_lab' has no attribute {name!r}")

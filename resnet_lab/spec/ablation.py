@@ -1,0 +1,83 @@
+"""A question as a person writes it: the shape of an ablation file, before any cell is resolved.
+
+Every section is a fragment: any field may be left out, and later fragments (scale, arm, grid, where, `--set`) win over earlier ones.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, Len
+
+from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.data import DataSpec
+from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.training import RecordSpec, TrainingSpec
+
+Seeds = Annotated[int, Ge(1)] | Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)]
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Fields that an arm, a scale or a `where` sets over the base."""
+
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    data: DataSpec = field(default_factory=DataSpec)
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    record: RecordSpec = field(default_factory=RecordSpec)
+
+
+@dataclass(frozen=True)
+class Scale(Fragment):
+    """One size at which the question can be asked. The first scale of a file is its default."""
+
+    says: str = ""
+    """What this scale can show, and what it cannot."""
+    evidence: bool = True
+    """False: the report is stamped "not evidence"."""
+    seeds: Seeds | None = None
+    """How many seeds (5 means 0 to 4), or the seeds themselves."""
+    grid: dict[str, Any] | None = None
+    """Replaces the question's grid at this scale."""
+
+
+@dataclass(frozen=True)
+class AblationFile(Fragment):
+    """The whole file."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True, "allow_inf_nan": False}
+
+    question: str = ""
+    """The question, as one sentence with a question mark."""
+    source: str = ""
+    """Where it comes from: paper, section, figure."""
+    varies: tuple[str, ...] = ()
+    """The fields that are meant to differ between cells; whatever else differs is reported as a confound."""
+    seeds: Seeds = 5
+    """How many seeds (5 means 0 to 4), or the seeds themselves."""
+    arms: dict[str, Fragment] = field(default_factory=dict)
+    """The sides of the question; each starts from the base sections."""
+    grid: dict[str, Any] = field(default_factory=dict)
+    """Field path -> list of values, as in `network.layers = [20, 56]`; a list-valued point may be named: `{ name = "wide", value = [...] }`."""
+    scales: dict[str, Scale] = field(default_factory=dict)
+    where: tuple[dict[str, Any], ...] = ()
+    """Overrides for some cells only: conditions (`arm`, grid axes by short name) beside fragments."""
+    claims: tuple[Claim, ...] = ()
+    search: dict[str, Any] | None = None
+    """Reserved for hyper-parameter searches."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A question read from a file: its typed form, its text, and the plain values for resolving cells."""
+
+    name: str
+    path: Path
+    text: str
+    raw: dict[str, Any]
+    file: AblationFile
+
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """Names of the scales, the default first; `default` where the file has none."""
+        return tuple(self.file.scales) or ("default",)

@@ -1,0 +1,242 @@
+"""Reading a question: TOML text -> typed, strict values, with every problem of the file at its line.
+
+Types are strict: `true` is no number, "20" is not 20, nan and infinity are refused. Lines are found only when there is an error to show,
+by parsing growing prefixes of the text until the key appears.
+"""
+
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from resnet_lab.spec.ablation import Ablation, AblationFile, Fragment, Scale
+from resnet_lab.spec.claims import Claim, parse_expect
+from resnet_lab.spec.data import DataSpec
+from resnet_lab.spec.errors import Problem, SpecError, nearest
+from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.training import RecordSpec, TrainingSpec, WarmupSpec
+
+
+def read_ablation(path: Path, name: str | None = None) -> Ablation:
+    """Read an ablation file. Raises SpecError with all its problems, each at file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError.of(f"cannot be read: {error}", file=str(path)) from error
+    return parse_ablation(text, path, name or path.stem)
+
+
+def parse_ablation(text: str, path: Path, name: str) -> Ablation:
+    """Read an ablation from its text; `path` is only named in errors."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = getattr(error, "lineno", None) or _line_in_message(str(error), text)
+        raise SpecError.of(f"no valid TOML: {error}", file=str(path), line=line) from error
+    problems = _problems(raw, AblationFile)
+    typed: AblationFile | None = None if problems else _adapter(AblationFile).validate_json(json.dumps(raw))
+    if typed is not None:
+        problems += _problems_of_claims(typed.claims)
+        problems += _problems_of_grids(raw)
+        if typed.search is not None:
+            problems.append(Problem("searches are reserved for a later version: ask with arms and a grid", key="search"))
+    if problems or typed is None:
+        raise SpecError(placed(problems, text, path))
+    return Ablation(name=name, path=path, text=text, raw=raw, file=typed)
+
+
+def check_fragment(values: dict[str, Any]) -> list[Problem]:
+    """What is wrong with a fragment (network, data, training, record), keys as dotted paths."""
+    return _problems(values, Fragment)
+
+
+def typed_fragment(values: dict[str, Any]) -> Fragment:
+    """The typed form of a fragment that `check_fragment` found nothing wrong with."""
+    fragment: Fragment = _adapter(Fragment).validate_json(json.dumps(values))
+    return fragment
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of an ablation file, for editors."""
+    schema = _adapter(AblationFile).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "resnet_lab ablation", **schema}
+
+
+def placed(problems: Iterable[Problem], text: str, path: Path, prefixes: Sequence[str] = ("",)) -> list[Problem]:
+    """The problems with file and line: a key is looked for under each prefix in turn, then its parents."""
+    found = []
+    for problem in problems:
+        candidates = [f"{prefix}.{problem.key}" if prefix else problem.key for prefix in prefixes]
+        lines = (line_of(text, candidate.split(".")) for candidate in candidates)
+        line = next((line for line in lines if line), 0) or next((line for name in candidates if (line := _line_of_parent(text, name)) > 1), 1)
+        found.append(Problem(problem.message, key=problem.key, file=str(path), line=line))
+    return found
+
+
+def line_of(text: str, key: Sequence[str]) -> int:
+    """The 1-based line at which a key is there for the first time; 0 where it never is."""
+    lines = text.split("\n")
+    for count in range(1, len(lines) + 1):
+        try:
+            values: Any = tomllib.loads("\n".join(lines[:count]))
+        except tomllib.TOMLDecodeError:
+            continue  # in the middle of a value
+        if _has(values, key):
+            return count
+    return 0
+
+
+def flatten_grid(grid: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables -> {"network.layers": [...]}, in the order written."""
+    flat: dict[str, Any] = {}
+    for key, value in grid.items():
+        path = f"{prefix}{key}"
+        flat |= flatten_grid(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return flat
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """{"network": {"layers": value}} for "network.layers"."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def grid_point(value: Any) -> tuple[Any, Any]:
+    """(label, value) of a grid point: a named one carries its own label, a list is joined with dashes."""
+    if isinstance(value, dict) and set(value) == {"name", "value"}:
+        return value["name"], value["value"]
+    if isinstance(value, list):
+        return "-".join(map(str, value)), value
+    return value, value
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    if kind is Fragment:  # the same rules as within a file
+        return TypeAdapter(type("Fragment", (Fragment,), {"__pydantic_config__": AblationFile.__pydantic_config__}))
+    return TypeAdapter(kind)
+
+
+def _problems(values: dict[str, Any], kind: type) -> list[Problem]:
+    try:
+        text = json.dumps(values, allow_nan=False)
+    except ValueError:
+        return [Problem("nan and infinity are no values here", key=key) for key in _not_finite(values)]
+    except TypeError as error:
+        return [Problem(f"dates and times are no values here ({error})")]
+    try:
+        _adapter(kind).validate_json(text)
+    except ValidationError as error:
+        found = [_problem(dict(item)) for item in error.errors(include_url=False)]
+        return list({(problem.key, problem.message): problem for problem in found}.values())
+    return []
+
+
+def _problem(item: dict[str, Any]) -> Problem:
+    location = tuple(part for part in item["loc"] if not (isinstance(part, str) and ("[" in part or part in ("int", "nullable"))))
+    key = ".".join(map(str, location))
+    if "seeds" in location:  # a number or a list: pydantic reports both readings
+        key = key[: key.index("seeds") + len("seeds")]
+        return Problem("how many seeds (at least 1), or a list of the seeds themselves (0 or more)", key=key)
+    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _known_keys(location[:-1])
+        return Problem(f"unknown key{nearest(str(location[-1]), known)}; known here are {', '.join(known)}", key=key)
+    if item["type"] == "missing":
+        return Problem("is missing", key=key)
+    given = item.get("input")
+    shown = "" if isinstance(given, dict) else f", not {json.dumps(given, default=str)}"
+    message = str(item["msg"]).replace("Input should be", "should be")
+    close = ""
+    if item["type"] == "literal_error" and isinstance(given, str):
+        close = nearest(given, item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
+    return Problem(f"{message}{shown}{close}", key=key)
+
+
+def _known_keys(location: Sequence[Any]) -> list[str]:
+    sections: dict[Any, type] = {
+        "network": NetworkSpec,
+        "data": DataSpec,
+        "training": TrainingSpec,
+        "record": RecordSpec,
+        "warmup": WarmupSpec,
+        "claims": Claim,
+    }
+    kind: type = AblationFile
+    if len(location) == 2 and location[0] in ("scales", "arms"):
+        kind = Scale if location[0] == "scales" else Fragment
+    for part in location:
+        kind = sections.get(part, kind)
+    return [item.name for item in fields(kind) if item.name != "search"]
+
+
+def _problems_of_claims(claims: Sequence[Claim]) -> list[Problem]:
+    problems = []
+    for index, claim in enumerate(claims):
+        try:
+            _ = parse_expect(claim.expect)
+        except SpecError as error:
+            problems += [Problem(problem.message, key=f"claims.{index}.expect") for problem in error.problems]
+        if claim.name in [other.name for other in claims[:index]]:
+            problems.append(Problem(f"a second claim is called {claim.name!r}", key=f"claims.{index}.name"))
+        if all(weight == 0 for weight in claim.contrast.values()):
+            problems.append(Problem("all weights are zero", key=f"claims.{index}.contrast"))
+    return problems
+
+
+def _problems_of_grids(raw: dict[str, Any]) -> list[Problem]:
+    grids = {"grid": raw.get("grid", {})}
+    grids |= {f"scales.{name}.grid": scale["grid"] for name, scale in raw.get("scales", {}).items() if "grid" in scale}
+    return [problem for place, grid in grids.items() for problem in check_grid(grid, place)]
+
+
+def check_grid(grid: dict[str, Any], place: str) -> list[Problem]:
+    """What is wrong with a grid's axes: paths that name no field, values that the field cannot take."""
+    problems: list[Problem] = []
+    for path, values in flatten_grid(grid).items():
+        key = f"{place}.{path}"
+        if path.count(".") != 1 or path.partition(".")[0] not in ("network", "data", "training"):
+            problems.append(Problem("a grid axis is a field of network, data or training, as in network.layers", key=key))
+            continue
+        if not isinstance(values, list) or not values:
+            problems.append(Problem("a grid axis needs a list of values", key=key))
+            continue
+        found = {problem.message: problem for value in values for problem in check_fragment(nested(path, grid_point(value)[1]))}
+        problems += [Problem(problem.message, key=f"{place}.{problem.key}" if problem.key else key) for problem in found.values()]
+        labels = [str(grid_point(value)[0]) for value in values]
+        problems += [Problem(f"{label} is there twice: duplicate cells", key=key) for label in sorted(set(labels)) if labels.count(label) > 1]
+    return problems
+
+
+def _not_finite(values: Any, path: str = "") -> list[str]:
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    here = [path] if isinstance(values, float) and not math.isfinite(values) else []
+    return here + [key for name, value in items for key in _not_finite(value, f"{path}.{name}" if path else str(name))]
+
+
+def _has(values: Any, key: Sequence[str]) -> bool:
+    for part in key:
+        if isinstance(values, dict) and part in values:
+            values = values[part]
+        elif isinstance(values, list) and part.isdigit() and int(part) < len(values):
+            values = values[int(part)]
+        else:
+            return False
+    return True
+
+
+def _line_of_parent(text: str, key: str) -> int:
+    parts = key.split(".")
+    return next((line for end in range(len(parts) - 1, 0, -1) if (line := line_of(text, parts[:end]))), 1)
+
+
+def _line_in_message(message: str, text: str) -> int:
+    _, found, rest = message.partition("at line ")
+    return int(rest.partition(",")[0]) if found else text.count("\n") + 1  # "at end of document"

@@ -1,0 +1,312 @@
+"""From a question and a scale to its cells: merging the fragments, deriving what was left out, and checking the relations.
+
+Precedence, lowest first: base sections, scale, arm, grid, where, `--set`. Within a section a later fragment replaces a field as a whole.
+Where two fields say the same thing (`layers` and `depths`, `epochs` and `iterations`), the later fragment's one drops the earlier other.
+"""
+
+import itertools
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from resnet_lab.spec.ablation import Ablation, Scale
+from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts
+from resnet_lab.spec.errors import Problem, SpecError, nearest
+from resnet_lab.spec.network import STEMS, NetworkSpec, reduction, resolve_network
+from resnet_lab.spec.reading import check_fragment, check_grid, flatten_grid, grid_point, nested, placed, typed_fragment
+from resnet_lab.spec.run import RunSpec, canonical
+from resnet_lab.spec.training import resolve_training
+
+SECTIONS = ("network", "data", "training", "record")
+_EITHER_OR = (("network", "layers", "depths"), ("training", "epochs", "iterations"))
+Facts = Callable[[DataSpec], DatasetFacts]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm at a grid point. `name` is what claims call it: the arm and the axis values, joined by slashes."""
+
+    name: str
+    arm: str
+    axes: dict[str, Any]
+    spec: RunSpec
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question at one scale, resolved: what will be run, with which seeds, and what is claimed about it."""
+
+    ablation: Ablation
+    scale: str
+    scale_says: str
+    evidence: bool
+    axes: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...]
+    claims: tuple[Claim, ...]
+    warnings: tuple[str, ...]
+    overrides: tuple[str, ...]
+
+
+def resolve(
+    ablation: Ablation, scale: str | None, *, facts: Facts, overrides: Sequence[str] = (), seeds: int | Sequence[int] | None = None
+) -> Question:
+    """Resolve a question at a scale. `facts` tells what a dataset holds; `seeds` and `overrides` come from the command line.
+
+    Raises SpecError with every problem found, placed at the file's lines where it has one.
+    """
+    scale = scale or ablation.scales[0]
+    if scale not in ablation.scales:
+        raise SpecError.of(f"no scale {scale!r}{nearest(scale, ablation.scales)}; this question has {', '.join(ablation.scales)}", file=str(ablation.path))
+    typed = ablation.file.scales.get(scale, Scale())
+    forced = _parse_overrides(overrides)
+    grid = flatten_grid(ablation.raw.get("scales", {}).get(scale, {}).get("grid", ablation.raw.get("grid", {})))
+    regridded = "grid" in forced
+    grid |= forced.pop("grid", {})
+    _check_forced(forced, grid)
+    wanted = seeds if seeds is not None else forced.pop("seeds", None) or typed.seeds or ablation.file.seeds
+    cells = _cells(ablation, scale, grid, forced, facts)
+    axes = tuple(_short_names(grid).values())
+    claims, dropped = claims_at(ablation, scale, [cell.name for cell in cells], regridded)
+    synthetic = any(cell.spec.data.name == "synthetic" for cell in cells)
+    return Question(
+        ablation=ablation,
+        scale=scale,
+        scale_says=typed.says,
+        evidence=typed.evidence and not synthetic,
+        axes=axes,
+        cells=cells,
+        seeds=_seeds(wanted),
+        claims=claims,
+        warnings=(*dropped, *_warnings(ablation, cells, facts)),
+        overrides=tuple(overrides),
+    )
+
+
+def merge(*fragments: dict[str, Any]) -> dict[str, Any]:
+    """Later fragments over earlier ones, field by field within each section."""
+    merged: dict[str, Any] = {section: {} for section in SECTIONS}
+    for fragment in fragments:
+        for section, one, other in _EITHER_OR:
+            given = fragment.get(section, {})
+            if one in given or other in given:
+                merged[section] = {key: value for key, value in merged[section].items() if key not in (one, other)}
+        for section in SECTIONS:
+            merged[section] |= fragment.get(section, {})
+    return merged
+
+
+def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[str, Any], facts: Facts) -> tuple[Cell, ...]:
+    raw = ablation.raw
+    arms: dict[str, Any] = raw.get("arms") or {"net": {}}
+    names = _short_names(grid)
+    _check_where(ablation, arms, names)
+    cells: list[Cell] = []
+    problems: list[Problem] = []
+    for arm, fragment in arms.items():
+        for values in itertools.product(*grid.values()):
+            points = [grid_point(value) for value in values]
+            axes = dict(zip(names.values(), (label for label, _ in points), strict=True))
+            on_grid = [nested(path, value) for path, (_, value) in zip(grid, points, strict=True)]
+            where = {index: _overrides_of(entry) for index, entry in enumerate(raw.get("where", [])) if _applies(entry, arm, axes)}
+            values_of = merge(raw, raw.get("scales", {}).get(scale, {}), fragment, *on_grid, *where.values(), forced)
+            name = "/".join([arm, *(f"{label:g}" if isinstance(label, float) else str(label) for label in axes.values())])
+            try:
+                cells.append(Cell(name, arm, axes, resolve_run(values_of, facts)))
+            except SpecError as error:
+                new = [Problem(f"{problem.message} (cell {name})", key=problem.key) for problem in error.problems]
+                prefixes = (*(f"where.{index}" for index in where), f"scales.{scale}.grid", "grid", f"arms.{arm}", f"scales.{scale}", "")
+                problems += placed(new, ablation.text, ablation.path, prefixes)
+    if problems:
+        raise SpecError(_without_repeats(problems))
+    return tuple(cells)
+
+
+def resolve_run(values: dict[str, Any], facts: Facts) -> RunSpec:
+    """One cell's merged values -> RunSpec with nothing left to derive. Raises SpecError."""
+    if problems := check_fragment(values):
+        raise SpecError(problems)
+    typed = typed_fragment(values)
+    known = facts(typed.data)
+    network = resolve_network(typed.network, channels=known.channels, classes=known.classes)
+    shrink = reduction(network)
+    if known.size < shrink:
+        raise SpecError.of(
+            f"images of {known.size}x{known.size} are smaller than the strides need: stem and stages shrink each side {shrink} times", key="network.strides"
+        )
+    for key, given, has in (("in_channels", network.in_channels, known.channels), ("classes", network.classes, known.classes)):
+        if given is not None and (given != has if key == "in_channels" else given < has):
+            raise SpecError.of(f"{given}, but {typed.data.name} has {has}: leave it out", key=f"network.{key}")
+    train, _, _ = image_counts(typed.data, known)
+    training = resolve_training(typed.training, train_images=train)
+    data = replace(typed.data, image_size=known.size)
+    return RunSpec(network, data, training, typed.record, data_identity=known.identity)
+
+
+def _short_names(grid: Iterable[str]) -> dict[str, str]:
+    """Axis path -> the last part of it, or the whole path where two axes would share it."""
+    last = {path: path.rpartition(".")[2] for path in grid}
+    return {path: name if list(last.values()).count(name) == 1 else path for path, name in last.items()}
+
+
+def _applies(entry: dict[str, Any], arm: str, axes: dict[str, Any]) -> bool:
+    here = {"arm": arm, **axes}
+    conditions = {key: value for key, value in entry.items() if key not in SECTIONS}
+    return all(here.get(key) in (value if isinstance(value, list) else [value]) for key, value in conditions.items())
+
+
+def _overrides_of(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key in SECTIONS}
+
+
+def _check_where(ablation: Ablation, arms: Iterable[str], names: dict[str, str]) -> None:
+    problems: list[Problem] = []
+    for index, entry in enumerate(ablation.raw.get("where", [])):
+        known = ["arm", *names.values()]
+        problems += [
+            Problem(f"no such condition{nearest(key, known)}; conditions are {', '.join(known)}", key=f"where.{index}.{key}")
+            for key in entry
+            if key not in SECTIONS and key not in known
+        ]
+        named = entry.get("arm", [])
+        for arm in named if isinstance(named, list) else [named]:
+            if arm not in arms:
+                problems.append(Problem(f"no arm {arm!r}{nearest(str(arm), arms)}", key=f"where.{index}.arm"))
+        problems += [Problem(problem.message, key=f"where.{index}.{problem.key}") for problem in check_fragment(_overrides_of(entry))]
+    if problems:
+        raise SpecError(placed(problems, ablation.text, ablation.path))
+
+
+def _check_forced(forced: dict[str, Any], grid: dict[str, Any]) -> None:
+    taken = [f"{section}.{name}" for section in SECTIONS for name in forced.get(section, {}) if f"{section}.{name}" in grid]
+    if taken:
+        raise SpecError(Problem(f"is a grid axis: write --set 'grid.{path}=[...]'", key=f"--set {path}") for path in taken)
+
+
+def claims_at(ablation: Ablation, scale: str, cells: Sequence[str], regridded: bool) -> tuple[tuple[Claim, ...], list[str]]:
+    """The claims put to the test at a scale. One about a cell that the file itself does not make is an error; one whose cells a changed
+    grid (`--set grid...`) left out is put aside, with a warning.
+    """
+    problems: list[Problem] = []
+    claims: list[Claim] = []
+    dropped: list[str] = []
+    for index, claim in enumerate(ablation.file.claims):
+        if claim.scales is not None and scale not in claim.scales:
+            continue
+        lost = [cell for cell in claim.contrast if cell not in cells]
+        if not lost:
+            claims.append(claim)
+        elif regridded:
+            dropped.append(f"claim {claim.name!r} is put aside: the grid as set here has no cell {lost[0]}")
+        else:
+            known = f"cells are {', '.join(cells)}"
+            problems += [Problem(f"no cell {cell!r}{nearest(cell, cells)}; {known}", key=f"claims.{index}.contrast") for cell in lost]
+    for index, claim in enumerate(ablation.file.claims):
+        for named in claim.scales or ():
+            if named not in ablation.scales:
+                problems.append(Problem(f"no scale {named!r}{nearest(named, ablation.scales)}", key=f"claims.{index}.scales"))
+    if problems:
+        raise SpecError(placed(problems, ablation.text, ablation.path))
+    return tuple(claims), dropped
+
+
+def _seeds(wanted: Any) -> tuple[int, ...]:
+    seeds = tuple(range(wanted)) if isinstance(wanted, int) else tuple(wanted)
+    if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
+        raise SpecError.of("at least one seed, and no negative ones", key="seeds")
+    if len(set(seeds)) < len(seeds):
+        raise SpecError.of("a seed is there twice", key="seeds")
+    return seeds
+
+
+def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """`--set PATH=VALUE`, VALUE as in TOML; a bare word is a string."""
+    forced: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for text in overrides:
+        path, equals, value = (part.strip() for part in text.partition("="))
+        section = path.partition(".")[0]
+        if not equals or section not in (*SECTIONS, "grid", "seeds"):
+            problems.append(Problem(f"write --set PATH=VALUE, PATH beginning with {', '.join(SECTIONS)}, grid or seeds", key=f"--set {text}"))
+            continue
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        one = nested(path, parsed)
+        found = check_grid(one["grid"], "grid") if section == "grid" else [] if section == "seeds" else check_fragment(one)
+        problems += [Problem(problem.message, key=f"--set {problem.key}") for problem in found]
+        forced = {**forced, **merge(forced, one)} if section in SECTIONS else {**forced, **one} if section == "seeds" else _with_grid(forced, one)
+    if problems:
+        raise SpecError(problems)
+    return forced
+
+
+def _with_grid(forced: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
+    return {**forced, "grid": {**forced.get("grid", {}), **flatten_grid(one["grid"])}}
+
+
+def _without_repeats(problems: Iterable[Problem]) -> list[Problem]:
+    """One problem a place and key: the same mistake shows in every cell it touches."""
+    return list({(problem.line, problem.key, problem.message.rpartition(" (cell ")[0]): problem for problem in problems}.values())
+
+
+def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterable[str]:
+    """What is allowed but probably not meant, said once each."""
+    said: dict[str, None] = {}
+    for cell in cells:
+        network, size = cell.spec.network, facts(cell.spec.data).size
+        if network.stem == "imagenet" and size <= 64:
+            left = max(1, size // STEMS["imagenet"].reduction)
+            said[
+                f"an imagenet stem on {size}x{size} images: its 7x7/2 convolution and pool leave {left}x{left} before the first block, which costs accuracy; "
+                'small images want stem = "cifar"'
+            ] = None
+        if warning := _inner_widths(network):
+            said[warning] = None
+    by_fingerprint: dict[str, str] = {}
+    for cell in cells:
+        form = json.dumps(canonical(cell.spec), sort_keys=True)
+        if (first := by_fingerprint.setdefault(form, cell.name)) != cell.name:
+            said[f"cells {first} and {cell.name} are the same network and recipe: they will be trained once and differ by exactly zero"] = None
+    for path in confounds(cells, ablation.file.varies):
+        said[f"arms differ in {path} too, which `varies` does not name: a difference between them may come from it"] = None
+    return said
+
+
+def _inner_widths(network: NetworkSpec) -> str:
+    """The warning for bottleneck widths that look like inner widths (the paper's Table 1 lists 64, 128, 256, 512 inside)."""
+    usual = STEMS[network.stem].width or 16
+    if network.block != "bottleneck" or network.widths[0] > usual:
+        return ""
+    inner = [width // 4 for width in network.widths]
+    outer = [width * 4 for width in network.widths]
+    return (
+        f"widths {list(network.widths)} are a bottleneck's output channels here, so that its inner convolutions have {inner}; "
+        f"if they were meant as inner widths, as the paper's Table 1 lists them, write widths = {outer}"
+    )
+
+
+def confounds(cells: Sequence[Cell], varies: Sequence[str]) -> list[str]:
+    """Paths of fields that differ between cells of different arms at the same grid point and that `varies` does not name.
+
+    With no `varies` nothing was promised, and nothing is reported.
+    """
+    if not varies:
+        return []
+    implied = {"network.layers": {"network.depths"}}
+    named = set(varies) | {path for key in varies for path in implied.get(key, ())}
+    found: dict[str, None] = {}
+    by_point: dict[str, list[dict[str, Any]]] = {}
+    for cell in cells:
+        by_point.setdefault(json.dumps(cell.axes, sort_keys=True), []).append(
+            {f"{section}.{name}": value for section in ("network", "data", "training") for name, value in asdict(cell.spec)[section].items()}
+        )
+    for alike in by_point.values():
+        for path in alike[0]:
+            if path not in named and any(flat[path] != alike[0][path] for flat in alike[1:]):
+                found[path] = None
+    return list(found)

@@ -1,0 +1,126 @@
+"""How a run is trained, as data: TrainingSpec, and what a run keeps: RecordSpec.
+
+Units: iterations are optimiser steps of one batch; an epoch is `train images // batch_size` iterations (the incomplete batch is left out,
+and every epoch shuffles anew); errors are in percent.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
+
+from resnet_lab.spec.errors import SpecError
+
+Positive = Annotated[int, Ge(1)]
+Rate = Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True)
+class WarmupSpec:
+    """A gentle start. Linear up to the schedule's rate over a length, or a constant `lr` until the training error has fallen far enough."""
+
+    iterations: Positive | None = None
+    """Length of a linear warm-up in iterations."""
+    epochs: Rate | None = None
+    """Length of a linear warm-up in epochs."""
+    share: Annotated[float, Gt(0), Lt(1)] | None = None
+    """Length of a linear warm-up as a share of the whole training."""
+    lr: Rate | None = None
+    """With `until_train_error`: the constant rate of the warm-up."""
+    until_train_error: Annotated[float, Gt(0), Lt(100)] | None = None
+    """Warm up until the running training error in percent falls below this (He et al. 2015, section 4.2: 80 for ResNet-110)."""
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """The recipe. Give `epochs` or `iterations`; a resolved recipe counts in iterations alone."""
+
+    epochs: Positive | None = None
+    """Passes over the training images."""
+    iterations: Positive | None = None
+    """Optimiser steps."""
+    batch_size: Positive = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Rate = 0.1
+    """Peak learning rate."""
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    """Of SGD. Never cycled by a schedule."""
+    nesterov: bool = False
+    weight_decay: Annotated[float, Ge(0)] = 1e-4
+    """On every parameter, norms and biases included, as in the paper's code."""
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "cosine"
+    """`step`: times `drop_factor` at each of `drops`. `cosine`: to zero. `one_cycle`: cosine up from lr/25 over the warm-up, cosine down to lr/250000."""
+    drops: tuple[Positive, ...] = ()
+    """Iterations at which the `step` schedule drops."""
+    drop_factor: Annotated[float, Gt(0), Lt(1)] = 0.1
+    warmup: WarmupSpec | None = None
+    """`{ epochs = 1 }`, `{ share = 0.1 }`, `{ iterations = 400 }` or `{ lr = 0.01, until_train_error = 80 }`."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16` runs convolutions and products in bfloat16 autocast; parameters stay in fp32."""
+    channels_last: bool = True
+    """Memory layout of images and convolution weights; a matter of speed."""
+    bn_statistics: Literal["moving", "averaged"] = "moving"
+    """`averaged`: after training, batch-norm statistics are averaged plainly over the training images (the authors' released-model notes)."""
+    init_salt: Annotated[int, Ge(0)] = 0
+    """Another number draws other initial weights from the same seed, with the same batches; for A/A comparisons."""
+
+
+@dataclass(frozen=True)
+class RecordSpec:
+    """What a run keeps beside its final errors. Not part of the fingerprint: keeping more does not change what is measured."""
+
+    test_curve: bool = False
+    """Measure the test error after every epoch too, for the paper's curves. It selects nothing."""
+    gradients: bool = True
+    """Keep the gradient norm of each block, at initialisation and after every epoch."""
+
+
+def resolve_training(spec: TrainingSpec, *, train_images: int) -> TrainingSpec:
+    """The recipe counted in iterations alone. Raises SpecError where its fields contradict each other."""
+    if train_images < spec.batch_size:
+        raise SpecError.of(
+            f"a batch of {spec.batch_size} is larger than the {train_images} training images: make it smaller", key="training.batch_size"
+        )
+    if (spec.epochs is None) == (spec.iterations is None):
+        both = "both are given" if spec.epochs is not None else "neither is given"
+        raise SpecError.of(f"say how long to train with `epochs` or `iterations`: {both}", key="training.epochs")
+    steps = iterations_per_epoch(train_images, spec.batch_size)
+    total = spec.iterations or (spec.epochs or 0) * steps
+    if spec.schedule != "step" and spec.drops:
+        raise SpecError.of(f"the {spec.schedule} schedule has no drops: schedule = \"step\"", key="training.drops")
+    if spec.schedule == "step" and (not spec.drops or list(spec.drops) != sorted(set(spec.drops))):
+        raise SpecError.of("the step schedule needs its drops, in rising order", key="training.drops")
+    if spec.drops and spec.drops[-1] >= total:
+        raise SpecError.of(f"a drop at iteration {spec.drops[-1]} of {total} never happens", key="training.drops")
+    warmup = _resolve_warmup(spec, total, steps)
+    return replace(spec, epochs=None, iterations=total, warmup=warmup)
+
+
+def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> WarmupSpec | None:
+    given = spec.warmup
+    if given is None:
+        return WarmupSpec(iterations=max(1, round(0.1 * total))) if spec.schedule == "one_cycle" else None
+    lengths = [value for value in (given.iterations, given.epochs, given.share) if value is not None]
+    until = given.until_train_error is not None
+    if len(lengths) + until != 1:
+        raise SpecError.of("give one of iterations, epochs, share, or lr with until_train_error", key="training.warmup")
+    if until != (given.lr is not None):
+        raise SpecError.of("`lr` and `until_train_error` go together; a linear warm-up has neither", key="training.warmup")
+    if until:
+        if spec.schedule == "one_cycle":
+            raise SpecError.of("one_cycle has its own warm-up of a given length", key="training.warmup")
+        return given
+    length = given.iterations or round((given.epochs or 0) * steps) or round((given.share or 0) * total)
+    if not 1 <= length < total:
+        raise SpecError.of(f"a warm-up of {length} iterations in a training of {total} leaves no training or no warm-up", key="training.warmup")
+    return WarmupSpec(iterations=length)
+
+
+def iterations_per_epoch(train_images: int, batch_size: int) -> int:
+    """Whole batches in the training images."""
+    return train_images // batch_size
+
+
+def total_epochs(iterations: int, train_images: int, batch_size: int) -> int:
+    """Epochs a training of `iterations` begins; the last one may be cut short."""
+    return -(-iterations // iterations_per_epoch(train_images, batch_size))
