@@ -1,0 +1,111 @@
+"""plan.json: the resolved plan that a study last drove, from which report, status and resume read what belongs to it.
+
+    STUDIES/NAME/SCALE/plan.json           the study as shipped
+    STUDIES/NAME/SCALE@TAG/plan.json       a variant (`--set`, `--tag`): nothing is overwritten
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_lab.records.store import StoreError, write_atomically
+from resnet_lab.spec.claims import Claim
+
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell of the study (an arm at a grid point) and what its network costs."""
+
+    name: str
+    """As claims call it: `plain/56`."""
+    arm: str
+    axes: dict[str, int | float | str | bool]
+    """Grid axis (short name) -> value, in the order of the grid."""
+    fingerprint: str
+    spec: dict[str, Any]
+    """The resolved RunSpec as plain values."""
+    params: int
+    macs: int
+    """Multiply-adds of one image (convolutions and linear layers)."""
+    layers: int
+    """Weighted layers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's plan. `registered` holds the digests of the claims that stood before the first run; later ones are post hoc."""
+
+    ablation: str
+    scale: str
+    tag: str
+    """Empty for the study as shipped."""
+    question: str
+    source: str
+    scale_says: str
+    """What this scale can show, in the question's own words."""
+    evidence: bool
+    """False: the report is stamped "not evidence"."""
+    varies: tuple[str, ...]
+    axes: tuple[str, ...]
+    """Short names of the grid's axes."""
+    seeds: tuple[int, ...]
+    cells: tuple[PlannedCell, ...]
+    claims: tuple[Claim, ...]
+    """Those that apply at this scale."""
+    registered: tuple[str, ...] | None
+    """None until the first run has begun."""
+    warnings: tuple[str, ...]
+    data_says: str
+    toml: str
+    """The question as it was read."""
+    file: str
+    overrides: tuple[str, ...]
+    """`--set` as typed."""
+    command: str
+    created: str
+    commit: str
+    """Of the working tree the study ran from; empty where there is none."""
+
+    @property
+    def name(self) -> str:
+        """The folder's path under studies and reports: NAME/SCALE or NAME/SCALE@TAG."""
+        return study_name(self.ablation, self.scale, self.tag)
+
+    def save(self, studies: Path) -> Path:
+        """Write plan.json; returns its path."""
+        path = plan_path(studies, self.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"format": PLAN_FORMAT, **asdict(self)}, indent=1).encode())
+        return path
+
+
+def study_name(ablation: str, scale: str, tag: str) -> str:
+    """NAME/SCALE, or NAME/SCALE@TAG for a variant."""
+    return f"{ablation}/{scale}@{tag}" if tag else f"{ablation}/{scale}"
+
+
+def plan_path(studies: Path, name: str) -> Path:
+    """Where the plan of a study lies."""
+    return studies / name / "plan.json"
+
+
+def load_plan(studies: Path, name: str) -> Plan | None:
+    """The plan last driven, or None where the study never ran. Raises StoreError where the file cannot be used."""
+    path = plan_path(studies, name)
+    try:
+        plain = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} was cut short: run the study again, finished runs are kept") from error
+    if plain.pop("format", 0) > PLAN_FORMAT:
+        raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab")
+    plain["cells"] = tuple(PlannedCell(**cell) for cell in plain["cells"])
+    plain["claims"] = tuple(Claim(**{**claim, "scales": claim["scales"] and tuple(claim["scales"])}) for claim in plain["claims"])
+    for key in ("varies", "axes", "seeds", "warnings", "overrides"):
+        plain[key] = tuple(plain[key])
+    plain["registered"] = None if plain["registered"] is None else tuple(plain["registered"])
+    return Plan(**plain)

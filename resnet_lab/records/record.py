@@ -1,0 +1,85 @@
+"""What one run leaves behind: RunRecord, and its form as JSON plus arrays.
+
+Errors are in percent, losses in nats, times in seconds. Arrays: `gradient_norms` (epochs + 1, blocks), row 0 at initialisation;
+`test_correct`, one packed bit a test image (numpy.packbits), in the dataset's order.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = 1
+"""Version of result.json. A store with a higher number was written by a newer version and is left alone."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of training. Errors and loss are running means over the epoch's own batches, augmented and in training mode."""
+
+    epoch: int
+    """Counted from 1."""
+    iteration: int
+    """Iterations done when the epoch ended."""
+    loss: float
+    train_error: float
+    lr: float
+    """Learning rate of the epoch's last iteration."""
+    seconds: float
+    images_per_second: float
+    validation_error: float | None = None
+    test_error: float | None = None
+    """Only where `record.test_curve` asked for it."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run. Final errors are measured after the last epoch in evaluation mode without augmentation; none where it diverged."""
+
+    fingerprint: str
+    seed: int
+    spec: dict[str, Any]
+    """The resolved RunSpec as plain values."""
+    status: str
+    """`done`, or `diverged` where the loss stopped being a number."""
+    train_error: float | None
+    test_error: float | None
+    train_loss: float | None
+    test_loss: float | None
+    validation_error: float | None
+    params: int
+    macs: int
+    seconds: float
+    """Wall time of the run, data loading and final evaluation included."""
+    started: str
+    """UTC, ISO 8601."""
+    epochs: tuple[EpochRecord, ...]
+    blocks: tuple[str, ...]
+    """Names of the gradient rows: stem, stage1.block1, ..., head."""
+    images: dict[str, int]
+    """Number of train, validation and test images."""
+    environment: dict[str, str]
+    """Versions, device, processor, threads."""
+    warmup_ended: int | None = None
+    """Iteration at which a warm-up until a training error ended."""
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain values."""
+        plain = asdict(self)
+        del plain["arrays"]
+        return {"format": FORMAT, **plain}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "RunRecord":
+        """The record that `as_json` wrote. Raises KeyError or TypeError where fields are missing."""
+        values = {key: value for key, value in plain.items() if key != "format"}
+        values["epochs"] = tuple(EpochRecord(**epoch) for epoch in values["epochs"])
+        values["blocks"] = tuple(values["blocks"])
+        return cls(**values, arrays=arrays)
+
+
+def correct_bits(record: RunRecord) -> NDArray[np.bool_]:
+    """One boolean a test image: whether the finished net classified it correctly."""
+    return np.unpackbits(record.arrays["test_correct"], count=record.images["test"]).astype(bool)
