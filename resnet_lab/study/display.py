@@ -1,0 +1,175 @@
+"""What a person sees while a study runs: a live table in a terminal or notebook, plain lines elsewhere."""
+
+import json
+import time
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from resnet_lab.records.plan import Plan
+from resnet_lab.records.record import RunRecord
+from resnet_lab.records.store import Failure, RunStore
+from resnet_lab.study.driving import Watcher
+from resnet_lab.study.planning import Task
+from resnet_lab.study.worker import Workplace, progress_file
+
+
+class Tally(Watcher):
+    """Counts what every display shows: runs done, running, failed, errors so far, time left."""
+
+    def __init__(self, plan: Plan, tasks: Sequence[Task], store: RunStore, seconds: dict[str, float], workers: int) -> None:
+        self.plan, self.workers, self.seconds = plan, workers, dict(seconds)
+        self.total, self.todo = len(plan.cells) * len(plan.seeds), {(task.fingerprint, task.seed): task for task in tasks}
+        self.running: dict[tuple[str, int], Task] = {}
+        self.failures = 0
+        self.began = time.monotonic()
+        self.ratio = 1.0  # measured seconds over predicted ones, of the runs finished here
+        self._sums = [0.0, 0.0]
+        self.errors: dict[str, list[tuple[float | None, float | None]]] = {cell.name: [] for cell in plan.cells}
+        cells = {cell.name: cell for cell in plan.cells}
+        for name, cell in cells.items():
+            for seed in plan.seeds:
+                if (cell.fingerprint, seed) not in self.todo and (record := store.load(cell.fingerprint, seed)):
+                    self.errors[name].append((record.train_error, record.test_error))
+
+    def begun(self, task: Task) -> None:
+        """A run has started."""
+        self.running[task.fingerprint, task.seed] = task
+
+    def finished(self, task: Task, record: RunRecord) -> None:
+        """A run is in the store: count it for every cell that shares it."""
+        self._drop(task)
+        for cell in self.plan.cells:
+            if cell.fingerprint == task.fingerprint:
+                self.errors[cell.name].append((record.train_error, record.test_error))
+        self._sums[0] += record.seconds
+        self._sums[1] += self.seconds.get(task.fingerprint, record.seconds)
+        self.ratio = self._sums[0] / self._sums[1] if self._sums[1] else 1.0
+
+    def failed(self, task: Task, failure: Failure, again: bool) -> None:
+        """A run raised."""
+        self.running.pop((task.fingerprint, task.seed), None)
+        if not again:
+            self.failures += 1
+            self._drop(task)
+
+    @property
+    def done(self) -> int:
+        """Finished runs of the study, those of earlier calls included."""
+        return sum(len(errors) for errors in self.errors.values())
+
+    def seconds_left(self) -> float:
+        """By the predictions, corrected by how they have held so far."""
+        left = sum(self.seconds.get(task.fingerprint, 0.0) for task in self.todo.values())
+        return self.ratio * left / max(1, self.workers)
+
+    def _drop(self, task: Task) -> None:
+        self.running.pop((task.fingerprint, task.seed), None)
+        self.todo.pop((task.fingerprint, task.seed), None)
+
+
+class PlainLines(Tally):
+    """A line a run, for pipes and log files."""
+
+    def __init__(self, *args: object, console: Console, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._console = console
+
+    def finished(self, task: Task, record: RunRecord) -> None:
+        """Print the run's errors."""
+        super().finished(task, record)
+        errors = (
+            "diverged" if record.status == "diverged" else f"train error {record.train_error:6.2f} %, test error {record.test_error:6.2f} %"
+        )
+        left = f", {duration(self.seconds_left())} left" if self.todo else ""
+        self._line(f"[{self.done}/{self.total}] {task.name}: {errors} in {record.seconds:.1f} s{left}")
+
+    def failed(self, task: Task, failure: Failure, again: bool) -> None:
+        """Print what went wrong: the last line on the first try, the whole traceback on the last."""
+        super().failed(task, failure, again)
+        self._line(f"{task.name} failed: {failure.error}{'; trying once more' if again else ''}")
+        if not again:
+            self._line(failure.traceback.rstrip())
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveTable(Tally):
+    """A table that redraws itself: a row a cell, the runs in flight, a bar with the time left."""
+
+    def __init__(self, *args: object, console: Console, workplace: Workplace, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._workplace, self._console = workplace, console
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
+
+    def __enter__(self) -> "LiveTable":
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.stop()
+
+    def failed(self, task: Task, failure: Failure, again: bool) -> None:
+        """Show the traceback above the table once the run has failed for good."""
+        super().failed(task, failure, again)
+        self._console.print(Text(f"{task.name} failed: {failure.error}{'; trying once more' if again else ''}", style="red"))
+        if not again:
+            self._console.print(Text(failure.traceback.rstrip(), style="dim"))
+
+    def _render(self) -> RenderableType:
+        return Group(self._cells(), *self._flights(), self._bar())
+
+    def _cells(self) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("cell", "runs", "train error", "test error"):
+            table.add_column(heading, justify="left" if heading == "cell" else "right")
+        running = [task.cell for task in self.running.values()]
+        for name, errors in list(self.errors.items())[:40]:
+            mark = " ●" if name in running else ""
+            table.add_row(
+                name + mark, f"{len(errors)}/{len(self.plan.seeds)}", _mean([train for train, _ in errors]), _mean([test for _, test in errors])
+            )
+        if len(self.errors) > 40:
+            table.add_row(f"… and {len(self.errors) - 40} more cells")
+        return table
+
+    def _flights(self) -> list[Text]:
+        lines = []
+        for task in self.running.values():
+            try:
+                told = json.loads(progress_file(self._workplace.progress, task).read_text(encoding="utf-8"))
+                where = f"epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %"
+            except (OSError, json.JSONDecodeError, KeyError):
+                where = "starting"
+            lines.append(Text(f"  {task.name}: {where}", style="dim"))
+        return lines
+
+    def _bar(self) -> Progress:
+        bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"), TextColumn("{task.fields[left]}"))
+        failed = f", {self.failures} failed" if self.failures else ""
+        left = f"{duration(self.seconds_left())} left" if self.todo else duration(time.monotonic() - self.began)
+        bar.add_task(self.plan.name, total=self.total, completed=self.done, left=left + failed)
+        return bar
+
+
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def _mean(errors: Sequence[float | None]) -> str:
+    known = [error for error in errors if error is not None]
+    lost = f" ({len(errors) - len(known)} diverged)" if len(known) < len(errors) else ""
+    return (f"{sum(known) / len(known):.2f} %" if known else "") + lost

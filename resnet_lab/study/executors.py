@@ -1,0 +1,103 @@
+"""Where runs are done: executors, which take tasks and give futures.
+
+`processes` keeps one pool of a single process per worker: the death of one worker breaks its own pool and no other run's future, and the
+pool is made anew. `inline` does each run in this process, for debuggers and small machines.
+"""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Protocol
+
+from resnet_lab.records.record import RunRecord
+from resnet_lab.records.store import Failure
+from resnet_lab.study.planning import Task
+from resnet_lab.study.worker import Workplace, run_task, start_worker
+
+Result = RunRecord | Failure
+
+
+class Executor(Protocol):
+    """Takes tasks while it has free places; never queues."""
+
+    @property
+    def free(self) -> int:
+        """How many tasks it would take now."""
+
+    def submit(self, task: Task) -> "Future[Result]":
+        """Begin a task. The future fails only where the worker itself died."""
+
+    def stop(self) -> None:
+        """End everything at once; running tasks are lost."""
+
+
+class Inline:
+    """Runs each task in this process, before `submit` returns."""
+
+    def __init__(self, workplace: Workplace, workers: int) -> None:
+        from resnet_lab.training.runtime import configure
+
+        configure(workplace.threads)
+        self._workplace = workplace
+        self.free = 1
+
+    def submit(self, task: Task) -> "Future[Result]":
+        """Run the task now."""
+        future: Future[Result] = Future()
+        future.set_result(run_task(task, self._workplace))
+        return future
+
+    def stop(self) -> None:
+        """Nothing is running between two submits."""
+
+
+class Processes:
+    """N worker processes, each a pool of its own."""
+
+    def __init__(self, workplace: Workplace, workers: int) -> None:
+        self._workplace = workplace
+        self._idle = [self._pool() for _ in range(workers)]
+        for pool in self._idle:
+            pool.submit(warm_up)  # workers import torch while the driver plans
+        self._busy: dict[Future[Result], ProcessPoolExecutor] = {}
+
+    @property
+    def free(self) -> int:
+        """Idle workers."""
+        return len(self._idle)
+
+    def submit(self, task: Task) -> "Future[Result]":
+        """Give the task to an idle worker."""
+        pool = self._idle.pop()
+        future = pool.submit(run_task, task, self._workplace)
+        self._busy[future] = pool
+        future.add_done_callback(self._done)
+        return future
+
+    def stop(self) -> None:
+        """Kill the workers."""
+        for pool in [*self._idle, *self._busy.values()]:
+            processes = list((pool._processes or {}).values())  # the public way to kill workers (kill_workers) comes with Python 3.14
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.kill()
+        self._idle.clear()
+
+    def _done(self, future: "Future[Result]") -> None:
+        pool = self._busy.pop(future, None)
+        if pool is None:
+            return
+        died = not future.cancelled() and future.exception() is not None
+        self._idle.append(self._pool() if died else pool)
+
+    def _pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker, initargs=(self._workplace, list(sys.path)))
+
+
+def warm_up() -> None:
+    """Import in a fresh worker what every run needs."""
+    import resnet_lab.training.train  # noqa: F401
+
+
+EXECUTORS: dict[str, Callable[[Workplace, int], Executor]] = {"inline": Inline, "processes": Processes}

@@ -1,0 +1,139 @@
+"""From a resolved question to a plan: the cells with their fingerprints and costs, and which of their runs are missing from the store."""
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import resnet_lab
+from resnet_lab.networks.cost import Cost, cost
+from resnet_lab.records.plan import Plan, PlannedCell, load_plan, study_name
+from resnet_lab.records.record import RunRecord
+from resnet_lab.records.store import RunStore
+from resnet_lab.spec.network import weighted_layers
+from resnet_lab.spec.resolve import Cell, Question
+from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to be done: a cell's recipe with a seed."""
+
+    cell: str
+    run: RunSpec
+    fingerprint: str
+    seed: int
+    cost: Cost
+
+    @property
+    def name(self) -> str:
+        """As a person would call it: `plain/56 seed 3`."""
+        return f"{self.cell} seed {self.seed}"
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds times images: what the order of runs goes by."""
+        return float(self.cost.macs) * (self.run.training.iterations or 0) * self.run.training.batch_size
+
+
+def make_plan(question: Question, *, studies: Path, tag: str, command: str, data_says: str) -> Plan:
+    """The plan of a question; claims registered when the study first ran stay registered."""
+    tag = tag or variant_tag(question.overrides)
+    earlier = load_plan(studies, study_name(question.ablation.name, question.scale, tag))
+    return Plan(
+        ablation=question.ablation.name,
+        scale=question.scale,
+        tag=tag,
+        question=question.ablation.file.question,
+        source=question.ablation.file.source,
+        scale_says=question.scale_says,
+        evidence=question.evidence,
+        varies=question.ablation.file.varies,
+        axes=question.axes,
+        seeds=question.seeds,
+        cells=tuple(_planned(cell) for cell in question.cells),
+        claims=question.claims,
+        registered=earlier.registered if earlier else None,
+        warnings=question.warnings,
+        data_says=data_says,
+        toml=question.ablation.text,
+        file=str(question.ablation.path),
+        overrides=question.overrides,
+        command=command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=source_commit(),
+    )
+
+
+def variant_tag(overrides: tuple[str, ...]) -> str:
+    """The folder tag of a study with overrides: a hash of them, so that variants never overwrite each other; empty without any."""
+    return hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8] if overrides else ""
+
+
+def register_claims(plan: Plan) -> Plan:
+    """The plan with its claims registered, if no run had begun before: claims added later are post hoc."""
+    return plan if plan.registered is not None else replace(plan, registered=tuple(claim.digest for claim in plan.claims))
+
+
+def tasks_of(question: Question, plan: Plan) -> list[Task]:
+    """Every run of the study in the order they are started: seeds outermost, so that an unfinished study is balanced; longest first within."""
+    planned = {cell.name: cell for cell in plan.cells}
+    tasks = [
+        Task(cell.name, cell.spec, planned[cell.name].fingerprint, seed, Cost(planned[cell.name].params, planned[cell.name].macs))
+        for seed in question.seeds
+        for cell in question.cells
+    ]
+    order = {seed: position for position, seed in enumerate(question.seeds)}
+    return sorted(tasks, key=lambda task: (order[task.seed], -task.work))
+
+
+def missing(tasks: list[Task], store: RunStore) -> Iterator[Task]:
+    """The runs that have to be done: not in the store, damaged there, or without something that is asked of them. Each run once."""
+    seen: set[tuple[str, int]] = set()
+    for task in tasks:
+        key = (task.fingerprint, task.seed)
+        if key in seen:
+            continue
+        seen.add(key)
+        record = store.load(*key)
+        if record is None or not keeps_enough(record, task.run):
+            yield task
+
+
+def keeps_enough(record: RunRecord, run: RunSpec) -> bool:
+    """Whether a stored run kept everything that is asked of it now."""
+    if run.record.gradients and "gradient_norms" not in record.arrays:
+        return False
+    return not run.record.test_curve or record.status == "diverged" or all(epoch.test_error is not None for epoch in record.epochs)
+
+
+def _planned(cell: Cell) -> PlannedCell:
+    assert cell.spec.data.image_size is not None
+    counted = cost(cell.spec.network, cell.spec.data.image_size)
+    return PlannedCell(
+        name=cell.name,
+        arm=cell.arm,
+        axes=cell.axes,
+        fingerprint=fingerprint(cell.spec),
+        spec=as_plain(cell.spec),
+        params=counted.params,
+        macs=counted.macs,
+        layers=weighted_layers(cell.spec.network),
+    )
+
+
+def source_commit() -> str:
+    """The commit of the checkout this package runs from, with `+` where it has been changed since; empty where it is installed."""
+    folder = Path(resnet_lab.__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != folder.parent.resolve():
+            return ""  # an environment that happens to lie inside somebody else's repository
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""

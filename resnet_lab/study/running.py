@@ -1,0 +1,188 @@
+"""A study from question to stored runs: what is asked is made a plan, the plan is driven, and what happened is returned."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from resnet_lab.data.cache import cache_bytes, prepare
+from resnet_lab.data.facts import dataset_facts
+from resnet_lab.networks.cost import published_cost
+from resnet_lab.records.plan import Plan
+from resnet_lab.records.store import Failure, RunStore, StoreError
+from resnet_lab.spec.ablation import Ablation
+from resnet_lab.spec.data import DatasetFacts, DataSpec
+from resnet_lab.spec.errors import SpecError, nearest
+from resnet_lab.spec.resolve import Question, resolve
+from resnet_lab.study.display import LiveTable, PlainLines, Tally
+from resnet_lab.study.driving import Driver
+from resnet_lab.study.executors import EXECUTORS
+from resnet_lab.study.locks import study_lock
+from resnet_lab.study.planning import Task, make_plan, missing, register_claims, tasks_of
+from resnet_lab.study.predicting import seconds_per_run
+from resnet_lab.study.trials import Trials, default_url
+from resnet_lab.study.worker import Workplace
+from resnet_lab.training.runtime import pick_device
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study is run; none of it is part of a fingerprint but `overrides`. `workers` 0 means one a core."""
+
+    scale: str | None = None
+    seeds: int | tuple[int, ...] | None = None
+    workers: int = 0
+    threads: int = 1
+    device: str = "auto"
+    data_root: Path | None = None
+    studies: Path = field(default_factory=lambda: Path("studies"))
+    storage: str | None = None
+    executor: str = "processes"
+    overrides: tuple[str, ...] = ()
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study ready to be driven."""
+
+    question: Question
+    plan: Plan
+    tasks: tuple[Task, ...]
+    """Every run of the study, in order."""
+    missing: tuple[Task, ...]
+    damaged: tuple[str, ...]
+    """Runs whose files were cut short; they are among the missing."""
+    facts: dict[str, DatasetFacts]
+    options: Options
+    device: str
+
+    @property
+    def cache(self) -> Path:
+        """Decoded images, shared by all studies of the folder."""
+        return cache_folder(self.options.studies)
+
+    @property
+    def workers(self) -> int:
+        """Runs at the same time: as asked, else one a core on a CPU and one on a GPU, never more than there are runs to do."""
+        asked = self.options.workers or (cores() if self.device == "cpu" else 1)
+        return max(1, min(asked if self.options.executor != "inline" else 1, len(self.missing)))
+
+    @property
+    def data_bytes(self) -> int:
+        """Size of the decoded images on disk."""
+        return sum(cache_bytes(facts) for facts in self.facts.values())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a drive did."""
+
+    trained: int
+    failures: dict[tuple[str, int], Failure]
+
+
+def cache_folder(studies: Path) -> Path:
+    """Where decoded images lie."""
+    return studies / "cache"
+
+
+def prepare_study(ablation: Ablation, options: Options, *, command: str) -> Prepared:
+    """Resolve, plan and look into the store; nothing is trained, downloaded or written.
+
+    Raises SpecError for anything wrong with the question or the options, StoreError for a store that cannot be used.
+    """
+    if options.executor not in EXECUTORS:
+        raise SpecError.of(f"no executor {options.executor!r}{nearest(options.executor, EXECUTORS)}; executors are {', '.join(EXECUTORS)}", key="--executor")
+    device = pick_device(options.device)
+    seen: dict[DataSpec, DatasetFacts] = {}
+
+    def facts(spec: DataSpec) -> DatasetFacts:
+        if spec not in seen:
+            seen[spec] = dataset_facts(spec, data_root=options.data_root, cache=cache_folder(options.studies))
+        return seen[spec]
+
+    question = resolve(ablation, options.scale, facts=facts, overrides=options.overrides, seeds=options.seeds)
+    by_name = {cell.spec.data.name: facts(cell.spec.data) for cell in question.cells}
+    says = "; ".join(dict.fromkeys(known.says for known in by_name.values()))
+    plan = make_plan(question, studies=options.studies, tag=options.tag, command=command, data_says=says)
+    store, tasks = RunStore(options.studies), tasks_of(question, plan)
+    left = tuple(missing(tasks, store))
+    damaged = tuple(f"{task.name}: {damage}" for task in left if (damage := store.damage(task.fingerprint, task.seed)))
+    return Prepared(question, plan, tuple(tasks), left, damaged, by_name, options, device)
+
+
+def run_prepared(prepared: Prepared, *, console: Console | None = None) -> Outcome:
+    """Drive a study to its end. Raises KeyboardInterrupt where it was stopped: what is stored stays, the next call goes on.
+
+    Raises StudyLockedError where another driver has the study, StoreError where the folder or database cannot be used.
+    """
+    options, store = prepared.options, RunStore(prepared.options.studies)
+    check_writable(options.studies)
+    with study_lock(options.studies / prepared.plan.name):
+        plan = register_claims(prepared.plan)
+        plan.save(options.studies)
+        trials = Trials(plan, options.storage or default_url(options.studies))
+        try:
+            trials.synchronise(plan, store)
+            return _drive(replace(prepared, plan=plan), store, trials, console or Console()) if prepared.missing else Outcome(0, {})
+        finally:
+            trials.close()
+
+
+def _drive(prepared: Prepared, store: RunStore, trials: Trials, console: Console) -> Outcome:
+    options = prepared.options
+    workplace = Workplace(
+        cache=prepared.cache.absolute(),
+        data_root=options.data_root and options.data_root.absolute(),
+        device=prepared.device,
+        threads=options.threads,
+        progress=(options.studies / prepared.plan.name / "progress").absolute(),
+    )
+    executor = EXECUTORS[options.executor](workplace, prepared.workers)
+    try:
+        for spec in {cell.spec.data: None for cell in prepared.question.cells}:
+            prepare(spec, prepared.facts[spec.name], data_root=options.data_root, cache=prepared.cache)
+        check_costs(prepared.question, prepared.plan)
+        seconds = seconds_per_run(prepared.question, prepared.plan, store, prepared.facts, prepared.device)
+        shown = _display(console, workplace, prepared.plan, prepared.missing, store, seconds, prepared.workers)
+        driver = Driver(store, trials, executor, shown)
+        with shown if isinstance(shown, AbstractContextManager) else nullcontext():
+            driver.drive(prepared.missing)
+    finally:
+        executor.stop()
+    return Outcome(driver.trained, driver.failures)
+
+
+def _display(console: Console, workplace: Workplace, *args: Any) -> Tally:
+    if console.is_terminal or console.is_jupyter:
+        return LiveTable(*args, console=console, workplace=workplace)
+    return PlainLines(*args, console=console)
+
+
+def check_costs(question: Question, plan: Plan) -> None:
+    """The published counts come from fvcore on a real image; what was planned with must agree exactly, or nothing is trained."""
+    for network, size, planned in {(cell.spec.network, cell.spec.data.image_size, (p.params, p.macs)) for cell, p in zip(question.cells, plan.cells, strict=True)}:
+        assert size is not None
+        published = published_cost(network, size)
+        if (published.params, published.macs) != planned:
+            raise AssertionError(f"fvcore counts {published} where the plan has {planned} for {network}")
+
+
+def check_writable(folder: Path) -> None:
+    """Raises StoreError where a folder cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(f"{folder.absolute()} cannot be written to ({error.strerror}): choose another folder with --studies or --reports") from error
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

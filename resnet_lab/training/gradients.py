@@ -1,0 +1,15 @@
+"""Gradient norm of each block: the Euclidean norm of the loss gradient over all parameters of the block, on one training batch.
+
+Taken from gradients that the training step has computed anyway: of the first batch before the first update (initialisation), and of the
+last batch of every epoch. Stem and head are rows too.
+"""
+
+import torch
+from torch import nn
+from torch.nn.utils import get_total_norm
+
+
+def gradient_norms(rows: list[tuple[str, list[nn.Parameter]]]) -> torch.Tensor:
+    """float32 tensor (rows,) on the CPU, from the gradients that a backward pass left on the parameters."""
+    norms = [get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None]) for _, parameters in rows]
+    return torch.stack([torch.as_tensor(norm) for norm in norms]).float().cpu()
