@@ -1,0 +1,49 @@
+"""`resnet-lab data`: which datasets there are, and fetching one for a machine whose network is elsewhere."""
+
+from pathlib import Path
+
+import click
+
+from resnet_lab.cli.errors import exits
+from resnet_lab.cli.options import data_root_option
+
+
+@click.group()
+def data() -> None:
+    """List datasets, or fetch one."""
+
+
+@data.command("list")
+def list_datasets() -> None:
+    """List the datasets that have a name."""
+    from resnet_lab.spec.data import DATASETS
+
+    for name, facts in DATASETS.items():
+        click.echo(f"{name}\n    {facts.says}")
+    click.echo("folder:PATH\n    your own JPEG or PNG images, one sub-folder a class; train/, val/ and test/ are splits where they exist")
+
+
+@data.command()
+@click.argument("name")
+@data_root_option
+@click.option("--url", metavar="URL", help="Take it from here instead: http(s)://, file:// or a path. Needs --sha256 unless it is the official archive.")
+@click.option("--sha256", metavar="HEX", help="Checksum that the download must have.")
+@exits
+def fetch(name: str, data_root: Path | None, url: str | None, sha256: str | None) -> None:
+    """Download the dataset NAME into the data root; a download that broke off goes on where it stopped."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from resnet_lab.data.fetch import fetch as fetch_dataset
+    from resnet_lab.data.root import resolve_data_root
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task(name, total=None)
+        folder = fetch_dataset(
+            name,
+            root=resolve_data_root(data_root).path,
+            url=url,
+            sha256=sha256,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    click.echo(f"{name} is in {folder.absolute()}")

@@ -1,0 +1,39 @@
+"""How a command ends: exit codes, and what a person is told.
+
+0 done; 1 some run failed for good; 2 bad usage, spec or folder; 3 with --check where a claim is not supported; 130 interrupted.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+FAILED, BAD_INPUT, NOT_SUPPORTED, INTERRUPTED = 1, 2, 3, 130
+
+
+def exits(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the errors a user can cause into lines on stderr and an exit code; anything else is a fault of ours and keeps its traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from resnet_lab.records.store import StoreError
+        from resnet_lab.report.errors import ReportError
+        from resnet_lab.spec.errors import SpecError
+        from resnet_lab.study.locks import StudyLockedError
+
+        try:
+            return command(*args, **kwargs)
+        except SpecError as error:
+            for problem in error.problems:
+                click.echo(str(problem) if problem.file else f"error: {problem}", err=True)
+            sys.exit(BAD_INPUT)
+        except (StoreError, ReportError, StudyLockedError) as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(BAD_INPUT)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
+
+    return wrapped

@@ -1,0 +1,66 @@
+"""Options that several commands share, and how their words become values."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class SeedsType(click.ParamType):
+    """`5` (seeds 0 to 4), `3,4,8` or `10-14`."""
+
+    name = "seeds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
+        """A number of seeds or the seeds themselves."""
+        if isinstance(value, int | tuple):
+            return value
+        try:
+            if value.isdigit():
+                count = int(value)
+                if count < 1:
+                    self.fail("at least one seed", param, ctx)
+                return count
+            parts = [part.partition("-") for part in value.split(",")]
+            seeds = tuple(seed for low, dash, high in parts for seed in range(int(low), int(high if dash else low) + 1))
+        except ValueError:
+            self.fail(f"{value!r}: write a number (5), a list (3,4,8) or a range (10-14)", param, ctx)
+        return seeds
+
+
+studies_option = click.option(
+    "--studies", type=click.Path(path_type=Path), default=Path("studies"), show_default=True, metavar="DIR", help="Run store and plans."
+)
+reports_option = click.option(
+    "--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, metavar="DIR", help="Where reports go."
+)
+scale_option = click.option("--scale", metavar="S", help="One of the question's scales; default: its first.")
+tag_option = click.option("--tag", default="", metavar="T", help="Keep this variant under its own name.")
+data_root_option = click.option(
+    "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Where datasets lie (else RESNET_LAB_DATA, else the user's cache)."
+)
+
+
+def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Everything that says what a study is and how it is run."""
+    options: list[Decorator] = [
+        scale_option,
+        click.option("--seeds", type=SeedsType(), metavar="N", help="How many seeds (5), or which (3,4,8 or 10-14)."),
+        click.option("--workers", type=click.IntRange(0), default=0, metavar="N", help="Runs at the same time; 0: one a core."),
+        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Threads of each run."),
+        click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps."),
+        data_root_option,
+        studies_option,
+        click.option("--storage", metavar="URL", help="Optuna storage; default: sqlite in the studies folder."),
+        click.option("--executor", default="processes", show_default=True, metavar="E", help="inline or processes."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a field, as in training.lr=0.05; makes a variant."
+        ),
+        tag_option,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command

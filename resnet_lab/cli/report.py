@@ -1,0 +1,33 @@
+"""`resnet-lab report`: redraw a study's report from the store, without training and without torch; also while it is unfinished."""
+
+from pathlib import Path
+
+import click
+
+from resnet_lab.cli.errors import exits
+from resnet_lab.cli.options import reports_option, scale_option, studies_option, tag_option
+
+
+@click.command()
+@click.argument("name")
+@scale_option
+@tag_option
+@studies_option
+@reports_option
+@exits
+def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path) -> None:
+    """Write the report of the study NAME from what is in the run store; trains nothing."""
+    from rich.console import Console
+
+    from resnet_lab.analysis.tables import load
+    from resnet_lab.analysis.verdicts import judge
+    from resnet_lab.api import stored_plan
+    from resnet_lab.records.store import RunStore
+    from resnet_lab.report.build import write_report
+    from resnet_lab.report.terminal import terminal_table
+
+    plan = stored_plan(studies, name, scale, tag)
+    page = write_report(plan, studies=studies, reports=reports)
+    data, console = load(plan, RunStore(studies)), Console()
+    console.print(terminal_table(data, judge(data)))
+    console.print(f"report in {page.absolute()}", markup=False, highlight=False, soft_wrap=True)
