@@ -1,0 +1,103 @@
+"""From a resolved NetworkSpec to the network, with modules named `stem`, `stage1.block1`, ..., `head`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resnet_lab.networks.blocks import Block, make_block
+from resnet_lab.networks.init import initialise, seed_constructor, untouched_rng
+from resnet_lab.networks.stems import Stem
+from resnet_lab.spec.network import STEMS, NetworkSpec
+
+
+class Head(nn.Module):
+    """Global average pool and classifier: [B, channels, H, W] to logits [B, classes]."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, H, W] to [B, classes]."""
+        out: Tensor = self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        return out
+
+
+class Network(nn.Module):
+    """Stem, stages and head in a row: images [B, C, H, W] to logits [B, classes]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, classes]."""
+        for part in self.children():
+            x = part(x)
+        return x
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a block stands, and what its residual function is built for."""
+
+    stage: str
+    block: str
+    in_channels: int
+    out_channels: int
+    stride: int
+
+    @property
+    def name(self) -> str:
+        """As in `stage1.block1`."""
+        return f"{self.stage}.{self.block}"
+
+
+def places(spec: NetworkSpec) -> Iterator[Place]:
+    """The blocks of a resolved spec, first to last."""
+    assert spec.stem_width is not None, "resolve_network comes first"
+    channels = spec.stem_width
+    for s, stage in enumerate(spec.stages, start=1):
+        for b in range(1, stage.depth + 1):
+            yield Place(f"stage{s}", f"block{b}", channels, stage.width, stage.stride if b == 1 else 1)
+            channels = stage.width
+
+
+def make_stem(spec: NetworkSpec) -> Stem:
+    """The stem of a resolved spec."""
+    assert spec.in_channels is not None, "resolve_network comes first"
+    assert spec.stem_width is not None, "resolve_network comes first"
+    return Stem(spec.in_channels, spec.stem_width, STEMS[spec.stem])
+
+
+def make_head(spec: NetworkSpec) -> Head:
+    """The head of a resolved spec."""
+    assert spec.classes is not None, "resolve_network comes first"
+    return Head(spec.widths[-1], spec.classes)
+
+
+def build(spec: NetworkSpec, *, seed: int, init_salt: int = 0) -> Network:
+    """The network of a resolved spec on the CPU in float32, its tensors a function of (seed, init_salt, name).
+
+    The caller's random state is left as it was. Raises SpecError where the block cannot be had or a shortcut cannot carry.
+    """
+    model = Network()
+    with untouched_rng(), torch.device("cpu"):
+        model.add_module("stem", make_stem(spec))
+        for place in places(spec):
+            if not hasattr(model, place.stage):
+                model.add_module(place.stage, nn.Sequential())
+            seed_constructor(seed, init_salt, place.name)
+            block = make_block(spec, place.in_channels, place.out_channels, place.stride)
+            model.get_submodule(place.stage).add_module(place.block, block)
+        model.add_module("head", make_head(spec))
+        initialise(model, init=spec.init, seed=seed, salt=init_salt)
+    return model
+
+
+def rows(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
+    """The rows of a gradient table: `stem`, `stage1.block1`, ..., `head`, each with its parameters (shortcut and norms included)."""
+    table: list[tuple[str, list[nn.Parameter]]] = []
+    for name, part in model.named_children():
+        blocks = [(f"{name}.{inner}", list(block.parameters())) for inner, block in part.named_children() if isinstance(block, Block)]
+        table += blocks or [(name, list(part.parameters()))]
+    return table

@@ -1,0 +1,98 @@
+"""What a network costs: parameters, and multiply-adds on one image.
+
+One convention: `macs` = multiply-adds of convolutions and linear layers on one image in eval mode (norms, ReLUs, additions and pooling do
+not count), and flops = 2 * macs. fvcore means the same by "flops". Parameters are all that are learned, those of norms included.
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from resnet_lab.networks.blocks import BLOCKS, make_block
+from resnet_lab.networks.build import build, make_head, make_stem, places
+from resnet_lab.networks.init import untouched_rng
+from resnet_lab.spec.network import NetworkSpec
+
+_CONVOLUTIONS_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)  # a linear layer runs as mm or addmm
+_FVCORE_NAMES = ("conv", "linear", "addmm")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Learned parameters, and multiply-adds on one image."""
+
+    params: int
+    macs: int
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.params + other.params, self.macs + other.macs)
+
+
+@lru_cache(maxsize=4096)
+def cost(spec: NetworkSpec, size: int) -> Cost:
+    """What a resolved spec costs on images of size x size pixels, counted on the meta device, where nothing is computed.
+
+    Blocks alike in channels, stride and input size are counted once, so the time does not grow with depth.
+    Raises SpecError as `build` does.
+    """
+    with untouched_rng():
+        try:
+            with torch.device("meta"):
+                return _sum_of_parts(spec, size)
+        except Exception:
+            if spec.block in BLOCKS:
+                raise
+            with torch.device("cpu"):  # a block from outside may look at values, which meta tensors have none of; other errors come again
+                return _sum_of_parts(spec, size)
+
+
+@lru_cache(maxsize=256)
+def published_cost(spec: NetworkSpec, size: int) -> Cost:
+    """What fvcore counts for the whole network of a resolved spec on a real image of size x size pixels: the number that is published.
+
+    Raises SpecError as `build` does, and RuntimeError where fvcore met a convolution or linear layer that it cannot count.
+    """
+    model = build(spec, seed=0).eval()
+    with untouched_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # fvcore uses torch.jit, which torch now calls deprecated
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(model, torch.zeros(1, spec.in_channels or 0, size, size))
+        # additions, paddings and untouched nn.Identity modules are outside the convention; what belongs to it is looked at below
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        counted, missed = analysis.by_operator(), analysis.unsupported_ops()
+    uncounted = [name for name in missed if any(word in name for word in ("conv", "linear", "mm"))]
+    if uncounted:
+        raise RuntimeError(f"fvcore cannot count {', '.join(uncounted)} in a network of {spec.block!r} blocks")
+    return Cost(_parameters(model), sum(int(counted[name]) for name in _FVCORE_NAMES))
+
+
+def _sum_of_parts(spec: NetworkSpec, size: int) -> Cost:
+    seen: dict[tuple[int, int, int, torch.Size], tuple[Cost, Tensor]] = {}
+    total, x = _count(make_stem(spec), torch.zeros(1, spec.in_channels or 0, size, size))
+    for place in places(spec):
+        key = (place.in_channels, place.out_channels, place.stride, x.shape)
+        if key not in seen:
+            seen[key] = _count(make_block(spec, *key[:3]), x)
+        part, x = seen[key]
+        total += part
+    part, _ = _count(make_head(spec), x)
+    return total + part
+
+
+@torch.no_grad()
+def _count(part: nn.Module, x: Tensor) -> tuple[Cost, Tensor]:
+    part.eval()
+    with FlopCounterMode(display=False) as counter:
+        out: Tensor = part(x)
+    operators = counter.get_flop_counts().get("Global", {})
+    flops = sum(int(operators.get(operator, 0)) for operator in _CONVOLUTIONS_AND_LINEAR)
+    return Cost(_parameters(part), flops // 2), out
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,122 @@
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.external import is_external, load_external, source_digest
+from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.run import RunSpec, fingerprint
+
+KNOWN = ("basic", "bottleneck")
+FILES = {
+    "__init__.py": "",
+    "blocks.py": "import json\nfrom .gates import Gate\nfrom . import shapes\n\nclass Mine:\n    gate = Gate\n",
+    "gates.py": "from theirlab.deep.sums import total\n\nclass Gate:\n    total = total\n",
+    "shapes.py": "SIDE = 3\n",
+    "unrelated.py": "NOTHING = 1\n",
+    "deep/__init__.py": "",
+    "deep/sums.py": "def total(values):\n    return sum(values)\n",
+    "broken.py": "raise OSError('no such device')\n",
+}
+
+
+@pytest.fixture
+def theirlab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package of somebody else's, outside the checkout."""
+    folder = tmp_path / "theirlab"
+    for name, source in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield folder
+    for module in [module for module in sys.modules if module.partition(".")[0] == "theirlab"]:
+        del sys.modules[module]
+
+
+@pytest.mark.parametrize(
+    ("name", "external"),
+    [
+        ("mylab.blocks:SEBlock", True),
+        ("blocks:SEBlock", True),
+        ("__main__:Mine", True),
+        ("basic", False),
+        ("mylab.blocks", False),
+        ("folder:photos", False),
+        ("folder:C:\\photos", False),
+        ("C:\\photos", False),
+        ("mylab/blocks.py:SEBlock", False),
+        ("mylab.blocks:", False),
+        ("mylab..blocks:SEBlock", False),
+        ("mylab.blocks:SE.Block", False),
+    ],
+)
+def test_which_names_point_outside(name: str, external: bool) -> None:
+    """A drive letter or a folder taken for a module."""
+    assert is_external(name) is external
+
+
+def test_the_object_that_a_name_names(theirlab: Path) -> None:
+    """Another object than the one imported in the ordinary way."""
+    found = load_external("theirlab.blocks:Mine", known=KNOWN, what="block")
+    from theirlab.blocks import Mine
+
+    assert found is Mine
+
+
+def test_a_module_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's file beside the question, where the program was started by its console command and not by `python -m`."""
+    (tmp_path / "beside_the_question.py").write_text("class Mine:\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert load_external("beside_the_question:Mine", known=KNOWN, what="block").__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "botleneck",
+            r"unknown block 'botleneck'; did you mean 'bottleneck'\?; known are basic, bottleneck, or your own as package.module:Name",
+        ),
+        ("zzz", "unknown block 'zzz'; known are basic, bottleneck"),
+        ("__main__:Mine", "notebook cell or a script: put the block into a file"),
+        ("no_such_lab.blocks:Mine", "cannot be imported: ModuleNotFoundError"),
+        ("theirlab.broken:Mine", "cannot be imported: OSError: no such device"),
+        ("theirlab.blocks:Mne", r"module theirlab.blocks has no 'Mne'; did you mean 'Mine'"),
+    ],
+)
+def test_names_that_cannot_be_loaded(theirlab: Path, name: str, says: str) -> None:
+    """A traceback, or an error without a remedy, hours later in a worker."""
+    with pytest.raises(SpecError, match=says):
+        load_external(name, known=KNOWN, what="block")
+
+
+@pytest.mark.parametrize("changed", ["blocks.py", "gates.py", "shapes.py", "deep/sums.py"])
+def test_the_digest_follows_the_source_that_is_used(theirlab: Path, changed: str) -> None:
+    """A run found again in the store although the block behind it is another one now."""
+    before = source_digest("theirlab.blocks:Mine")
+    assert before == source_digest("theirlab.blocks:Mine")
+    path = theirlab / changed
+    path.write_text(path.read_text() + "# edited\n")
+    assert source_digest("theirlab.blocks:Mine") != before
+
+
+def test_the_digest_ignores_what_is_not_used(theirlab: Path) -> None:
+    """Runs trained again because of an edit that they do not depend on, or because the package was moved."""
+    before = source_digest("theirlab.blocks:Mine")
+    (theirlab / "unrelated.py").write_text("NOTHING = 2\n")
+    (theirlab / "new.py").touch()
+    assert source_digest("theirlab.blocks:Mine") == before
+
+
+def test_the_digest_is_in_the_fingerprint(theirlab: Path) -> None:
+    """An edited block whose old results are shown as its own."""
+    spec = RunSpec(network=NetworkSpec(block="theirlab.blocks:Mine"))
+    before, basic = fingerprint(spec), fingerprint(replace(spec, network=NetworkSpec()))
+    gates = theirlab / "gates.py"
+    gates.write_text(gates.read_text() + "# edited\n")
+    assert fingerprint(spec) != before
+    assert fingerprint(replace(spec, network=NetworkSpec())) == basic
