@@ -1,0 +1,1 @@
+"""Images for training and evaluation: a dataset's name in, batches out."""

@@ -1,0 +1,115 @@
+"""Batches for training and evaluation: normalised float32 images, shuffled and augmented on whole batches.
+
+A training stream depends on (seed, epoch) and the DataSpec, never on the network or the device: twins see the same images, bit for bit.
+What an epoch draws is drawn at its start, on the CPU, so that an interrupted epoch goes on at any batch exactly as it would have.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from resnet_lab.data.splits import Split
+from resnet_lab.spec.data import DataSpec
+
+Batch = tuple[Tensor, Tensor]
+"""(images float32 [B, C, S, S], labels int64 [B])."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random part of one epoch over N images.
+
+    `order` int64 [N] says which image comes n-th. For that image `shift` int64 [N, 2] is the corner (down, right) of its crop in the padded
+    image, and `flip` bool [N] whether it is mirrored.
+    """
+
+    order: Tensor
+    shift: Tensor
+    flip: Tensor
+
+
+def epoch_draws(images: int, spec: DataSpec, *, seed: int, epoch: int) -> Draws:
+    """What epoch `epoch` of seed `seed` draws for so many images. Order, crop and flip have generators of their own."""
+    order = torch.randperm(images, generator=_generator("order", seed, epoch))
+    if spec.pad_crop:
+        shift = torch.randint(0, 2 * spec.pad_crop + 1, (images, 2), generator=_generator("crop", seed, epoch))
+    else:
+        shift = torch.zeros(images, 2, dtype=torch.int64)
+    if spec.flip:
+        flip = torch.randint(0, 2, (images,), generator=_generator("flip", seed, epoch)).bool()
+    else:
+        flip = torch.zeros(images, dtype=torch.bool)
+    return Draws(order, shift, flip)
+
+
+def epoch_batches(
+    split: Split,
+    spec: DataSpec,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    device: torch.device | str = "cpu",
+    channels_last: bool = False,
+) -> Iterator[Batch]:
+    """The training batches of one epoch from batch `start` on; the incomplete batch at its end is left out.
+
+    Padding is zero after normalisation, that is the mean (He et al. 2015, section 4.2).
+    """
+    draws = epoch_draws(len(split), spec, seed=seed, epoch=epoch)
+    rows = split.rows[draws.order]
+    augmented = bool(spec.pad_crop or spec.flip)
+    for batch in range(start, len(split) // batch_size):
+        part = slice(batch * batch_size, (batch + 1) * batch_size)
+        images, labels = _gather(split, rows[part], device)
+        if augmented:
+            images = crop_and_flip(images, draws.shift[part], draws.flip[part], padding=spec.pad_crop)
+        yield _laid_out(images, channels_last), labels
+
+
+def ordered_batches(split: Split, *, batch_size: int, device: torch.device | str = "cpu", channels_last: bool = False) -> Iterator[Batch]:
+    """All images of a split in its order, without augmentation; the last batch may be smaller."""
+    for start in range(0, len(split), batch_size):
+        rows = split.rows[start : start + batch_size]
+        images, labels = _gather(split, rows, device)
+        yield _laid_out(images, channels_last), labels
+
+
+def crop_and_flip(images: Tensor, shift: Tensor, flip: Tensor, *, padding: int) -> Tensor:
+    """Pad each image [B, S, S, C] with `padding` zeros a side, cut S x S out of it at `shift` [B, 2] and mirror it where `flip` [B].
+
+    One gather does all three: row (image, y, x) of the padded batch is what a pixel of the result copies.
+    """
+    count, size, _, channels = images.shape
+    along = torch.arange(size)
+    padded_size = size + 2 * padding
+    columns = torch.where(flip[:, None], size - 1 - along, along) + shift[:, 1:]
+    lines = (torch.arange(count)[:, None] * padded_size + along + shift[:, :1]) * padded_size
+    index = (lines[:, :, None] + columns[:, None, :]).flatten().to(images.device)
+    padded = F.pad(images, (0, 0, padding, padding, padding, padding))
+    return padded.view(-1, channels).index_select(0, index).view(count, size, size, channels)
+
+
+def _gather(split: Split, rows: Tensor, device: torch.device | str) -> Batch:
+    """Normalised images [B, S, S, C] and labels, gathered where the split lies and moved as uint8 where that is elsewhere."""
+    there = rows.to(split.images.device)
+    pixels = split.images[there].to(device).permute(0, 2, 3, 1)
+    scale, shift = (value.to(device).permute(1, 2, 0) for value in (split.normalisation.scale, split.normalisation.shift))
+    images = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+    return images.mul_(scale).sub_(shift), split.labels[there].to(device)  # two roundings on every device: no fused multiply-add
+
+
+def _laid_out(images: Tensor, channels_last: bool) -> Tensor:
+    """[B, S, S, C] as [B, C, S, S]: a mere view under channels-last, a copy otherwise."""
+    images = images.permute(0, 3, 1, 2)
+    return images if channels_last else images.contiguous()
+
+
+def _generator(purpose: str, seed: int, epoch: int) -> torch.Generator:
+    digest = hashlib.sha256(f"{purpose}/{seed}/{epoch}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -1,0 +1,271 @@
+"""A folder of images as a dataset: what `folder:PATH` holds, and its images decoded.
+
+    PATH/train/CLASS/*.jpg, PATH/test/CLASS/*.jpg, PATH/val/CLASS/*.jpg     `train/`, `val/`, `test/` are splits where they exist
+    PATH/CLASS/*.jpg                                                        no splits: a seeded fifth of each class becomes the test images
+
+Sub-folders of a class count as the class, names that begin with a dot are passed over. JPEG and PNG, turned upright by their EXIF tag, read
+as RGB; with `image_size` the largest centred square is averaged down to that side.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from resnet_lab.data.files import whole_file
+from resnet_lab.data.root import resolve_data_root
+from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, split_counts
+from resnet_lab.spec.errors import Problem, SpecError, nearest
+
+SPLITS = {"train": "train", "val": "validation", "test": "test"}
+"""Folder name -> split."""
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+TEST_SHARE = 0.2
+"""Share of the images that become test images where there is no `test/`."""
+CHANNELS = 3
+MOST_PROBLEMS = 20
+"""Damaged images named in one error."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image: where it lies, its path relative to the folder (with forward slashes), and its class."""
+
+    path: Path
+    relative: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What is known of an image file without decoding it: sha256 of its bytes, and its sides in pixels."""
+
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder holds: split -> its images in the order of their relative paths; all are `train` where there are no splits.
+
+    `passed_over` are folders beside the splits.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    splits: dict[str, tuple[Entry, ...]]
+    passed_over: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Every image of every split."""
+        return chain.from_iterable(self.splits.values())
+
+
+def find_folder(name: str, data_root: Path | None) -> Path:
+    """The folder that `folder:PATH` names, looked for from the working directory, then in the data root. Raises SpecError where none is."""
+    written = name.removeprefix(FOLDER)
+    if not written.strip():
+        raise SpecError.of(f"{name!r} names no folder: write folder:PATH", key="data.name")
+    path = Path(written).expanduser()
+    tried = [path] if path.is_absolute() else [Path.cwd() / path, resolve_data_root(data_root).path / path]
+    for candidate in tried:
+        if candidate.is_dir():
+            return candidate.resolve()
+    near = nearest(path.name, (beside.name for candidate in tried for beside in _folders(candidate.parent)))
+    looked = " and ".join(str(candidate) for candidate in dict.fromkeys(tried))
+    raise SpecError.of(f"no folder of images at {looked}{near}", key="data.name")
+
+
+def scan(root: Path) -> Folder:
+    """The images under a folder. Raises SpecError for one class, a class without images, and classes that differ between splits."""
+    if not any(_folders(root / "train")):  # a class may be called `train` too: it holds images, not folders
+        if any(_folders(root / "val")) or any(_folders(root / "test")):
+            raise SpecError.of(f"{root} has val/ or test/ but no train/ with a sub-folder for each class", key="data.name")
+        names = tuple(sorted(folder.name for folder in _folders(root)))
+        return Folder(root, names, {"train": _entries(root, root, names)})
+    present = [split for split in SPLITS if (root / split).is_dir()]
+    names = tuple(sorted(folder.name for folder in _folders(root / "train")))
+    for split in present[1:]:
+        found = {folder.name for folder in _folders(root / split)}
+        if found != set(names):
+            differ = ", ".join(sorted(found ^ set(names)))
+            raise SpecError.of(f"the classes of {root / split} are not those of train/: only one of the two has {differ}", key="data.name")
+    splits = {SPLITS[split]: _entries(root, root / split, names) for split in present}
+    return Folder(root, names, splits, passed_over=tuple(sorted(f.name for f in _folders(root) if f.name not in SPLITS)))
+
+
+def folder_facts(spec: DataSpec, data_root: Path | None, *, cache: Path | None = None) -> DatasetFacts:
+    """What has to be known of a folder before training. Every file is read once, then remembered in `cache` by size and time of change.
+
+    `identity` is the sha256 over (relative path, sha256 of the file): moving the folder leaves it as it is, changing an image does not.
+    Raises SpecError for whatever is wrong with the folder, for a file that is no image, and where images differ in size without
+    `data.image_size`.
+    """
+    folder = scan(find_folder(spec.name, data_root))
+    inspected = inspect(folder, cache)
+    size = spec.image_size or _common_size(folder, inspected)
+    smaller = sum(min(seen.width, seen.height) < size for seen in inspected.values())
+    if smaller == len(inspected):
+        largest = max(min(seen.width, seen.height) for seen in inspected.values())
+        raise SpecError.of(f"no image in {folder.root} is {size} pixels wide and high: at most {largest}", key="data.image_size")
+    train, test = len(folder.splits["train"]), len(folder.splits.get("test", ()))
+    if not test:
+        train, test = split_counts(train, TEST_SHARE)
+    return DatasetFacts(
+        channels=CHANNELS,
+        classes=len(folder.class_names),
+        size=size,
+        train_images=train,
+        test_images=test,
+        says=_says(spec, folder, (train, test), smaller),
+        validation_images=len(folder.splits.get("validation", ())),
+        identity=folder_identity(inspected),
+        class_names=folder.class_names,
+    )
+
+
+def folder_identity(inspected: dict[str, Inspected]) -> str:
+    """sha256 over the sorted (relative path, sha256 of the bytes) of all images."""
+    lines = (f"{relative}\0{seen.sha256}\n" for relative, seen in sorted(inspected.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def inspect(folder: Folder, cache: Path | None) -> dict[str, Inspected]:
+    """Relative path -> digest and size of each image. Raises SpecError naming the files that are no images."""
+    memory = None if cache is None else cache / "folders" / f"{hashlib.sha256(str(folder.root).encode()).hexdigest()[:32]}.json"
+    known = _remembered(memory)
+    problems: list[Problem] = []
+    found: dict[str, list[str | int]] = {}
+    for entry in folder:
+        state = entry.path.stat()
+        stamp = [state.st_size, state.st_mtime_ns]
+        row = known.get(entry.relative)
+        try:
+            found[entry.relative] = row if row and row[:2] == stamp else [*stamp, *_read(entry.path)]
+        except Exception as error:  # whatever a decoder raises over a broken header
+            problems.append(_problem(entry.path, error))
+    _refuse(problems)
+    if memory is not None and found != known:
+        with suppress(OSError):  # without it the images are read again next time, no more
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(memory) as path:
+                path.write_text(json.dumps(found))
+    return {relative: Inspected(str(row[2]), int(row[3]), int(row[4])) for relative, row in found.items()}
+
+
+def decode(entries: Sequence[Entry], size: int) -> Iterator[NDArray[np.uint8]]:
+    """Batches [n, 3, size, size] of the images in their order. Raises SpecError naming every image that cannot be decoded."""
+    problems: list[Problem] = []
+    with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
+        for start in range(0, len(entries), 256):
+            results = list(pool.map(lambda entry: _decode_or_problem(entry.path, size), entries[start : start + 256]))
+            problems += [result for result in results if isinstance(result, Problem)]
+            if not problems:
+                yield np.stack([result for result in results if not isinstance(result, Problem)])
+    _refuse(problems)
+
+
+def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
+    """One image as uint8 [3, size, size]: upright, RGB, its largest centred square averaged to `size` (enlarged where it is smaller)."""
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it to white
+            image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        image = image.convert("RGB")
+        width, height = image.size
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        method = Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC
+        square = image.resize((size, size), method, box=(left, top, left + side, top + side))
+        return np.asarray(square).transpose(2, 0, 1)
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    if parent.is_dir():
+        yield from (path for path in parent.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+
+
+def _entries(root: Path, split: Path, names: tuple[str, ...]) -> tuple[Entry, ...]:
+    if len(names) < 2:
+        found = f"one, {names[0]!r}" if names else "none"
+        raise SpecError.of(f"{split} needs a sub-folder for each of two or more classes; it has {found}", key="data.name")
+    entries: list[Entry] = []
+    for label, name in enumerate(names):
+        files = [path for path in (split / name).rglob("*") if path.is_file() and not path.name.startswith(".")]
+        images = [path for path in files if path.suffix.lower() in SUFFIXES]
+        if not images:
+            others = f" ({len(files)} other files, such as {min(files).name})" if files else ""
+            raise SpecError.of(f"the class folder {split / name} holds no JPEG or PNG image{others}", key="data.name")
+        entries += [Entry(path, path.relative_to(root).as_posix(), label) for path in images]
+    return tuple(sorted(entries, key=lambda entry: entry.relative))
+
+
+def _common_size(folder: Folder, inspected: dict[str, Inspected]) -> int:
+    first: tuple[int, int] | None = None
+    for entry in folder:
+        seen = inspected[entry.relative]
+        first = first or (seen.width, seen.height)
+        if (seen.width, seen.height) != first or seen.width != seen.height:
+            unlike = "is not square" if seen.width != seen.height else f"where the first image has {first[0]}x{first[1]}"
+            raise SpecError.of(
+                f"images differ in size: {entry.path} has {seen.width}x{seen.height}, {unlike}; set `data.image_size = 64`, say",
+                key="data.image_size",
+            )
+    assert first is not None, "scan refuses a folder without images"
+    return first[0]
+
+
+def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int) -> str:
+    classes = f"{len(folder.class_names)} classes ({', '.join(folder.class_names[:10])}{', ...' if len(folder.class_names) > 10 else ''})"
+    parts = [f"{spec.name}: {counts[0]} training and {counts[1]} test images in {classes}"]
+    if "test" not in folder.splits:
+        parts.append(f"no test/ of its own: a seeded fifth of each class is held out for test (data.split_seed = {spec.split_seed})")
+    if spec.image_size:
+        parts.append(f"the largest centred square of each averaged down to {spec.image_size}x{spec.image_size}")
+        parts += [f"{smaller} smaller ones enlarged"] if smaller else []
+    if folder.passed_over:
+        parts.append(f"passed over: {', '.join(folder.passed_over)}")
+    return "; ".join(parts)
+
+
+def _remembered(memory: Path | None) -> dict[str, list[str | int]]:
+    if memory is None:
+        return {}
+    try:
+        known = json.loads(memory.read_bytes())
+        return {relative: row for relative, row in known.items() if len(row) == 5}
+    except (OSError, ValueError, AttributeError, TypeError):  # not there yet, or damaged: read the images again
+        return {}
+
+
+def _read(path: Path) -> tuple[str, int, int]:
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content)) as image:  # reads the header alone
+        return (hashlib.sha256(content).hexdigest(), *image.size)
+
+
+def _decode_or_problem(path: Path, size: int) -> NDArray[np.uint8] | Problem:
+    try:
+        return decode_image(path, size)
+    except Exception as error:  # whatever a decoder raises over a broken file
+        return _problem(path, error)
+
+
+def _problem(path: Path, error: Exception) -> Problem:
+    return Problem(f"the image {path} cannot be read ({type(error).__name__}: {error}): repair it or take it out", key="data.name")
+
+
+def _refuse(problems: list[Problem]) -> None:
+    if problems:
+        more = len(problems) - MOST_PROBLEMS
+        raise SpecError(problems[:MOST_PROBLEMS] + ([Problem(f"and {more} more images", key="data.name")] if more > 0 else []))

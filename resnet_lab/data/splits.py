@@ -1,0 +1,127 @@
+"""The images of a run as tensors: training, validation and test split, mapped from the cache, with their normalisation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resnet_lab.data.cache import prepare
+from resnet_lab.data.drawing import hold_out, random_state
+from resnet_lab.data.statistics import Statistics, cached_statistics
+from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What makes a uint8 pixel a network's input: pixel * scale - shift. float32, [C, 1, 1], or [C, S, S] for a mean image's shift."""
+
+    scale: Tensor
+    shift: Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some images of a dataset. `images` uint8 [M, C, S, S] and `labels` int64 [M] may hold more; the split is `rows` int64 [N] of them.
+
+    Opened from the cache, `images` is a private map of the file: its pages are read on demand and shared by all processes.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+    normalisation: Normalisation
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The split with its uint8 images on another device, copied there once. Row numbers stay on the CPU, where draws are made."""
+        if self.images.device == torch.device(device):
+            return self
+        return Split(
+            self.images[self.rows].to(device),
+            self.labels[self.rows].to(device),
+            torch.arange(len(self)),
+            Normalisation(self.normalisation.scale.to(device), self.normalisation.shift.to(device)),
+        )
+
+
+@dataclass(frozen=True)
+class Splits:
+    """All images of a run. `statistics` are those of the training images in use."""
+
+    train: Split
+    validation: Split | None
+    test: Split
+    class_names: tuple[str, ...]
+    statistics: Statistics
+
+    def to(self, device: torch.device | str) -> "Splits":
+        """All splits on another device."""
+        validation = self.validation and self.validation.to(device)
+        return replace(self, train=self.train.to(device), validation=validation, test=self.test.to(device))
+
+
+def open_images(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, cache: Path) -> Splits:
+    """The images of a run, mapped from the cache and put there first where need be.
+
+    Which rows are validation, which are trained on and, in a folder without `test/`, which are test images is drawn by
+    `spec.split_seed`, each class in proportion. Raises SpecError as `prepare` does.
+    """
+    prepared = prepare(spec, facts, data_root=data_root, cache=cache)
+    pixels = {split: np.load(prepared.folder / stored.file, mmap_mode="c") for split, stored in prepared.images.items()}
+    labels = {split: np.load(prepared.folder / stored.file) for split, stored in prepared.labels.items()}
+    where = draw_rows(spec, facts, labels)
+    statistics = cached_statistics(pixels["train"], where["train"].rows, prepared.folder)
+    normalisation = NORMALISATIONS[spec.normalisation](statistics)
+    tensors = {split: (torch.from_numpy(pixels[split]), torch.from_numpy(labels[split])) for split in pixels}
+    splits = {name: Split(*tensors[drawn.source], torch.from_numpy(drawn.rows), normalisation) for name, drawn in where.items()}
+    return Splits(splits["train"], splits.get("validation"), splits["test"], prepared.class_names, statistics)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Where a split's images come from: which stored split, and which of its rows, rising."""
+
+    source: str
+    rows: NDArray[np.int64]
+
+
+def draw_rows(spec: DataSpec, facts: DatasetFacts, labels: dict[str, NDArray[np.int64]]) -> dict[str, Drawn]:
+    """Split -> its rows, given the labels of the stored splits. Counts are those of `image_counts`."""
+    train_count, validation_count, test_count = image_counts(spec, facts)
+    drawn: dict[str, Drawn] = {split: Drawn(split, np.arange(len(stored))) for split, stored in labels.items()}
+    train = drawn["train"].rows
+    for name, count in (("test", test_count), ("validation", validation_count)):
+        if name not in drawn and count:
+            kept, held = hold_out(labels["train"][train], count, random_state(name, spec.split_seed))
+            train, drawn[name] = train[kept], Drawn("train", train[held])
+    if train_count < len(train):
+        _, chosen = hold_out(labels["train"][train], train_count, random_state("subset", spec.split_seed))
+        train = train[chosen]
+    return {**drawn, "train": Drawn("train", train)}
+
+
+def _channel(statistics: Statistics) -> Normalisation:
+    return _normalisation(1 / (255 * statistics.deviation), statistics.mean / statistics.deviation)
+
+
+def _pixel_mean(statistics: Statistics) -> Normalisation:
+    return _normalisation(np.full(len(statistics.mean), 1 / 255), statistics.mean_image)
+
+
+def _none(statistics: Statistics) -> Normalisation:
+    return _normalisation(np.full(len(statistics.mean), 1 / 255), np.zeros(len(statistics.mean)))
+
+
+def _normalisation(scale: NDArray[np.float64], shift: NDArray[np.float64]) -> Normalisation:
+    shift = shift if shift.ndim == 3 else shift[:, None, None]
+    return Normalisation(torch.from_numpy(scale[:, None, None]).float(), torch.from_numpy(shift).float())
+
+
+NORMALISATIONS: dict[str, Callable[[Statistics], Normalisation]] = {"channel": _channel, "pixel_mean": _pixel_mean, "none": _none}
+"""`channel`: (x - mean) / deviation. `pixel_mean`: x - mean image (He et al. 2015, section 4.2). `none`: x. With x = pixel / 255."""

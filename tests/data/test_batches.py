@@ -1,0 +1,174 @@
+"""Batches: the same for all arms, resumable at any batch, augmented as a naive loop over images would."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from resnet_lab.data.batches import crop_and_flip, epoch_batches, epoch_draws, ordered_batches
+from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.splits import Normalisation, Split, Splits, open_images
+from resnet_lab.spec.data import DataSpec
+
+AUGMENTED = DataSpec("synthetic", pad_crop=2, flip=True)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    cache = tmp_path_factory.mktemp("cache")
+    return open_images(AUGMENTED, dataset_facts(AUGMENTED, data_root=None, cache=cache), data_root=None, cache=cache)
+
+
+def batches(split: Split, spec: DataSpec = AUGMENTED, **how: object) -> list[tuple[Tensor, Tensor]]:
+    given = {"batch_size": 60, "seed": 1, "epoch": 3, **how}
+    return list(epoch_batches(split, spec, **given))  # type: ignore[arg-type]
+
+
+def equal(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a, b) for left, right in zip(one, other, strict=True) for a, b in zip(left, right, strict=True)
+    )
+
+
+def naive(split: Split, spec: DataSpec, *, seed: int, epoch: int) -> list[tuple[np.ndarray, int]]:
+    """Image by image: normalise, pad with zeros, crop, mirror."""
+    draws = epoch_draws(len(split), spec, seed=seed, epoch=epoch)
+    scale, shift = split.normalisation.scale.numpy(), split.normalisation.shift.numpy()
+    result = []
+    for place, number in enumerate(draws.order.tolist()):
+        row = split.rows[number]
+        image = split.images[row].numpy().astype(np.float32) * scale - shift
+        size, pad = image.shape[-1], spec.pad_crop
+        padded = np.pad(image, ((0, 0), (pad, pad), (pad, pad)))
+        down, right = draws.shift[place].tolist()
+        crop = padded[:, down : down + size, right : right + size]
+        result.append((crop[:, :, ::-1] if draws.flip[place] else crop, int(split.labels[row])))
+    return result
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("normalisation", ["channel", "pixel_mean"])
+@pytest.mark.parametrize(("pad_crop", "flip"), [(0, False), (2, False), (0, True), (3, True)])
+def test_every_batch_is_what_a_loop_over_images_makes(
+    splits: Splits, normalisation: str, pad_crop: int, flip: bool, channels_last: bool
+) -> None:
+    """Catches crops that are off by one, down and right swapped, mirrored offsets, padding before normalisation, labels out of step."""
+    spec = DataSpec("synthetic", validation=0.25, normalisation=normalisation, pad_crop=pad_crop, flip=flip)  # type: ignore[arg-type]
+    shift = torch.rand(3, 8, 8) if normalisation == "pixel_mean" else torch.rand(3, 1, 1)
+    split = Split(splits.train.images, splits.train.labels, torch.arange(3, 250, 2), Normalisation(torch.rand(3, 1, 1), shift))
+    expected = naive(split, spec, seed=5, epoch=2)
+    found = batches(split, spec, seed=5, epoch=2, batch_size=50, channels_last=channels_last)
+    assert len(found) == len(split) // 50 == 2
+    images, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    assert np.array_equal(images.numpy(), np.stack([image for image, _ in expected[:100]]))
+    assert labels.tolist() == [label for _, label in expected[:100]]
+
+
+def test_twins_see_the_same_batches_whatever_else_draws_numbers(splits: Splits) -> None:
+    """Catches a stream that hangs on the global generator, that is on the network beside it."""
+    torch.manual_seed(0)
+    first = batches(splits.train)
+    torch.manual_seed(99)
+    other = []
+    for batch in epoch_batches(splits.train, AUGMENTED, batch_size=60, seed=1, epoch=3):
+        torch.rand(1000)
+        other.append(batch)
+    assert equal(first, other)
+
+
+def test_seeds_and_epochs_differ_from_each_other(splits: Splits) -> None:
+    """Catches an epoch that repeats the one before, and seed 1 epoch 2 being seed 2 epoch 1."""
+    draws = [epoch_draws(512, AUGMENTED, seed=seed, epoch=epoch) for seed in (1, 2) for epoch in (1, 2)]
+    for what in ("order", "shift", "flip"):
+        assert len({getattr(draw, what).numpy().tobytes() for draw in draws}) == 4
+
+
+@pytest.mark.parametrize("start", [1, 4, 8])
+def test_an_epoch_goes_on_at_any_batch(splits: Splits, start: int) -> None:
+    """Catches a resumed epoch that draws other crops or repeats images."""
+    assert equal(batches(splits.train, start=start), batches(splits.train)[start:])
+
+
+def test_an_epoch_shows_each_image_once_and_leaves_out_the_incomplete_batch(splits: Splits) -> None:
+    """Catches drawing with replacement, and a last batch of another size."""
+    draws = epoch_draws(len(splits.train), AUGMENTED, seed=1, epoch=3)
+    assert draws.order.sort().values.tolist() == list(range(512))
+    assert [len(labels) for _, labels in batches(splits.train)] == [60] * 8
+
+
+def test_augmentation_leaves_the_order_alone(splits: Splits) -> None:
+    """Catches arms that see other images in other batches because one of them flips."""
+    orders = [
+        epoch_draws(512, DataSpec("synthetic", pad_crop=pad, flip=flip), seed=1, epoch=1).order.tolist()
+        for pad, flip in ((0, False), (4, False), (4, True))
+    ]
+    assert orders[0] == orders[1] == orders[2]
+    crops = [epoch_draws(512, DataSpec("synthetic", pad_crop=4, flip=flip), seed=1, epoch=1).shift for flip in (False, True)]
+    assert torch.equal(*crops)
+
+
+def test_crops_and_flips_are_uniform() -> None:
+    """Catches a crop that never reaches the far edge, or flips that are rare."""
+    draws = epoch_draws(81_000, DataSpec("synthetic", pad_crop=4, flip=True), seed=0, epoch=0)
+    counts = torch.bincount(draws.shift[:, 0] * 9 + draws.shift[:, 1], minlength=81)
+    assert len(counts) == 81
+    assert float(((counts - 1000.0) ** 2 / 1000).sum()) < 130  # chi-square with 80 degrees of freedom: 0.0004 beyond
+    assert abs(float(draws.flip.float().mean()) - 0.5) < 4 * 0.5 / 81_000**0.5
+
+
+def test_the_stream_is_frozen() -> None:
+    """Catches a change of the drawing that keeps all relations: stored runs would no longer be repeatable."""
+    draws = epoch_draws(6, DataSpec("synthetic", pad_crop=4, flip=True), seed=0, epoch=1)
+    assert draws.order.tolist() == [3, 0, 2, 4, 5, 1]
+    assert draws.shift.flatten().tolist() == [0, 3, 4, 0, 1, 2, 3, 1, 5, 0, 7, 0]
+    assert draws.flip.int().tolist() == [1, 0, 0, 1, 0, 0]
+
+
+def test_crops_at_the_corners() -> None:
+    """Catches a swap of rows and columns that random crops of square images may hide."""
+    image = torch.arange(1, 10.0).view(1, 3, 3, 1)
+    still, flipped = torch.tensor([False]), torch.tensor([True])
+    down_right = crop_and_flip(image, torch.tensor([[2, 1]]), still, padding=1)
+    assert down_right[0, :, :, 0].tolist() == [[4, 5, 6], [7, 8, 9], [0, 0, 0]]
+    mirrored = crop_and_flip(image, torch.tensor([[0, 0]]), flipped, padding=1)
+    assert mirrored[0, :, :, 0].tolist() == [[0, 0, 0], [2, 1, 0], [5, 4, 0]]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_layout_and_type_are_as_asked(splits: Splits, channels_last: bool) -> None:
+    """Catches a silent conversion in the first convolution of every step."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    for images, labels in (
+        batches(splits.train, channels_last=channels_last)[0],
+        next(ordered_batches(splits.test, batch_size=7, channels_last=channels_last)),
+    ):
+        assert images.dtype == torch.float32
+        assert labels.dtype == torch.int64
+        assert images.is_contiguous(memory_format=layout)
+
+
+def test_evaluation_sees_every_image_in_order(splits: Splits) -> None:
+    """Catches the last images being left out of the test error, and correctness bits out of order."""
+    found = list(ordered_batches(splits.test, batch_size=100))
+    assert [len(labels) for _, labels in found] == [100, 100, 56]
+    images, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    assert torch.equal(labels, splits.test.labels)
+    normalisation = splits.test.normalisation
+    assert torch.equal(images, splits.test.images.float() * normalisation.scale - normalisation.shift)
+
+
+def test_a_split_gathered_elsewhere_gives_the_same_batches(splits: Splits) -> None:
+    """Catches rows that are looked up twice once the images have been moved."""
+    train = Split(splits.train.images, splits.train.labels, torch.arange(5, 505), splits.train.normalisation)
+    gathered = Split(train.images[train.rows], train.labels[train.rows], torch.arange(500), train.normalisation)
+    assert equal(batches(train), batches(gathered))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_sees_the_same_bits(splits: Splits) -> None:
+    """Catches fused arithmetic or draws on the device: a run would depend on where it ran."""
+    here = batches(splits.train)
+    for split in (splits.train, splits.train.to("cuda")):
+        there = batches(split, device="cuda")
+        assert there[0][0].device.type == "cuda"
+        assert equal(here, [(images.cpu(), labels.cpu()) for images, labels in there])

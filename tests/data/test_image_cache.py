@@ -1,0 +1,179 @@
+"""The image cache: whole or not at all, rebuilt when damaged, shared by processes, of the size that was foretold."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_lab.data import cache as cache_module
+from resnet_lab.data.averaging import average_down
+from resnet_lab.data.cache import Prepared, cache_bytes, cache_folder, prepare
+from resnet_lab.data.datasets import load_images
+from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.folder import scan
+from resnet_lab.data.root import DataRoot
+from resnet_lab.spec.data import DataSpec
+from resnet_lab.spec.errors import SpecError
+
+FolderMaker = Callable[..., Path]
+
+
+def prepared(spec: DataSpec, cache: Path, data_root: Path | None = None) -> Prepared:
+    facts = dataset_facts(spec, data_root=data_root, cache=cache)
+    return prepare(spec, facts, data_root=data_root, cache=cache)
+
+
+def arrays(what: Prepared) -> dict[str, np.ndarray]:
+    return {stored.file: np.load(what.folder / stored.file) for stored in (*what.images.values(), *what.labels.values())}
+
+
+@pytest.mark.parametrize("image_size", [None, 4])
+def test_what_is_stored_is_the_dataset_averaged_down(image_size: int | None, tmp_path: Path) -> None:
+    """Catches splits or labels mixed up on their way into the cache."""
+    stored = arrays(prepared(DataSpec("synthetic", image_size=image_size), tmp_path))
+    images = load_images("synthetic", DataRoot(tmp_path, explicit=True))
+    for split, pixels, labels in (("train", images.train, images.train_labels), ("test", images.test, images.test_labels)):
+        assert np.array_equal(stored[f"{split}.npy"], average_down(pixels, image_size or 8))
+        assert np.array_equal(stored[f"{split}-labels.npy"], labels)
+
+
+def test_large_datasets_are_averaged_in_chunks_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches images lost or doubled where one chunk ends and the next begins."""
+    whole = arrays(prepared(DataSpec("digits", image_size=4), tmp_path / "a"))
+    monkeypatch.setattr(cache_module, "CHUNK", 100)
+    assert np.array_equal(arrays(prepared(DataSpec("digits", image_size=4), tmp_path / "b"))["train.npy"], whole["train.npy"])
+
+
+def test_a_folder_is_decoded_in_the_order_of_its_entries(make_folder: FolderMaker, tmp_path: Path) -> None:
+    """Catches labels that no longer belong to their images."""
+    root = make_folder({"train/cat": 3, "train/dog": 2, "test/cat": 1, "test/dog": 1})
+    result = prepared(DataSpec(f"folder:{root}"), tmp_path / "cache")
+    stored = arrays(result)
+    assert result.class_names == ("cat", "dog")
+    assert stored["train-labels.npy"].tolist() == [0, 0, 0, 1, 1]
+    for number, entry in enumerate(scan(root).splits["train"]):
+        with Image.open(entry.path) as image:
+            assert np.array_equal(stored["train.npy"][number], np.asarray(image).transpose(2, 0, 1))
+
+
+def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a cache that is never hit."""
+    first = prepared(DataSpec("synthetic"), tmp_path)
+    monkeypatch.setattr(cache_module, "load_images", lambda *_: pytest.fail("decoded twice"))
+    assert prepared(DataSpec("synthetic", validation=0.2, split_seed=3, train_images=100, normalisation="none"), tmp_path) == first
+
+
+def cut_images(folder: Path) -> None:
+    with (folder / "train.npy").open("r+b") as stream:
+        stream.truncate(1000)
+
+
+def cut_meta(folder: Path) -> None:
+    (folder / "meta.json").write_text((folder / "meta.json").read_text()[:50])
+
+
+def lose_labels(folder: Path) -> None:
+    (folder / "test-labels.npy").unlink()
+
+
+def other_meta(folder: Path) -> None:
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["images"]["train"]["shape"][0] -= 1
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize("damage", [cut_images, cut_meta, lose_labels, other_meta])
+def test_a_damaged_cache_is_made_again(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    """Catches training on the rest of a file that a full disk cut short."""
+    first = prepared(DataSpec("synthetic"), tmp_path)
+    before = arrays(first)
+    damage(first.folder)
+    second = prepared(DataSpec("synthetic"), tmp_path)
+    assert second == first
+    assert all(np.array_equal(before[file], array) for file, array in arrays(second).items())
+
+
+def test_left_overs_of_a_killed_process_are_cleared(tmp_path: Path) -> None:
+    """Catches a disk that fills up with half-written datasets."""
+    spec = DataSpec("synthetic")
+    folder = cache_folder(spec, dataset_facts(spec, data_root=None, cache=tmp_path), tmp_path)
+    left_over = tmp_path / f".{folder.name}.abc.part"
+    left_over.mkdir()
+    (left_over / "train.npy").write_bytes(b"half")
+    prepared(spec, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".{folder.name}.lock", folder.name]
+
+
+def test_an_error_leaves_nothing_half_written(make_folder: FolderMaker, tmp_path: Path) -> None:
+    """Catches a cache that looks whole after a corrupt image stopped its making."""
+    root = make_folder({"cat": 3, "dog": 3})
+    broken = root / "dog" / "001.png"
+    broken.write_bytes(broken.read_bytes()[:-60])
+    spec, cache = DataSpec(f"folder:{root}"), tmp_path / "cache"
+    with pytest.raises(SpecError, match=r"dog/001\.png cannot be read"):
+        prepared(spec, cache)
+    assert not [path for path in cache.iterdir() if path.name.startswith(("folder-", ".folder-")) and path.is_dir()]
+
+
+def test_images_that_changed_since_planning_are_refused(make_folder: FolderMaker, tmp_path: Path) -> None:
+    """Catches results stored under the fingerprint of other images."""
+    root = make_folder({"cat": 3, "dog": 3})
+    spec, cache = DataSpec(f"folder:{root}"), tmp_path / "cache"
+    facts = dataset_facts(spec, data_root=None, cache=cache)
+    (root / "cat" / "001.png").unlink()
+    with pytest.raises(SpecError, match="changed after the study was planned"):
+        prepare(spec, facts, data_root=None, cache=cache)
+
+
+def test_keys_differ_by_content_and_size_alone(make_folder: FolderMaker, tmp_path: Path) -> None:
+    """Catches old images under a folder's name after it changed, and a copy of the data for every validation share or place."""
+    one, other = make_folder({"a": 2, "b": 2}, name="x/pets"), make_folder({"a": 2, "c": 2}, name="y/pets")
+
+    def key(spec: DataSpec) -> Path:
+        return cache_folder(spec, dataset_facts(spec, data_root=None, cache=tmp_path), tmp_path)
+
+    keys = {key(DataSpec(f"folder:{root}", image_size=size)) for root in (one, other) for size in (8, 4)}
+    assert len(keys) == 4
+    shutil.copytree(one, tmp_path / "moved")
+    assert key(DataSpec(f"folder:{tmp_path / 'moved'}")).name.split("-")[1:] == key(DataSpec(f"folder:{one}")).name.split("-")[1:]
+    (one / "a" / "000.png").unlink()
+    assert key(DataSpec(f"folder:{one}")) not in keys
+    assert key(DataSpec("digits")) == key(DataSpec("digits", image_size=8, validation=0.5, split_seed=2, train_images=10, flip=True))
+
+
+@pytest.mark.parametrize("spec", [DataSpec("synthetic"), DataSpec("digits", image_size=4)])
+def test_the_size_on_disk_is_as_foretold(spec: DataSpec, tmp_path: Path) -> None:
+    """Catches a --plan that promises megabytes and writes gigabytes."""
+    facts = dataset_facts(spec, data_root=None, cache=tmp_path)
+    files = list(prepared(spec, tmp_path).folder.glob("*.npy"))
+    assert sum(path.stat().st_size for path in files) - 128 * len(files) == cache_bytes(facts)
+
+
+def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """Catches a NotADirectoryError traceback."""
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(SpecError, match=r"the image cache .*cache cannot be written"):
+        prepared(DataSpec("synthetic"), tmp_path / "cache")
+
+
+def test_two_processes_prepare_once(tmp_path: Path) -> None:
+    """Catches workers that trip over each other when they all begin with an empty cache."""
+    code = (
+        "import sys; from pathlib import Path; from resnet_lab.data import cache; from resnet_lab.data.facts import dataset_facts\n"
+        "from resnet_lab.spec.data import DataSpec\n"
+        "where = Path(sys.argv[1]); spec = DataSpec('synthetic'); real = cache.load_images\n"
+        "cache.load_images = lambda *given: (print('decoded'), real(*given))[1]\n"
+        "facts = dataset_facts(spec, data_root=None, cache=where)\n"
+        "print(cache.prepare(spec, facts, data_root=None, cache=where).class_names[9])\n"
+    )
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [worker.communicate(timeout=60)[0].split("\n") for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
+    assert sum(lines.count("decoded") for lines in said) == 1
+    assert all("pattern 9" in lines for lines in said)
