@@ -1,0 +1,1 @@
+"""What was measured, turned into tables, tests and verdicts; no torch."""

@@ -1,0 +1,185 @@
+"""A study's run records as tidy tables: one row a run, an epoch, or a block's gradient norm.
+
+Errors are in percent, losses in nats, times in seconds. Every table begins with `cell`, `arm`, one column a grid axis (its short name)
+and `seed`. An axis keeps its name: a measured column that is called the same becomes `run_NAME` (`run_lr` beside a grid over `lr`), and
+only where the name is one of the table's own keys (KEYS below) does the axis become `axis_NAME`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from resnet_lab.records.plan import Plan, PlannedCell
+from resnet_lab.records.record import RunRecord
+from resnet_lab.records.store import Failure, RunStore
+
+Run = tuple[str, int]
+"""(cell name, seed)"""
+_METRICS = ("train_error", "test_error", "train_loss", "test_loss")
+KEYS = ("cell", "arm", "seed", "fingerprint", "status", *_METRICS, "epoch", "block", "position", "norm")
+"""Columns that tables are read by."""
+_EPOCH = ("epoch", "iteration", "loss", "train_error", "validation_error", "test_error", "lr", "seconds", "images_per_second")
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """A study as it stands: its plan, and what of it is in the store."""
+
+    plan: Plan
+    runs: pd.DataFrame
+    """One row a planned run, in the order of cells, then seeds; status is `done`, `diverged`, `failed` or `missing`."""
+    records: dict[Run, RunRecord]
+    """The finished runs, diverged ones included."""
+    failures: dict[Run, Failure] = field(default_factory=dict)
+    """Why runs failed for good."""
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """One row an epoch of a finished run: running training means, learning rate, time. Built when first asked for."""
+        return _epochs_table(self)
+
+    @cached_property
+    def gradients(self) -> pd.DataFrame:
+        """One row a block and epoch of a finished run: its gradient's norm; epoch 0 is at initialisation. Built when first asked for."""
+        return _gradients_table(self, first_and_last=False)
+
+
+def load(plan: Plan, store: RunStore) -> StudyData:
+    """What the store has of a plan. Raises StoreError where the store was written by a newer version."""
+    records: dict[Run, RunRecord] = {}
+    failures: dict[Run, Failure] = {}
+    for cell in plan.cells:
+        for seed in plan.seeds:
+            record = store.load(cell.fingerprint, seed)
+            if record is not None:
+                records[cell.name, seed] = record
+            elif (failure := store.failure(cell.fingerprint, seed)) is not None:
+                failures[cell.name, seed] = failure
+    return StudyData(plan, _runs_table(plan, records, failures), records, failures)
+
+
+def gradients_first_last(data: StudyData) -> pd.DataFrame:
+    """The rows of `data.gradients` at initialisation and after each run's last epoch, without building the rest."""
+    return _gradients_table(data, first_and_last=True)
+
+
+def axis_columns(runs: pd.DataFrame) -> list[str]:
+    """The columns of a runs table that are grid axes: those between `arm` and `seed`."""
+    columns = list(runs.columns)
+    return columns[columns.index("arm") + 1 : columns.index("seed")]
+
+
+def cell_summary(runs: pd.DataFrame, metric: str, confidence: float = 0.95) -> pd.DataFrame:
+    """One row a cell, in the order of `runs`: n, mean, sd, ci_low, ci_high, median, min, max of a metric over seeds, and diverged runs.
+
+    The columns of the cell (arm, axes, params, macs, weighted_layers) come first. Diverged runs have no final error: they are counted in
+    `diverged` and not in n. The interval is Student's t for one cell alone; sd and interval are nan for fewer than two runs.
+    """
+    grouped = runs.groupby("cell", sort=False)
+    facts = [column for column in ("arm", *axis_columns(runs), "params", "macs", "weighted_layers") if column in runs]
+    summary = grouped[facts].first()
+    values = grouped[metric]
+    n, mean, sd = values.count(), values.mean(), values.std(ddof=1)
+    lone = n < 2
+    half = stdtrit(np.maximum(n - 1, 1), 0.5 + confidence / 2) * sd / np.sqrt(np.maximum(n, 1))
+    summary = summary.assign(n=n, mean=mean, sd=sd.mask(lone), ci_low=(mean - half).mask(lone), ci_high=(mean + half).mask(lone))
+    summary = summary.assign(median=values.median(), min=values.min(), max=values.max())
+    summary["diverged"] = (runs["status"] == "diverged").groupby(runs["cell"], sort=False).sum()
+    return summary.reset_index()
+
+
+def _runs_table(plan: Plan, records: Mapping[Run, RunRecord], failures: Mapping[Run, Failure]) -> pd.DataFrame:
+    runs = [(cell, seed) for cell in plan.cells for seed in plan.seeds]
+    found = [records.get((cell.name, seed)) for cell, seed in runs]
+    status = [
+        record.status if record else "failed" if (cell.name, seed) in failures else "missing"
+        for (cell, seed), record in zip(runs, found, strict=True)
+    ]
+    own: dict[str, Any] = {"fingerprint": [cell.fingerprint for cell, _ in runs], "status": status}
+    for name in (*_METRICS, "validation_error"):
+        own[name] = np.array([np.nan if record is None else _number(getattr(record, name)) for record in found], dtype=float)
+    own |= {
+        "params": [cell.params for cell, _ in runs],
+        "macs": [cell.macs for cell, _ in runs],
+        "weighted_layers": [cell.layers for cell, _ in runs],
+        "seconds": np.array([record.seconds if record else np.nan for record in found], dtype=float),
+        "epochs": pd.array([len(record.epochs) if record else None for record in found], dtype="Int64"),
+        "iterations": pd.array([record.epochs[-1].iteration if record and record.epochs else None for record in found], dtype="Int64"),
+        "images_per_second": np.array([_median_speed(record) for record in found], dtype=float),
+    }
+    for name in ("device", "threads", "torch"):
+        own[name] = [record.environment.get(name, "") if record else "" for record in found]
+    own["started"] = [record.started if record else "" for record in found]
+    cells = [cell for cell, _ in runs]
+    return _with_cell_columns(plan, cells, [seed for _, seed in runs], np.ones(len(runs), dtype=int), own)
+
+
+def _epochs_table(data: StudyData) -> pd.DataFrame:
+    cells, seeds, records = _finished(data)
+    rows = [epoch for record in records for epoch in record.epochs]
+    own: dict[str, Any] = {}
+    for name in _EPOCH:
+        kind = int if name in ("epoch", "iteration") else float
+        own[name] = np.array([_number(getattr(row, name)) for row in rows], dtype=kind)
+    return _with_cell_columns(data.plan, cells, seeds, np.array([len(record.epochs) for record in records], dtype=int), own)
+
+
+def _gradients_table(data: StudyData, *, first_and_last: bool) -> pd.DataFrame:
+    cells, seeds, records = _finished(data)
+    norms: list[Any] = []
+    for record in records:
+        kept = record.arrays.get("gradient_norms", np.zeros((0, len(record.blocks))))
+        norms.append(kept[[0, -1]] if first_and_last and len(kept) > 2 else kept)
+    last = [len(record.arrays.get("gradient_norms", ())) - 1 for record in records]
+    epochs = [np.array([0, end]) if first_and_last and end > 1 else np.arange(len(kept)) for end, kept in zip(last, norms, strict=True)]
+    widths = [len(record.blocks) for record in records]
+    names = {record.blocks: np.array(record.blocks, dtype=object) for record in records}
+    own = {
+        "epoch": _joined([np.repeat(epoch, width) for epoch, width in zip(epochs, widths, strict=True)], int),
+        "block": _joined([np.tile(names[record.blocks], len(kept)) for record, kept in zip(records, norms, strict=True)], object),
+        "position": _joined([np.tile(np.arange(width), len(kept)) for width, kept in zip(widths, norms, strict=True)], int),
+        "norm": _joined([kept.ravel() for kept in norms], float),
+    }
+    return _with_cell_columns(data.plan, cells, seeds, np.array([kept.size for kept in norms], dtype=int), own)
+
+
+def _finished(data: StudyData) -> tuple[list[PlannedCell], list[int], list[RunRecord]]:
+    """The finished runs in the plan's order: (cells, seeds, records), one item a run."""
+    runs = [(cell, seed) for cell in data.plan.cells for seed in data.plan.seeds if (cell.name, seed) in data.records]
+    return [cell for cell, _ in runs], [seed for _, seed in runs], [data.records[cell.name, seed] for cell, seed in runs]
+
+
+def _with_cell_columns(
+    plan: Plan, cells: Sequence[PlannedCell], seeds: Sequence[int], repeats: Any, own: Mapping[str, Any]
+) -> pd.DataFrame:
+    """A table: the cell's columns, each run's repeated so many times, then the table's own."""
+
+    def repeated(values: Iterable[Any]) -> Any:
+        return pd.Series(list(values)).repeat(repeats).reset_index(drop=True)
+
+    columns: dict[str, Any] = {"cell": repeated(cell.name for cell in cells), "arm": repeated(cell.arm for cell in cells)}
+    keys = {"cell", "arm", "seed", *(name for name in own if name in KEYS)}
+    for axis in plan.axes:
+        columns[f"axis_{axis}" if axis in keys else axis] = repeated(cell.axes.get(axis) for cell in cells)
+    columns["seed"] = repeated(seeds)
+    for name, values in own.items():
+        columns[f"run_{name}" if name in columns else name] = values
+    return pd.DataFrame(columns)
+
+
+def _joined(parts: Sequence[Any], kind: type) -> Any:
+    return np.concatenate(parts).astype(kind, copy=False) if parts else np.array([], dtype=kind)
+
+
+def _median_speed(record: RunRecord | None) -> float:
+    return median(epoch.images_per_second for epoch in record.epochs) if record and record.epochs else np.nan
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

@@ -1,0 +1,228 @@
+"""Made-up studies for tests: a plan with arms and grid points, records for its runs, and a store filled with them; nothing is trained.
+
+Errors are in percent. `fill_store` takes what the runs measured as numbers, so a test states the statistics it is about; where nothing is
+said the numbers are shaped like the digits study (plain nets get worse with depth, residual nets do not) and depend on cell and seed
+alone.
+"""
+
+import itertools
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_lab.records.plan import Plan, PlannedCell
+from resnet_lab.records.record import EpochRecord, RunRecord
+from resnet_lab.records.store import Failure, RunStore
+from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.data import DATASETS, DataSpec
+from resnet_lab.spec.network import NetworkSpec, resolve_network, weighted_layers
+from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
+from resnet_lab.spec.training import TrainingSpec, iterations_per_epoch, resolve_training
+
+SHORTCUT_OF = {"plain": "none", "residual": "identity"}
+"""Shortcuts of the arms that are called so; any other arm is a projection net with its own initialisation salt."""
+REGISTER_ALL = object()
+"""`registered` of a plan whose claims all stood before the first run."""
+
+
+def degradation(deep: str = "plain/56", shallow: str = "plain/20", **fields: Any) -> Claim:
+    """The study's first claim: the deeper plain net has the higher training error."""
+    values: dict[str, Any] = {"name": "degradation", "expect": "> 0", "says": "A deeper plain net ends with a higher training error."}
+    return Claim(contrast={deep: 1.0, shallow: -1.0}, **{**values, **fields})
+
+
+DEFAULT_CLAIMS = (
+    degradation(),
+    Claim("degradation_test", {"plain/56": 1.0, "plain/20": -1.0}, "> 0", "The same on images never trained on.", "test_error"),
+    Claim("rescue", {"plain/56": 1.0, "residual/56": -1.0}, "> 0", "At 56 layers the residual net has the lower training error."),
+    Claim(
+        "difference",
+        {"plain/56": 1.0, "plain/20": -1.0, "residual/56": -1.0, "residual/20": 1.0},
+        "> 0",
+        "Depth hurts plain nets more than residual nets.",
+    ),
+)
+
+
+def make_cell(
+    arm: str, axes: Mapping[str, Any], *, data: str = "digits", epochs: int = 3, widths: tuple[int, ...] = (8, 16, 32)
+) -> PlannedCell:
+    """One cell as the planner would resolve it; an axis `layers` (6n+2) sets the depth, 20 where there is none."""
+    facts = DATASETS[data]
+    layers = int(axes.get("layers", 20))
+    shortcut: Any = SHORTCUT_OF.get(arm, "projection")
+    network = resolve_network(NetworkSpec(shortcut=shortcut, widths=widths, layers=layers), channels=facts.channels, classes=facts.classes)
+    told_apart = [*([] if arm in SHORTCUT_OF else [arm]), *(item for item in axes.items() if item[0] != "layers")]
+    salt = zlib.crc32(repr(told_apart).encode()) if told_apart else 0  # arms and axes that change no network still make cells of their own
+    training = resolve_training(TrainingSpec(epochs=epochs, batch_size=64, init_salt=salt), train_images=facts.train_images)
+    spec = RunSpec(network=network, data=DataSpec(name=data), training=training)
+    params, macs = _cost(network, facts.size)
+    name = "/".join([arm, *(str(value) for value in axes.values())])
+    return PlannedCell(name, arm, dict(axes), fingerprint(spec), as_plain(spec), params, macs, weighted_layers(network))
+
+
+def make_plan(
+    arms: Sequence[str] = ("plain", "residual"),
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    seeds: Iterable[int] = range(5),
+    claims: Sequence[Claim] = DEFAULT_CLAIMS,
+    *,
+    registered: Any = REGISTER_ALL,
+    data: str = "digits",
+    epochs: int = 3,
+    **fields: Any,
+) -> Plan:
+    """A plan of arms x grid (`axes`: short name -> values, default layers 20 and 56). `fields` replace fields of the Plan.
+
+    `registered`: digests as they stood at the first run, None before it, default all claims.
+    """
+    grid = {"layers": (20, 56)} if axes is None else dict(axes)
+    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    plan = Plan(
+        ablation="plain_vs_residual",
+        scale="laptop",
+        tag="",
+        question="Do plain nets degrade with depth where residual nets do not?",
+        source="he2015 section 4.2, Fig. 6",
+        scale_says="Digits on a laptop: the direction of the effect, not its size.",
+        evidence=True,
+        varies=("network.shortcut", *(f"network.{axis}" for axis in grid)),
+        axes=tuple(grid),
+        seeds=tuple(seeds),
+        cells=tuple(make_cell(arm, point, data=data, epochs=epochs) for arm in arms for point in points),
+        claims=tuple(claims),
+        registered=tuple(claim.digest for claim in claims) if registered is REGISTER_ALL else registered,
+        warnings=(),
+        data_says=DATASETS[data].says,
+        toml='question = "Do plain nets degrade with depth where residual nets do not?"\n\n[network]\nwidths = [8, 16, 32]\n',
+        file="ablations/plain_vs_residual.toml",
+        overrides=(),
+        command="python -m resnet_lab.study plain_vs_residual",
+        created="2026-01-02T03:04:05+00:00",
+        commit="0123456789abcdef0123456789abcdef01234567",
+    )
+    return replace(plan, **fields)
+
+
+def make_record(cell: PlannedCell, seed: int, *, arrays: bool = True, epochs: int | None = None, **measured: Any) -> RunRecord:
+    """A finished run of a cell. `measured` replaces fields of the record: train_error=1.5, status="diverged", seconds=2.0, ...
+
+    A diverged run has no final errors. `arrays=False` leaves gradient norms and correctness bits out. `epochs` shortens the curve.
+    """
+    rng = np.random.default_rng([zlib.crc32(cell.name.encode()), seed])
+    facts = DATASETS[cell.spec["data"]["name"]]
+    diverged = measured.get("status") == "diverged"
+    values: dict[str, Any] = {**_typical_errors(cell, rng), **measured}
+    if diverged:
+        values |= dict.fromkeys(("train_error", "test_error", "train_loss", "test_loss", "validation_error"))
+    steps = iterations_per_epoch(facts.train_images, cell.spec["training"]["batch_size"])
+    count = epochs or cell.spec["training"]["iterations"] // steps
+    blocks = _block_names(cell)
+    final = 90.0 if diverged else values["train_error"]
+    curve = [float(final + (90 - final) * 0.5**epoch) for epoch in range(1, count + 1)]
+    base: dict[str, Any] = {
+        "fingerprint": cell.fingerprint,
+        "seed": seed,
+        "spec": cell.spec,
+        "status": "done",
+        "validation_error": None,
+        "params": cell.params,
+        "macs": cell.macs,
+        "seconds": 2.0 + seed / 10,
+        "started": f"2026-01-02T03:{seed % 60:02d}:00+00:00",
+        "epochs": tuple(
+            EpochRecord(epoch, epoch * steps, error / 40, error, 0.1 * (1 - epoch / (count + 1)), 0.5, 3000.0 + epoch)
+            for epoch, error in enumerate(curve, 1)
+        ),
+        "blocks": blocks,
+        "images": {"train": facts.train_images, "validation": 0, "test": facts.test_images},
+        "environment": {
+            "resnet_lab": "0.1.0",
+            "python": "3.11.7",
+            "torch": "2.14.1",
+            "device": "cpu",
+            "processor": "a processor",
+            "threads": "1",
+        },
+    }
+    if arrays:
+        norms = np.exp(rng.normal(-2, 0.2, (count + 1, len(blocks)))).astype(np.float32)
+        correct = np.ones(facts.test_images, dtype=bool)
+        correct[: round(facts.test_images * (values.get("test_error") or 0) / 100)] = False
+        base["arrays"] = {"gradient_norms": norms, "test_correct": np.packbits(correct)}
+    return RunRecord(**{**base, **values})
+
+
+def fill_store(
+    studies: Path,
+    plan: Plan,
+    measured: Mapping[str, Any] | None = None,
+    *,
+    metric: str = "train_error",
+    diverged: Collection[tuple[str, int]] = (),
+    failed: Collection[tuple[str, int]] = (),
+    missing: Collection[tuple[str, int]] = (),
+    **fields: Any,
+) -> RunStore:
+    """A store under `studies` with a record for every planned run, and the plan saved beside it.
+
+    `measured`: cell name -> one number for all seeds, or one a seed in the plan's order, for `metric`; cells not named get typical numbers.
+    `diverged`, `failed`, `missing`: (cell, seed) pairs. `fields` go to every record (see make_record).
+    """
+    store = RunStore(studies)
+    plan.save(studies)
+    for cell in plan.cells:
+        for position, seed in enumerate(plan.seeds):
+            run = (cell.name, seed)
+            if run in missing:
+                continue
+            if run in failed:
+                store.save_failure(cell.fingerprint, seed, Failure("MemoryError: out of memory", "Traceback ...\nMemoryError", 2))
+                continue
+            values = dict(fields)
+            if measured is not None and cell.name in measured:
+                given = measured[cell.name]
+                values[metric] = float(given if np.isscalar(given) else given[position])
+            if run in diverged:
+                values["status"] = "diverged"
+            store.save(make_record(cell, seed, **values))
+    return store
+
+
+def _typical_errors(cell: PlannedCell, rng: np.random.Generator) -> dict[str, float]:
+    """Errors and losses shaped like the digits study's: plain nets degrade with depth."""
+    depth = (cell.layers - 20) / 36
+    error = 1.0 + 70.0 * depth if cell.arm == "plain" else 0.3
+    train = float(np.clip(error * np.exp(rng.normal(0, 0.08)) + rng.uniform(0, 0.3), 0, 90))
+    test = float(round((train * 0.95 + 3 + rng.normal(0, 0.5)) * 3.6) / 3.6)  # whole images of 360
+    return {"train_error": train, "test_error": test, "train_loss": train / 30, "test_loss": test / 25}
+
+
+def _block_names(cell: PlannedCell) -> tuple[str, ...]:
+    depths = cell.spec["network"]["depths"]
+    blocks = [f"stage{stage}.block{block}" for stage, depth in enumerate(depths, 1) for block in range(1, depth + 1)]
+    return ("stem", *blocks, "head")
+
+
+def _cost(network: NetworkSpec, size: int) -> tuple[int, int]:
+    """(parameters, multiply-adds) of a basic-block net with identity shortcuts: 3x3 convolutions with batch norms, then a linear layer."""
+    width, params, macs = network.stem_width or 0, 0, 0
+
+    def conv(into: int, out: int, side: int) -> None:
+        nonlocal params, macs
+        params += 9 * into * out + 2 * out
+        macs += 9 * into * out * side * side
+
+    conv(network.in_channels or 1, width, size)
+    for stage in network.stages:
+        size = -(-size // stage.stride)
+        for _ in range(stage.depth):
+            conv(width, stage.width, size)
+            conv(stage.width, stage.width, size)
+            width = stage.width
+    classes = network.classes or 0
+    return params + width * classes + classes, macs + width * classes
