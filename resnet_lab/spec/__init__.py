@@ -1,0 +1,1 @@
+"""What a person may write: reading, resolving and fingerprinting questions. No torch."""

@@ -45,7 +45,12 @@ class Scale(Fragment):
 class AblationFile(Fragment):
     """The whole file."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True, "allow_inf_nan": False}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "strict": True,
+        "use_attribute_docstrings": True,
+        "allow_inf_nan": False,
+    }
 
     question: str = ""
     """The question, as one sentence with a question mark."""

@@ -18,7 +18,9 @@ def load_ablation(name: str | Path) -> Ablation:
         return read_ablation(Path(text))
     known = find_ablations()
     if text not in known:
-        raise SpecError.of(f"no ablation {text!r}{nearest(text, known)}; known are {', '.join(sorted(known))}, or give a path that ends in .toml")
+        raise SpecError.of(
+            f"no ablation {text!r}{nearest(text, known)}; known are {', '.join(sorted(known))}, or give a path that ends in .toml"
+        )
     return read_ablation(known[text], text)
 
 

@@ -92,7 +92,8 @@ class NetworkSpec:
     @property
     def stages(self) -> tuple[StageSpec, ...]:
         """The stages of a resolved spec, first to last."""
-        assert self.depths is not None and self.strides is not None, "resolve_network comes first"
+        assert self.depths is not None, "resolve_network comes first"
+        assert self.strides is not None
         return tuple(StageSpec(*stage) for stage in zip(self.widths, self.depths, self.strides, strict=True))
 
 

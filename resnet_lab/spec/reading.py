@@ -74,7 +74,9 @@ def placed(problems: Iterable[Problem], text: str, path: Path, prefixes: Sequenc
     for problem in problems:
         candidates = [f"{prefix}.{problem.key}" if prefix else problem.key for prefix in prefixes]
         lines = (line_of(text, candidate.split(".")) for candidate in candidates)
-        line = next((line for line in lines if line), 0) or next((line for name in candidates if (line := _line_of_parent(text, name)) > 1), 1)
+        line = next((line for line in lines if line), 0) or next(
+            (line for name in candidates if (line := _line_of_parent(text, name)) > 1), 1
+        )
         found.append(Problem(problem.message, key=problem.key, file=str(path), line=line))
     return found
 
@@ -211,7 +213,9 @@ def check_grid(grid: dict[str, Any], place: str) -> list[Problem]:
         found = {problem.message: problem for value in values for problem in check_fragment(nested(path, grid_point(value)[1]))}
         problems += [Problem(problem.message, key=f"{place}.{problem.key}" if problem.key else key) for problem in found.values()]
         labels = [str(grid_point(value)[0]) for value in values]
-        problems += [Problem(f"{label} is there twice: duplicate cells", key=key) for label in sorted(set(labels)) if labels.count(label) > 1]
+        problems += [
+            Problem(f"{label} is there twice: duplicate cells", key=key) for label in sorted(set(labels)) if labels.count(label) > 1
+        ]
     return problems
 
 

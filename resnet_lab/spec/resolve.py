@@ -60,14 +60,17 @@ def resolve(
     """
     scale = scale or ablation.scales[0]
     if scale not in ablation.scales:
-        raise SpecError.of(f"no scale {scale!r}{nearest(scale, ablation.scales)}; this question has {', '.join(ablation.scales)}", file=str(ablation.path))
+        raise SpecError.of(
+            f"no scale {scale!r}{nearest(scale, ablation.scales)}; this question has {', '.join(ablation.scales)}", file=str(ablation.path)
+        )
     typed = ablation.file.scales.get(scale, Scale())
     forced = _parse_overrides(overrides)
     grid = flatten_grid(ablation.raw.get("scales", {}).get(scale, {}).get("grid", ablation.raw.get("grid", {})))
     regridded = "grid" in forced
     grid |= forced.pop("grid", {})
     _check_forced(forced, grid)
-    wanted = seeds if seeds is not None else forced.pop("seeds", None) or typed.seeds or ablation.file.seeds
+    said = (seeds, forced.pop("seeds", None), typed.seeds, ablation.file.seeds)
+    wanted = next(value for value in said if value is not None)
     cells = _cells(ablation, scale, grid, forced, facts)
     axes = tuple(_short_names(grid).values())
     claims, dropped = claims_at(ablation, scale, [cell.name for cell in cells], regridded)
@@ -135,7 +138,8 @@ def resolve_run(values: dict[str, Any], facts: Facts) -> RunSpec:
     shrink = reduction(network)
     if known.size < shrink:
         raise SpecError.of(
-            f"images of {known.size}x{known.size} are smaller than the strides need: stem and stages shrink each side {shrink} times", key="network.strides"
+            f"images of {known.size}x{known.size} are smaller than the strides need: stem and stages shrink each side {shrink} times",
+            key="network.strides",
         )
     for key, given, has in (("in_channels", network.in_channels, known.channels), ("classes", network.classes, known.classes)):
         if given is not None and (given != has if key == "in_channels" else given < has):
@@ -187,8 +191,9 @@ def _check_forced(forced: dict[str, Any], grid: dict[str, Any]) -> None:
 
 
 def claims_at(ablation: Ablation, scale: str, cells: Sequence[str], regridded: bool) -> tuple[tuple[Claim, ...], list[str]]:
-    """The claims put to the test at a scale. One about a cell that the file itself does not make is an error; one whose cells a changed
-    grid (`--set grid...`) left out is put aside, with a warning.
+    """The claims put to the test at a scale, and warnings about those put aside.
+
+    A claim about a cell that the file itself does not make is an error; one whose cells a changed grid (`--set grid...`) left out is put aside.
     """
     problems: list[Problem] = []
     claims: list[Claim] = []
@@ -230,7 +235,9 @@ def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         path, equals, value = (part.strip() for part in text.partition("="))
         section = path.partition(".")[0]
         if not equals or section not in (*SECTIONS, "grid", "seeds"):
-            problems.append(Problem(f"write --set PATH=VALUE, PATH beginning with {', '.join(SECTIONS)}, grid or seeds", key=f"--set {text}"))
+            problems.append(
+                Problem(f"write --set PATH=VALUE, PATH beginning with {', '.join(SECTIONS)}, grid or seeds", key=f"--set {text}")
+            )
             continue
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
@@ -239,7 +246,13 @@ def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         one = nested(path, parsed)
         found = check_grid(one["grid"], "grid") if section == "grid" else [] if section == "seeds" else check_fragment(one)
         problems += [Problem(problem.message, key=f"--set {problem.key}") for problem in found]
-        forced = {**forced, **merge(forced, one)} if section in SECTIONS else {**forced, **one} if section == "seeds" else _with_grid(forced, one)
+        forced = (
+            {**forced, **merge(forced, one)}
+            if section in SECTIONS
+            else {**forced, **one}
+            if section == "seeds"
+            else _with_grid(forced, one)
+        )
     if problems:
         raise SpecError(problems)
     return forced
@@ -271,7 +284,9 @@ def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterab
     for cell in cells:
         form = json.dumps(canonical(cell.spec), sort_keys=True)
         if (first := by_fingerprint.setdefault(form, cell.name)) != cell.name:
-            said[f"cells {first} and {cell.name} are the same network and recipe: they will be trained once and differ by exactly zero"] = None
+            said[f"cells {first} and {cell.name} are the same network and recipe: they will be trained once and differ by exactly zero"] = (
+                None
+            )
     for path in confounds(cells, ablation.file.varies):
         said[f"arms differ in {path} too, which `varies` does not name: a difference between them may come from it"] = None
     return said
@@ -303,7 +318,11 @@ def confounds(cells: Sequence[Cell], varies: Sequence[str]) -> list[str]:
     by_point: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
         by_point.setdefault(json.dumps(cell.axes, sort_keys=True), []).append(
-            {f"{section}.{name}": value for section in ("network", "data", "training") for name, value in asdict(cell.spec)[section].items()}
+            {
+                f"{section}.{name}": value
+                for section in ("network", "data", "training")
+                for name, value in asdict(cell.spec)[section].items()
+            }
         )
     for alike in by_point.values():
         for path in alike[0]:

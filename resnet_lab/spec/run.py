@@ -6,7 +6,7 @@ a folder dataset, and the source of any block that comes from outside the packag
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from resnet_lab.spec.data import DataSpec
@@ -57,7 +57,8 @@ def fingerprint_of(canonical_form: dict[str, Any]) -> str:
 
 def as_plain(spec: RunSpec) -> dict[str, Any]:
     """The whole spec as JSON values, for result.json and plan.json."""
-    return asdict(spec)
+    plain: dict[str, Any] = _plain(spec)
+    return plain
 
 
 def _plain(value: Any) -> Any:

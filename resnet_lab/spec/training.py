@@ -87,7 +87,7 @@ def resolve_training(spec: TrainingSpec, *, train_images: int) -> TrainingSpec:
     steps = iterations_per_epoch(train_images, spec.batch_size)
     total = spec.iterations or (spec.epochs or 0) * steps
     if spec.schedule != "step" and spec.drops:
-        raise SpecError.of(f"the {spec.schedule} schedule has no drops: schedule = \"step\"", key="training.drops")
+        raise SpecError.of(f'the {spec.schedule} schedule has no drops: schedule = "step"', key="training.drops")
     if spec.schedule == "step" and (not spec.drops or list(spec.drops) != sorted(set(spec.drops))):
         raise SpecError.of("the step schedule needs its drops, in rising order", key="training.drops")
     if spec.drops and spec.drops[-1] >= total:
@@ -112,7 +112,9 @@ def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> WarmupSpec | 
         return given
     length = given.iterations or round((given.epochs or 0) * steps) or round((given.share or 0) * total)
     if not 1 <= length < total:
-        raise SpecError.of(f"a warm-up of {length} iterations in a training of {total} leaves no training or no warm-up", key="training.warmup")
+        raise SpecError.of(
+            f"a warm-up of {length} iterations in a training of {total} leaves no training or no warm-up", key="training.warmup"
+        )
     return WarmupSpec(iterations=length)
 
 

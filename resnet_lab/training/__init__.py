@@ -1,0 +1,1 @@
+"""One run: from a RunSpec and a seed to a RunRecord."""

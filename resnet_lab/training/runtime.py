@@ -29,7 +29,9 @@ def pick_device(name: str) -> str:
     if kind not in here:
         raise SpecError.of(f"no device {name!r}: devices are auto, cpu, cuda, cuda:N, mps", key="--device")
     if not here[kind]:
-        raise SpecError.of(f"{name} was asked for, but torch finds none on this machine: --device cpu, or install a torch built for it", key="--device")
+        raise SpecError.of(
+            f"{name} was asked for, but torch finds none on this machine: --device cpu, or install a torch built for it", key="--device"
+        )
     if kind == "cuda" and ":" in name and int(name.partition(":")[2]) >= torch.cuda.device_count():
         raise SpecError.of(f"{name}: this machine has {torch.cuda.device_count()} CUDA device(s)", key="--device")
     return name

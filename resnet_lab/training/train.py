@@ -62,7 +62,7 @@ def train(
     splits = splits.to(device)
     model = build(run.network, seed=seed, init_salt=run.training.init_salt)
     if run.training.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+        model = model.to(memory_format=torch.channels_last)
     model = model.to(device).train()
     trainer = _Trainer(run, seed, splits, device, model)
     diverged = not trainer.train(on_progress)

@@ -1,0 +1,107 @@
+"""The map of imports (docs/design.md) held against the imports that the code has, so that neither can rot."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import resnet_lab
+
+PACKAGE = Path(resnet_lab.__file__).parent
+GROUND = {"spec"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "spec": set(),
+    "records": GROUND,
+    "networks": GROUND,
+    "data": GROUND,
+    "training": {"spec", "records", "networks", "data"},
+    "study": {"spec", "records", "networks", "data", "training"},
+    "analysis": {"spec", "records"},
+    "report": {"spec", "records", "analysis"},
+    "testing": {"spec", "networks"},
+}
+ON_TOP = {"cli", "api", "__main__", "__init__"}
+HOME: dict[str, set[str]] = {
+    "torch": {"networks", "data", "training", "study", "testing"},
+    "torchvision": {"data", "training"},  # training only writes its version down
+    "fvcore": {"networks"},
+    "optuna": {"study"},
+    "sqlalchemy": {"study"},
+    "matplotlib": {"report"},
+    "seaborn": {"report"},
+    "jinja2": {"report"},
+    "pydantic": {"spec"},
+    "click": {"cli"},
+    "sklearn": {"data"},
+}
+
+
+def modules() -> list[tuple[str, str, ast.Module]]:
+    """(station, module, syntax tree) of every module of the package."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE)
+        station = relative.parts[0].removesuffix(".py")
+        if path.name == "__main__.py":
+            station = "__main__"
+        found.append((station, relative.as_posix(), ast.parse(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def imported(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return names
+
+
+def at_import(tree: ast.Module) -> set[str]:
+    """What a module imports when it is itself imported: not what stands inside functions or under TYPE_CHECKING."""
+    top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    return imported(top)
+
+
+def test_imports_point_one_way() -> None:
+    """Would catch a station that reaches up: spec reading records, analysis importing the study, a report that trains."""
+    wrong = [
+        f"{module} imports {name}"
+        for station, module, tree in modules()
+        if station not in ON_TOP
+        for name in imported(tree)
+        if name.startswith("resnet_lab.") and name.split(".")[1] not in MAY_IMPORT[station] | {station}
+    ]
+    assert wrong == []
+
+
+def test_third_party_packages_stay_at_home() -> None:
+    """Would catch torchvision creeping into networks, or a second place that reads files with pydantic."""
+    wrong = [
+        f"{module} imports {name}"
+        for station, module, tree in modules()
+        for name in imported(tree)
+        if (top := name.split(".")[0]) in HOME and station not in HOME[top]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("station", ["spec", "records", "analysis", "report", "cli", "api"])
+def test_torch_is_not_imported_where_a_report_or_an_error_needs_no_torch(station: str) -> None:
+    """Would catch `--help`, a wrong spec or a redrawn report that waits for torch."""
+    heavy = {"resnet_lab.networks", "resnet_lab.training", "resnet_lab.testing", "torch", "torchvision", "optuna"}
+    wrong = [
+        f"{module} imports {name}"
+        for found, module, tree in modules()
+        if found == station
+        for name in at_import(tree)
+        if any(name == top or name.startswith(f"{top}.") for top in heavy)
+    ]
+    assert wrong == []
+
+
+def test_modules_stay_small() -> None:
+    """A module of more than 400 lines has more than one responsibility."""
+    long = [path.name for path in PACKAGE.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+    assert long == []

@@ -1,0 +1,66 @@
+"""Learning rates: arithmetic against the papers and against torch's own schedulers."""
+
+import pytest
+import torch
+
+from resnet_lab.spec.training import TrainingSpec, WarmupSpec, resolve_training
+from resnet_lab.training.schedules import learning_rate
+
+
+def rates(spec: TrainingSpec, total: int) -> list[float]:
+    return [learning_rate(spec, iteration) for iteration in range(total)]
+
+
+def test_step_drops_happen_at_their_iterations() -> None:
+    """He et al. 2015, section 4.2: 0.1, divided by 10 at 32k and 48k of 64k iterations."""
+    spec = TrainingSpec(iterations=64000, schedule="step", drops=(32000, 48000))
+    assert [learning_rate(spec, i) for i in (0, 31999, 32000, 47999, 48000, 63999)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_cosine_is_torchs() -> None:
+    spec = TrainingSpec(iterations=20, schedule="cosine", lr=0.3)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
+    expected = []
+    for _ in range(20):
+        expected.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates(spec, 20) == pytest.approx(expected)
+
+
+def test_one_cycle_is_torchs() -> None:
+    """With a warm-up share of 10/100: torch peaks at iteration pct * total - 1, ours at the warm-up's length, so compare with that length."""
+    spec = TrainingSpec(iterations=100, schedule="one_cycle", warmup=WarmupSpec(iterations=9))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=100, pct_start=0.1, cycle_momentum=False)
+    expected = []
+    for step in range(100):
+        expected.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        if step < 99:
+            scheduler.step()
+    assert rates(spec, 100) == pytest.approx(expected)
+
+
+def test_linear_warm_up_ends_on_the_schedule() -> None:
+    """The most reported bug: a warm-up whose rate never comes back to the recipe's."""
+    spec = TrainingSpec(iterations=10, schedule="constant", warmup=WarmupSpec(iterations=4))
+    assert rates(spec, 6) == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
+    cosine = TrainingSpec(iterations=10, schedule="cosine", warmup=WarmupSpec(iterations=4))
+    assert rates(cosine, 10)[3:5] == pytest.approx([0.1, 0.1])
+    assert rates(cosine, 10)[9] < 0.01
+
+
+def test_warm_up_until_an_error_lasts_as_long_as_it_takes_and_no_longer() -> None:
+    spec = TrainingSpec(iterations=1000, schedule="step", drops=(500,), warmup=WarmupSpec(lr=0.01, until_train_error=80))
+    assert learning_rate(spec, 499, warmup_ended=None) == 0.01
+    assert learning_rate(spec, 450, warmup_ended=450) == pytest.approx(0.1)
+    assert learning_rate(spec, 500, warmup_ended=450) == pytest.approx(0.01)
+
+
+def test_one_cycle_warms_up_a_tenth_unless_told() -> None:
+    assert resolve_training(TrainingSpec(epochs=10, schedule="one_cycle"), train_images=1280).warmup == WarmupSpec(iterations=10)
+    assert resolve_training(TrainingSpec(epochs=10, warmup=WarmupSpec(epochs=0.5), batch_size=64), train_images=1280).warmup == WarmupSpec(
+        iterations=10
+    )

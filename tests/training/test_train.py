@@ -1,0 +1,219 @@
+"""One run: what it records, that it is a function of spec and seed, and that recipes do what they say. Real digits throughout."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from resnet_lab.data.batches import epoch_batches
+from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.splits import Splits, open_images
+from resnet_lab.networks.build import build, rows
+from resnet_lab.records.record import RunRecord, correct_bits
+from resnet_lab.spec.data import DataSpec
+from resnet_lab.spec.resolve import merge, resolve_run
+from resnet_lab.spec.run import RunSpec, fingerprint
+from resnet_lab.training import train as training
+from resnet_lab.training.evaluate import average_bn_statistics, evaluate
+from resnet_lab.training.gradients import gradient_norms
+from resnet_lab.training.runtime import configure, pick_device
+from resnet_lab.training.train import Progress, train
+
+SMALL = {
+    "network": {"layers": 8, "widths": [4, 8, 8]},
+    "data": {"name": "digits", "train_images": 256},
+    "training": {"epochs": 2, "batch_size": 64},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    configure(1)
+
+
+@pytest.fixture(scope="module")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def spec(*changes: dict) -> RunSpec:
+    return resolve_run(merge(SMALL, *changes), lambda data: dataset_facts(data, data_root=None, cache=Path("unused")))
+
+
+def splits(run: RunSpec, folder: Path) -> Splits:
+    return _open(run.data, folder)
+
+
+@cache
+def _open(data: DataSpec, folder: Path) -> Splits:
+    return open_images(data, dataset_facts(data, data_root=None, cache=folder), data_root=None, cache=folder)
+
+
+def done(folder: Path, *changes: dict, seed: int = 0) -> RunRecord:
+    run = spec(*changes)
+    return train(run, seed, splits(run, folder))
+
+
+def without_times(record: RunRecord) -> RunRecord:
+    epochs = tuple(replace(epoch, seconds=0, images_per_second=0) for epoch in record.epochs)
+    return replace(record, seconds=0, started="", epochs=epochs)
+
+
+def test_a_record_has_everything_it_should(cache_folder: Path) -> None:
+    record = done(cache_folder, {"data": {"validation": 0.25}})
+    assert record.status == "done"
+    assert record.images == {"train": 256, "validation": 359, "test": 360}
+    assert [epoch.iteration for epoch in record.epochs] == [4, 8]
+    assert record.blocks == ("stem", "stage1.block1", "stage2.block1", "stage3.block1", "head")
+    assert record.arrays["gradient_norms"].shape == (3, 5)
+    assert np.all(record.arrays["gradient_norms"] > 0)
+    for epoch in record.epochs:
+        assert epoch.seconds > 0
+        assert epoch.images_per_second == pytest.approx(256 / epoch.seconds)
+        assert epoch.validation_error is not None
+        assert epoch.test_error is None, "the test set is read once, after the last epoch"
+    assert correct_bits(record).mean() == pytest.approx(1 - record.test_error / 100)
+    assert record.epochs[-1].validation_error == record.validation_error
+    assert record.fingerprint == fingerprint(spec({"data": {"validation": 0.25}}))
+    assert {"torch", "device", "threads", "processor"} <= set(record.environment)
+
+
+def test_a_run_is_a_function_of_spec_and_seed(cache_folder: Path) -> None:
+    """Would catch any draw from the global generator, and any state that leaks from an earlier run."""
+    first = done(cache_folder, {"data": {"pad_crop": 1, "flip": True}})
+    torch.manual_seed(999)
+    done(cache_folder, seed=7)
+    again = done(cache_folder, {"data": {"pad_crop": 1, "flip": True}})
+    assert without_times(first) == without_times(again)
+    np.testing.assert_array_equal(first.arrays["gradient_norms"], again.arrays["gradient_norms"])
+    other = done(cache_folder, {"data": {"pad_crop": 1, "flip": True}}, seed=1)
+    assert other.epochs[0].loss != first.epochs[0].loss
+
+
+def test_it_learns(cache_folder: Path) -> None:
+    """Would catch a sign, a rate or a normalisation gone wrong: ResNet-8 must learn real digits in a few seconds."""
+    record = done(cache_folder, {"data": {"train_images": 1437}, "training": {"epochs": 6, "schedule": "one_cycle"}})
+    assert record.train_error < 5
+    assert record.test_error < 8
+
+
+def test_keeping_more_does_not_change_what_is_measured(cache_folder: Path) -> None:
+    """A run that is repeated for a test curve or without gradients must be bit-identical to the one it replaces."""
+    plain = done(cache_folder)
+    curve = done(cache_folder, {"record": {"test_curve": True, "gradients": False}})
+    assert (curve.train_loss, curve.test_loss) == (plain.train_loss, plain.test_loss)
+    assert curve.epochs[-1].test_error == curve.test_error
+    assert "gradient_norms" not in curve.arrays
+
+
+def test_diverging_is_a_result_not_an_error(cache_folder: Path) -> None:
+    record = done(cache_folder, {"training": {"lr": 1e30, "epochs": 3}})
+    assert record.status == "diverged"
+    assert (record.train_error, record.test_error, record.test_loss) == (None, None, None)
+    assert len(record.epochs) < 3
+    assert "test_correct" not in record.arrays
+
+
+@pytest.mark.parametrize("layout", [False, True])
+@pytest.mark.parametrize("recipe", [{"optimizer": "adamw", "lr": 0.01}, {"optimizer": "sgd", "nesterov": True}, {"precision": "bf16"}])
+def test_every_recipe_lowers_the_loss(cache_folder: Path, recipe: dict, layout: bool) -> None:
+    record = done(cache_folder, {"training": {**recipe, "epochs": 4, "channels_last": layout}})
+    assert record.epochs[-1].loss < record.epochs[0].loss
+    assert record.status == "done"
+
+
+def test_iterations_may_end_within_an_epoch(cache_folder: Path) -> None:
+    record = done(cache_folder, {"training": {"iterations": 6}})
+    assert [epoch.iteration for epoch in record.epochs] == [4, 6]
+    assert record.epochs[1].images_per_second == pytest.approx(128 / record.epochs[1].seconds)
+
+
+def test_a_single_iteration_has_both_its_gradient_rows(cache_folder: Path) -> None:
+    assert done(cache_folder, {"training": {"iterations": 1}}).arrays["gradient_norms"].shape == (2, 5)
+
+
+def test_warm_up_until_an_error_ends_and_the_full_rate_follows(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users report a warm-up that never triggered for 64,000 iterations, and one whose rate never came back."""
+    monkeypatch.setattr(training, "WARMUP_WINDOW", 2)
+    warmup = {"warmup": {"lr": 0.02, "until_train_error": 80}, "schedule": "constant", "lr": 0.1, "epochs": 12}
+    record = done(cache_folder, {"training": warmup})
+    assert record.warmup_ended is not None
+    assert record.epochs[0].lr == 0.02
+    assert record.epochs[-1].lr == 0.1
+
+
+def test_plain_and_residual_twins_see_the_same_batches_and_start_from_the_same_tensors(cache_folder: Path) -> None:
+    """DESIGN 3: what differs between twins is the shortcut and nothing else."""
+    plain, residual = (
+        spec({"network": {"shortcut": shortcut}, "data": {"pad_crop": 1, "flip": True}}) for shortcut in ("none", "identity")
+    )
+    starts = [dict(build(run.network, seed=3).named_parameters()) for run in (plain, residual)]
+    assert starts[0].keys() == starts[1].keys()
+    assert all(torch.equal(starts[0][name], starts[1][name]) for name in starts[0])
+    streams = [epoch_batches(splits(run, cache_folder).train, run.data, batch_size=64, seed=3, epoch=2) for run in (plain, residual)]
+    for (images, labels), (same, too) in zip(*streams, strict=True):
+        assert torch.equal(images, same)
+        assert torch.equal(labels, too)
+
+
+def test_progress_is_told_at_least_once_an_epoch(cache_folder: Path) -> None:
+    told: list[Progress] = []
+    run = spec()
+    record = train(run, 0, splits(run, cache_folder), on_progress=told.append)
+    assert [progress.epoch for progress in told if progress.iteration % 4 == 0] == [1, 2]
+    assert told[-1].train_error == record.epochs[-1].train_error
+    assert told[-1].iterations == 8
+
+
+def test_gradient_norms_are_the_norms_of_each_blocks_gradient() -> None:
+    """lightning 2012: a per-layer norm that was computed wrongly for years. Here against plain numpy, block by block."""
+    model = build(spec().network, seed=0)
+    model(torch.rand(8, 1, 8, 8)).square().sum().backward()
+    expected = [np.sqrt(sum(float((p.grad.numpy().astype(np.float64) ** 2).sum()) for p in parameters)) for _, parameters in rows(model)]
+    np.testing.assert_allclose(gradient_norms(rows(model)).numpy(), expected, rtol=1e-5)
+
+
+def test_evaluation_counts_every_image_once_and_leaves_the_mode() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).train()
+    images, labels = torch.rand(10, 1, 2, 2), torch.arange(10) % 3
+    batches = [(images[start : start + 4], labels[start : start + 4]) for start in (0, 4, 8)]
+    measured = evaluate(model, batches)
+    logits = model(images).detach()
+    assert measured.loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-6)
+    np.testing.assert_array_equal(measured.correct, (logits.argmax(1) == labels).numpy())
+    assert measured.error == pytest.approx(100 * (1 - measured.correct.mean()))
+    assert model.training
+
+
+def test_averaged_statistics_are_plain_means_over_the_batches() -> None:
+    """The authors' released-model notes: mean and variance averaged, not moved. The last batches must weigh no more than the first."""
+    model = nn.Sequential(nn.BatchNorm2d(2)).train()
+    batches = [(torch.randn(16, 2, 3, 3) * scale + scale, torch.zeros(16)) for scale in (1.0, 2.0, 5.0)]
+    model(batches[0][0])
+    average_bn_statistics(model, batches)
+    means = torch.stack([images.mean((0, 2, 3)) for images, _ in batches]).mean(0)
+    variances = torch.stack([images.var((0, 2, 3)) for images, _ in batches]).mean(0)
+    torch.testing.assert_close(model[0].running_mean, means)
+    torch.testing.assert_close(model[0].running_var, variances)
+    assert model[0].momentum == 0.1
+    assert model.training
+
+
+def test_averaged_statistics_are_used_for_the_final_errors(cache_folder: Path) -> None:
+    moving, averaged = done(cache_folder), done(cache_folder, {"training": {"bn_statistics": "averaged"}})
+    assert [epoch.loss for epoch in moving.epochs] == [epoch.loss for epoch in averaged.epochs]
+    assert moving.test_loss != averaged.test_loss
+
+
+def test_devices() -> None:
+    assert pick_device("cpu") == "cpu"
+    assert pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ValueError, match="no device 'gpu'"):
+        pick_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="torch finds none"):
+            pick_device("cuda")
