@@ -1,0 +1,31 @@
+# The two commands of the README. Both make .venv the first time and again whenever pyproject.toml or constraints.txt has changed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: study test lint benchmarks clean
+
+study: $(READY)          ## the founding example: two minutes on a laptop
+	$(BIN)/python -m resnet_lab.study plain_vs_residual
+
+test: $(READY) lint      ## lint, types and the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: $(READY)     ## minutes; quote the ratios
+	$(BIN)/python benchmarks/default_study.py
+	$(BIN)/python benchmarks/bare_loop.py
+	$(BIN)/python benchmarks/answers.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build
