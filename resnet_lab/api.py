@@ -35,7 +35,9 @@ class StudyResult:
         """In a notebook: the verdicts, and where the report is."""
         from html import escape
 
-        rows = "".join(f"<li><b>{escape(verdict.verdict)}</b> {escape(verdict.name)}: {escape(verdict.words)}</li>" for verdict in self.verdicts)
+        rows = "".join(
+            f"<li><b>{escape(verdict.verdict)}</b> {escape(verdict.name)}: {escape(verdict.words)}</li>" for verdict in self.verdicts
+        )
         return f"<p>{escape(self.data.plan.question)}</p><ul>{rows}</ul><p>Report: {escape(str(self.report))}</p>"
 
 

@@ -26,7 +26,11 @@ def list_datasets() -> None:
 @data.command()
 @click.argument("name")
 @data_root_option
-@click.option("--url", metavar="URL", help="Take it from here instead: http(s)://, file:// or a path. Needs --sha256 unless it is the official archive.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Take it from here instead: http(s)://, file:// or a path. Needs --sha256 unless it is the official archive.",
+)
 @click.option("--sha256", metavar="HEX", help="Checksum that the download must have.")
 @exits
 def fetch(name: str, data_root: Path | None, url: str | None, sha256: str | None) -> None:

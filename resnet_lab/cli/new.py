@@ -11,7 +11,9 @@ from resnet_lab.cli.errors import exits
 
 @click.command()
 @click.argument("name")
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("ablations"), show_default=True, metavar="DIR", help="Where to put it.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path("ablations"), show_default=True, metavar="DIR", help="Where to put it."
+)
 @exits
 def new(name: str, folder: Path) -> None:
     """Write a commented question to start from, as DIR/NAME.toml."""

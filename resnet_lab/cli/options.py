@@ -9,7 +9,7 @@ import click
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class SeedsType(click.ParamType):
+class SeedsType(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
     """`5` (seeds 0 to 4), `3,4,8` or `10-14`."""
 
     name = "seeds"

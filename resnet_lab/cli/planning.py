@@ -5,15 +5,15 @@ from rich.table import Table
 
 from resnet_lab.records.store import RunStore
 from resnet_lab.study.display import duration
-from resnet_lab.study.predicting import seconds_per_run, wall_seconds
-from resnet_lab.study.running import Prepared, check_costs
+from resnet_lab.study.predicting import wall_seconds
+from resnet_lab.study.running import Prepared, check_costs, predict
 
 
 def print_plan(prepared: Prepared, console: Console) -> None:
     """Print the plan; nothing is trained or written."""
     store, plan = RunStore(prepared.options.studies), prepared.plan
     check_costs(prepared.question, plan)
-    seconds = seconds_per_run(prepared.question, plan, store, prepared.facts, prepared.device)
+    seconds = predict(prepared, store)
     left = {(task.fingerprint, task.seed) for task in prepared.missing}
     table = Table(box=None, pad_edge=False)
     for heading in ("cell", "layers", "parameters", "MACs", "done", "a run"):

@@ -47,11 +47,12 @@ def plan(name: str, **options: Any) -> None:
 
 def show_plan(name: str, options: dict[str, Any]) -> None:
     """Print what a study would do."""
+    prepared = _prepare(name, options)
     from rich.console import Console
 
     from resnet_lab.cli.planning import print_plan
 
-    print_plan(_prepare(name, options), Console())
+    print_plan(prepared, Console())
 
 
 def _run(name: str, reports: Path, check: bool, options: dict[str, Any]) -> None:

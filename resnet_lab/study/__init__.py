@@ -1,0 +1,1 @@
+"""Many runs: plan what is missing, drive it, store what it leaves."""

@@ -64,7 +64,7 @@ class Tally(Watcher):
 
     def seconds_left(self) -> float:
         """By the predictions, corrected by how they have held so far."""
-        left = sum(self.seconds.get(task.fingerprint, 0.0) for task in self.todo.values())
+        left = sum(self.seconds.get(task.fingerprint, 0.0) for task in list(self.todo.values()))
         return self.ratio * left / max(1, self.workers)
 
     def _drop(self, task: Task) -> None:
@@ -128,11 +128,14 @@ class LiveTable(Tally):
         table = Table(box=None, pad_edge=False)
         for heading in ("cell", "runs", "train error", "test error"):
             table.add_column(heading, justify="left" if heading == "cell" else "right")
-        running = [task.cell for task in self.running.values()]
+        running = [task.cell for task in list(self.running.values())]
         for name, errors in list(self.errors.items())[:40]:
             mark = " ●" if name in running else ""
             table.add_row(
-                name + mark, f"{len(errors)}/{len(self.plan.seeds)}", _mean([train for train, _ in errors]), _mean([test for _, test in errors])
+                name + mark,
+                f"{len(errors)}/{len(self.plan.seeds)}",
+                _mean([train for train, _ in errors]),
+                _mean([test for _, test in errors]),
             )
         if len(self.errors) > 40:
             table.add_row(f"… and {len(self.errors) - 40} more cells")
@@ -140,7 +143,7 @@ class LiveTable(Tally):
 
     def _flights(self) -> list[Text]:
         lines = []
-        for task in self.running.values():
+        for task in list(self.running.values()):
             try:
                 told = json.loads(progress_file(self._workplace.progress, task).read_text(encoding="utf-8"))
                 where = f"epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %"
@@ -150,7 +153,12 @@ class LiveTable(Tally):
         return lines
 
     def _bar(self) -> Progress:
-        bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"), TextColumn("{task.fields[left]}"))
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} runs"),
+            TextColumn("{task.fields[left]}"),
+        )
         failed = f", {self.failures} failed" if self.failures else ""
         left = f"{duration(self.seconds_left())} left" if self.todo else duration(time.monotonic() - self.began)
         bar.add_task(self.plan.name, total=self.total, completed=self.done, left=left + failed)

@@ -3,6 +3,7 @@
 A run that raises, or whose worker dies, is tried once more; then it is shown as failed and the others go on.
 """
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ class Driver:
         try:
             while waiting or self._flying:
                 waiting = self._launch(waiting)
+                if waiting and not self._flying and self.executor.free:
+                    time.sleep(POLL_SECONDS)  # all that is left is in another study's hands
                 done, _ = wait(self._flying, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     again = self._land(future)
@@ -98,7 +101,9 @@ class Driver:
         """Store what a finished future brought; returns the task where it is to be tried again."""
         flight = self._flying.pop(future)
         task, error = flight.task, future.exception()
-        result: Result = future.result() if error is None else Failure(f"the worker died: {error}", f"{type(error).__name__}: {error}", flight.tries)
+        result: Result = (
+            future.result() if error is None else Failure(f"the worker died: {error}", f"{type(error).__name__}: {error}", flight.tries)
+        )
         try:
             if isinstance(result, RunRecord):
                 self.store.save(result)
@@ -128,5 +133,3 @@ class _Flight:
     trial: int
     lock: FileLock
     tries: int
-
-

@@ -7,6 +7,7 @@ pool is made anew. `inline` does each run in this process, for debuggers and sma
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Protocol
 
@@ -70,14 +71,18 @@ class Processes:
     def submit(self, task: Task) -> "Future[Result]":
         """Give the task to an idle worker."""
         pool = self._idle.pop()
-        future = pool.submit(run_task, task, self._workplace)
+        try:
+            future = pool.submit(run_task, task, self._workplace)
+        except BrokenProcessPool:  # the worker died while it had nothing to do
+            pool = self._pool()
+            future = pool.submit(run_task, task, self._workplace)
         self._busy[future] = pool
         future.add_done_callback(self._done)
         return future
 
     def stop(self) -> None:
         """Kill the workers."""
-        for pool in [*self._idle, *self._busy.values()]:
+        for pool in [*self._idle, *list(self._busy.values())]:
             processes = list((pool._processes or {}).values())  # the public way to kill workers (kill_workers) comes with Python 3.14
             pool.shutdown(wait=False, cancel_futures=True)
             for process in processes:

@@ -12,8 +12,9 @@ from resnet_lab.networks.cost import Cost, cost
 from resnet_lab.records.plan import Plan, PlannedCell, load_plan, study_name
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import RunStore
+from resnet_lab.spec.data import DatasetFacts
 from resnet_lab.spec.network import weighted_layers
-from resnet_lab.spec.resolve import Cell, Question
+from resnet_lab.spec.resolve import Cell, Facts, Question
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 
 
@@ -26,6 +27,8 @@ class Task:
     fingerprint: str
     seed: int
     cost: Cost
+    facts: DatasetFacts
+    """What its dataset held when the study was planned: images that changed since are refused."""
 
     @property
     def name(self) -> str:
@@ -77,11 +80,18 @@ def register_claims(plan: Plan) -> Plan:
     return plan if plan.registered is not None else replace(plan, registered=tuple(claim.digest for claim in plan.claims))
 
 
-def tasks_of(question: Question, plan: Plan) -> list[Task]:
+def tasks_of(question: Question, plan: Plan, facts: Facts) -> list[Task]:
     """Every run of the study in the order they are started: seeds outermost, so that an unfinished study is balanced; longest first within."""
     planned = {cell.name: cell for cell in plan.cells}
     tasks = [
-        Task(cell.name, cell.spec, planned[cell.name].fingerprint, seed, Cost(planned[cell.name].params, planned[cell.name].macs))
+        Task(
+            cell=cell.name,
+            run=cell.spec,
+            fingerprint=planned[cell.name].fingerprint,
+            seed=seed,
+            cost=Cost(planned[cell.name].params, planned[cell.name].macs),
+            facts=facts(cell.spec.data),
+        )
         for seed in question.seeds
         for cell in question.cells
     ]

@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from resnet_lab.networks.build import build
 from resnet_lab.records.plan import Plan
 from resnet_lab.records.store import RunStore
-from resnet_lab.spec.data import DatasetFacts, image_counts
+from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts
 from resnet_lab.spec.resolve import Question
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.study.planning import Task
 from resnet_lab.training.optimizers import make_optimizer
+from resnet_lab.training.runtime import configure
 from resnet_lab.training.train import EVALUATION_BATCH
 
 MOST_PROBES = 8
@@ -27,8 +28,14 @@ FORWARD_SHARE = 1 / 3
 """A forward pass is about a third of a training step."""
 
 
-def seconds_per_run(question: Question, plan: Plan, store: RunStore, facts: dict[str, DatasetFacts], device: str) -> dict[str, float]:
-    """Fingerprint -> predicted seconds. Cells with a finished run take that run's own time (the median over seeds)."""
+def seconds_per_run(
+    question: Question, plan: Plan, store: RunStore, facts: dict[DataSpec, DatasetFacts], *, device: str, threads: int
+) -> dict[str, float]:
+    """Fingerprint -> predicted seconds. Cells with a finished run take that run's own time (the median over seeds).
+
+    Sets this process up as a worker is, so that the probe runs as the runs will.
+    """
+    configure(threads)
     known = {cell.fingerprint: times for cell in plan.cells if (times := _measured(cell.fingerprint, plan.seeds, store))}
     seconds = {fingerprint: float(np.median(times)) for fingerprint, times in known.items()}
     unknown = {planned.fingerprint: (cell.spec, planned.macs) for cell, planned in zip(question.cells, plan.cells, strict=True)}
@@ -36,7 +43,7 @@ def seconds_per_run(question: Question, plan: Plan, store: RunStore, facts: dict
     probed = {fingerprint: probe_step(unknown[fingerprint][0], device) for fingerprint in _spread(unknown)}
     for fingerprint, (run, macs) in unknown.items():
         step = probed.get(fingerprint) or _interpolate(macs, [(unknown[name][1], value) for name, value in probed.items()])
-        seconds[fingerprint] = step * _steps(run, facts[run.data.name])
+        seconds[fingerprint] = step * _steps(run, facts[run.data])
     return seconds
 
 
@@ -49,7 +56,7 @@ def wall_seconds(tasks: Sequence[Task], seconds: dict[str, float], workers: int)
 
 
 def probe_step(run: RunSpec, device: str) -> float:
-    """Seconds of one training step of a run's network, the fastest of a few."""
+    """Seconds of one training step of a run's network, the fastest of a few: what else the machine does can only slow a step down."""
     recipe, size = run.training, run.data.image_size or 0
     model = build(run.network, seed=0)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
@@ -68,7 +75,7 @@ def probe_step(run: RunSpec, device: str) -> float:
         optimizer.step()
         float(loss.detach())  # waits for the device
         times.append(time.perf_counter() - began)
-    return float(np.median(times[1:]))
+    return min(times[1:])
 
 
 def _steps(run: RunSpec, facts: DatasetFacts) -> float:

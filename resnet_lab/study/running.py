@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from resnet_lab.data.cache import cache_bytes, prepare
+from resnet_lab.data.cache import cache_folder as cache_folder_of
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.records.plan import Plan
@@ -56,7 +57,7 @@ class Prepared:
     missing: tuple[Task, ...]
     damaged: tuple[str, ...]
     """Runs whose files were cut short; they are among the missing."""
-    facts: dict[str, DatasetFacts]
+    facts: dict[DataSpec, DatasetFacts]
     options: Options
     device: str
 
@@ -74,7 +75,8 @@ class Prepared:
     @property
     def data_bytes(self) -> int:
         """Size of the decoded images on disk."""
-        return sum(cache_bytes(facts) for facts in self.facts.values())
+        one_a_folder = {cache_folder_of(spec, facts, self.cache): facts for spec, facts in self.facts.items()}
+        return sum(cache_bytes(facts) for facts in one_a_folder.values())
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ def prepare_study(ablation: Ablation, options: Options, *, command: str) -> Prep
     Raises SpecError for anything wrong with the question or the options, StoreError for a store that cannot be used.
     """
     if options.executor not in EXECUTORS:
-        raise SpecError.of(f"no executor {options.executor!r}{nearest(options.executor, EXECUTORS)}; executors are {', '.join(EXECUTORS)}", key="--executor")
+        raise SpecError.of(
+            f"no executor {options.executor!r}{nearest(options.executor, EXECUTORS)}; executors are {', '.join(EXECUTORS)}",
+            key="--executor",
+        )
     device = pick_device(options.device)
     seen: dict[DataSpec, DatasetFacts] = {}
 
@@ -106,13 +111,13 @@ def prepare_study(ablation: Ablation, options: Options, *, command: str) -> Prep
         return seen[spec]
 
     question = resolve(ablation, options.scale, facts=facts, overrides=options.overrides, seeds=options.seeds)
-    by_name = {cell.spec.data.name: facts(cell.spec.data) for cell in question.cells}
-    says = "; ".join(dict.fromkeys(known.says for known in by_name.values()))
+    known = {cell.spec.data: facts(cell.spec.data) for cell in question.cells}
+    says = "; ".join(dict.fromkeys(each.says for each in known.values()))
     plan = make_plan(question, studies=options.studies, tag=options.tag, command=command, data_says=says)
-    store, tasks = RunStore(options.studies), tasks_of(question, plan)
+    store, tasks = RunStore(options.studies), tasks_of(question, plan, facts)
     left = tuple(missing(tasks, store))
     damaged = tuple(f"{task.name}: {damage}" for task in left if (damage := store.damage(task.fingerprint, task.seed)))
-    return Prepared(question, plan, tuple(tasks), left, damaged, by_name, options, device)
+    return Prepared(question, plan, tuple(tasks), left, damaged, known, options, device)
 
 
 def run_prepared(prepared: Prepared, *, console: Console | None = None) -> Outcome:
@@ -144,10 +149,10 @@ def _drive(prepared: Prepared, store: RunStore, trials: Trials, console: Console
     )
     executor = EXECUTORS[options.executor](workplace, prepared.workers)
     try:
-        for spec in {cell.spec.data: None for cell in prepared.question.cells}:
-            prepare(spec, prepared.facts[spec.name], data_root=options.data_root, cache=prepared.cache)
+        for spec, facts in prepared.facts.items():
+            prepare(spec, facts, data_root=options.data_root, cache=prepared.cache)
         check_costs(prepared.question, prepared.plan)
-        seconds = seconds_per_run(prepared.question, prepared.plan, store, prepared.facts, prepared.device)
+        seconds = predict(prepared, store)
         shown = _display(console, workplace, prepared.plan, prepared.missing, store, seconds, prepared.workers)
         driver = Driver(store, trials, executor, shown)
         with shown if isinstance(shown, AbstractContextManager) else nullcontext():
@@ -155,6 +160,13 @@ def _drive(prepared: Prepared, store: RunStore, trials: Trials, console: Console
     finally:
         executor.stop()
     return Outcome(driver.trained, driver.failures)
+
+
+def predict(prepared: Prepared, store: RunStore) -> dict[str, float]:
+    """Fingerprint -> predicted seconds of a run."""
+    return seconds_per_run(
+        prepared.question, prepared.plan, store, prepared.facts, device=prepared.device, threads=prepared.options.threads
+    )
 
 
 def _display(console: Console, workplace: Workplace, *args: Any) -> Tally:
@@ -165,7 +177,8 @@ def _display(console: Console, workplace: Workplace, *args: Any) -> Tally:
 
 def check_costs(question: Question, plan: Plan) -> None:
     """The published counts come from fvcore on a real image; what was planned with must agree exactly, or nothing is trained."""
-    for network, size, planned in {(cell.spec.network, cell.spec.data.image_size, (p.params, p.macs)) for cell, p in zip(question.cells, plan.cells, strict=True)}:
+    pairs = zip(question.cells, plan.cells, strict=True)
+    for network, size, planned in {(cell.spec.network, cell.spec.data.image_size, (p.params, p.macs)) for cell, p in pairs}:
         assert size is not None
         published = published_cost(network, size)
         if (published.params, published.macs) != planned:
@@ -180,7 +193,9 @@ def check_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise StoreError(f"{folder.absolute()} cannot be written to ({error.strerror}): choose another folder with --studies or --reports") from error
+        raise StoreError(
+            f"{folder.absolute()} cannot be written to ({error.strerror}): choose another folder with --studies or --reports"
+        ) from error
 
 
 def cores() -> int:

@@ -45,8 +45,8 @@ class Trials:
         for trial in self._storage.get_all_trials(self._study, deepcopy=False):
             if trial.state == TrialState.RUNNING:
                 left = self._storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
-                self._storage.set_trial_state_values(left, TrialState.FAIL)
-            elif trial.state.is_finished() and "cell" in trial.user_attrs and trial.user_attrs.get("status") != "failed":
+                self.fail(left, "its driver died before it was finished")
+            elif trial.user_attrs.get("status") in ("done", "diverged"):
                 known.add((trial.user_attrs["cell"], trial.params["seed"]))
         for cell in plan.cells:
             for seed in plan.seeds:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import Failure
-from resnet_lab.spec.data import DataSpec
+from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.study.planning import Task
 
 
@@ -56,7 +56,7 @@ def run_task(task: Task, workplace: Workplace) -> RunRecord | Failure:
         partial.replace(file)
 
     try:
-        splits = _open(task.run.data, workplace)
+        splits = _open(task.run.data, task.facts, workplace)
         return train(task.run, task.seed, splits, device=workplace.device, cost=task.cost, on_progress=tell)
     except Exception as error:
         return Failure(error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc(), tries=1)
@@ -70,11 +70,9 @@ def progress_file(folder: Path, task: Task) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _open(spec: DataSpec, workplace: Workplace):  # type: ignore[no-untyped-def]  # Splits, which would import torch here
-    from resnet_lab.data.facts import dataset_facts
+def _open(spec: DataSpec, facts: DatasetFacts, workplace: Workplace):  # type: ignore[no-untyped-def]  # Splits, which would import torch here
     from resnet_lab.data.splits import open_images
 
-    facts = dataset_facts(spec, data_root=workplace.data_root, cache=workplace.cache)
     return open_images(spec, facts, data_root=workplace.data_root, cache=workplace.cache)
 
 
