@@ -1,0 +1,67 @@
+"""From a plan and the run store to a whole report in its folder: `write_report`.
+
+    REPORTS/NAME/SCALE/report.html  runs.csv  epochs.csv  gradients.csv  verdicts.json  figures/  tables/
+
+Nothing is trained and torch is not imported; a study that is unfinished gives the report of what is there.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnet_lab.analysis.tables import StudyData, load
+from resnet_lab.analysis.verdicts import judge
+from resnet_lab.records.plan import Plan
+from resnet_lab.records.store import RunStore, write_atomically
+from resnet_lab.report.errors import ReportError
+from resnet_lab.report.export import write_figures, write_tables
+from resnet_lab.report.figures import draw_figures
+from resnet_lab.report.page import render_page
+
+FORMATS = ("svg", "pdf", "png")
+
+
+def write_report(plan: Plan, *, studies: Path, reports: Path, formats: Sequence[str] = FORMATS) -> Path:
+    """Write the report of a study into REPORTS/plan.name; returns the path of report.html.
+
+    `formats`: any of svg, pdf and png, for the files under figures/. Raises ReportError (an OSError) where the folder cannot be written,
+    StoreError where the store was written by a newer version.
+    """
+    folder = _writable(reports / plan.name)
+    store = RunStore(studies)
+    data = load(plan, store)
+    verdicts = judge(data)
+    try:
+        drawn = draw_figures(data, verdicts)
+        shown = write_figures(drawn, folder / "figures", formats)
+        write_tables(data, verdicts, folder)
+        page = folder / "report.html"
+        damaged = _damaged(data, store)
+        write_atomically(page, render_page(data, verdicts, drawn, shown, formats=formats, damaged=damaged).encode())
+    except OSError as error:
+        raise _refused(folder, error) from error
+    return page
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, made where it is not there, before anything is computed for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied", str(folder))
+    except OSError as error:
+        raise _refused(folder, error) from error
+    return folder
+
+
+def _refused(folder: Path, error: OSError) -> ReportError:
+    return ReportError(f"the report cannot be written to {folder}: {error.strerror or error}; give another folder with --reports DIR")
+
+
+def _damaged(data: StudyData, store: RunStore) -> list[str]:
+    """What is wrong with stored runs that count as missing."""
+    fingerprints = {cell.name: cell.fingerprint for cell in data.plan.cells}
+    missing = data.runs.loc[data.runs["status"].eq("missing"), ["cell", "seed"]]
+    runs = zip(missing["cell"], missing["seed"], strict=True)
+    found = (store.damage(fingerprints[str(cell)], int(seed)) for cell, seed in runs)
+    return [f"{what}; the next run of the study does it again." for what in found if what]

@@ -1,0 +1,64 @@
+"""The report's files for other programs: figures as SVG, PDF and PNG, tables as CSV and LaTeX, verdicts as JSON.
+
+    FOLDER/figures/NAME.svg|pdf|png    FOLDER/tables/NAME.csv|tex    FOLDER/runs.csv  epochs.csv  gradients.csv  verdicts.json
+
+Files are replaced whole. CSV is UTF-8, errors in percent, losses in nats, seconds; the same study gives the same bytes.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from resnet_lab.analysis.tables import StudyData, gradients_first_last
+from resnet_lab.analysis.verdicts import Verdict, verdicts_as_json
+from resnet_lab.records.store import write_atomically
+from resnet_lab.report import style
+from resnet_lab.report.figures import FIGURES, Drawn, provenance
+from resnet_lab.report.tables import TABLES, latex
+
+PNG_DPI = 180
+_METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}
+
+
+def write_figures(drawn: Sequence[Drawn], folder: Path, formats: Sequence[str]) -> dict[str, bytes]:
+    """Write every figure in every format; returns the SVG of each by name (always made: the page shows it).
+
+    Files of figures that the study no longer has are removed: they would show an older state beside the new page. Raises OSError where the
+    folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in FIGURES.keys() - {one.name for one in drawn}:
+        for form in _METADATA:
+            (folder / f"{stale}.{form}").unlink(missing_ok=True)
+    shown = {}
+    for one in drawn:
+        shown[one.name] = render(one.figure, "svg")
+        for form in formats:
+            write_atomically(folder / f"{one.name}.{form}", shown[one.name] if form == "svg" else render(one.figure, form))
+    return shown
+
+
+def render(figure: Figure, form: str) -> bytes:
+    """One figure as `svg`, `pdf` or `png`, without dates, so that the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    with style.styled():
+        figure.savefig(stream, format=form, dpi=PNG_DPI, metadata=_METADATA[form])
+    return stream.getvalue()
+
+
+def write_tables(data: StudyData, verdicts: Sequence[Verdict], folder: Path) -> None:
+    """Write runs.csv, epochs.csv, gradients.csv (first and last epoch), verdicts.json and tables/. Raises OSError."""
+    tables = folder / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    frames = {"runs": data.runs, "epochs": data.epochs, "gradients": gradients_first_last(data)}
+    for name, frame in frames.items():
+        write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n", float_format="%.10g").encode())
+    write_atomically(folder / "verdicts.json", (json.dumps(verdicts_as_json(verdicts), indent=1, ensure_ascii=False) + "\n").encode())
+    source = f"{data.plan.name}: {provenance(data)}"
+    for name, table in TABLES.items():
+        frame = table.frame(data, verdicts)
+        write_atomically(tables / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n", float_format="%.10g").encode())
+        write_atomically(tables / f"{name}.tex", latex(table.text(data, verdicts), [source]).encode())

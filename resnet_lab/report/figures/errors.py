@@ -1,0 +1,244 @@
+"""Final errors of every run and the mean of every cell: against the grid's axis (depth, as a rule), and against multiply-adds.
+
+Errors are in percent, multiply-adds are those of one image. A series keeps its mark in both figures.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.transforms import Transform
+
+from resnet_lab.analysis.tables import StudyData, cell_summary
+from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.report import numbers, style
+from resnet_lab.report.layout import Layout, layout_of
+
+METRICS = {"train_error": "Training error", "test_error": "Test error"}
+WIDE = 18
+"""Marks in a panel beyond which it gets the whole width of the figure."""
+MANY = 1500
+"""Points beyond which a cloud is written into SVG and PDF as pixels rather than as shapes."""
+
+
+def depth_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """What `depth_vs_error` draws: `seed` rows (one a finished run), `cell` rows (mean and interval), `diverged` rows (how many).
+
+    Columns: metric, series, x, label, kind, seed, value, low, high, n.
+    """
+    layout = layout_of(data.plan)
+    return pd.concat([_metric_rows(data, layout, metric) for metric in METRICS], ignore_index=True)
+
+
+def macs_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """What `error_vs_macs` draws: the cell and diverged rows of `depth_frame` with multiply-adds as `x`."""
+    frame = depth_frame(data, verdicts)
+    frame["x"] = frame["cell"].map({cell.name: float(cell.macs) for cell in data.plan.cells})
+    return frame[frame["kind"] != "seed"].sort_values(["metric", "series", "x"], kind="stable", ignore_index=True)
+
+
+def draw_depth(frame: pd.DataFrame, layout: Layout) -> Figure:
+    """Two panels, training and test error: every run a point, every cell its mean with a t interval, a line a series."""
+    with style.styled():
+        figure, panels = _panels(layout)
+        width = _panel_width(layout)
+        room = 0.0 if layout.axis == "arm" else 0.55 * width / len(layout.ticks)
+        for axes, metric in panels:
+            _draw_panel(axes, frame[frame["metric"] == metric], layout, room=room, seeds=True)
+            _scale_x(axes, layout, aside=_used(layout, room) / width)
+        _finish(figure, panels, layout, legend=layout.axis != "arm")
+        return figure
+
+
+def draw_macs(frame: pd.DataFrame, layout: Layout) -> Figure:
+    """Two panels, training and test error: every cell its mean with a t interval against its multiply-adds, with its axis value."""
+    with style.styled():
+        figure, panels = _panels(layout)
+        width = _panel_width(layout)
+        room = 0.55 * width / frame["x"].nunique()
+        for axes, metric in panels:
+            rows = frame[frame["metric"] == metric]
+            _draw_panel(axes, rows, layout, room=room, seeds=False)
+            low, high = float(frame["x"].min()), float(frame["x"].max())
+            logarithmic = 0 < low < high / 8
+            axes.set_xscale("log" if logarithmic else "linear")
+            _limit_x(axes, low, high, logarithmic=logarithmic, aside=_used(layout, room) / width)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(5))
+            axes.xaxis.set_major_formatter(lambda value, _: numbers.tick(value))
+            axes.minorticks_off()
+            axes.set_xlabel("multiply-adds of one image")
+            if layout.axis != "arm":
+                _label_points(axes, rows, layout)
+        _finish(figure, panels, layout)
+        return figure
+
+
+def depth_caption(data: StudyData, frame: pd.DataFrame) -> str:
+    """What `depth_vs_error` shows and on how many runs."""
+    dots = "Dots are single runs, larger marks the mean of a cell"
+    return f"{dots}{_interval_words(frame)}{_diverged_words(frame)} The line joins means and says nothing between them."
+
+
+def macs_caption(data: StudyData, frame: pd.DataFrame) -> str:
+    """What `error_vs_macs` shows."""
+    axis = layout_of(data.plan).axis
+    labels = "" if axis == "arm" else f" (labelled with its {axis})"
+    return (
+        f"Marks are the mean of a cell{labels}{_interval_words(frame)}{_diverged_words(frame)} "
+        "Multiply-adds count convolutions and linear layers of one image in evaluation mode."
+    )
+
+
+def has_errors(data: StudyData) -> bool:
+    """Whether any run has ended."""
+    return bool(data.runs["status"].isin(["done", "diverged"]).any())
+
+
+def has_costs(data: StudyData) -> bool:
+    """Whether cells differ in multiply-adds, and any run has ended."""
+    return has_errors(data) and len({cell.macs for cell in data.plan.cells}) > 1
+
+
+def _metric_rows(data: StudyData, layout: Layout, metric: str) -> pd.DataFrame:
+    runs = data.runs
+    points = runs.loc[runs["status"].eq("done") & runs[metric].notna(), ["cell", "seed", metric]].rename(columns={metric: "value"})
+    means = cell_summary(runs, metric).rename(columns={"mean": "value", "ci_low": "low", "ci_high": "high"})
+    means = means.loc[means["value"].notna(), ["cell", "value", "low", "high", "n"]]
+    diverged = runs.loc[runs["status"].eq("diverged")].groupby("cell", sort=False).size().rename("n").reset_index()
+    frame = pd.concat([points.assign(kind="seed"), means.assign(kind="cell"), diverged.assign(kind="diverged")], ignore_index=True)
+    places = frame["cell"].map(layout.places)
+    return frame.assign(
+        metric=metric,
+        series=[place.series for place in places],
+        x=[place.x for place in places],
+        label=[place.label for place in places],
+    ).reindex(columns=["metric", "cell", "series", "x", "label", "kind", "seed", "value", "low", "high", "n"])
+
+
+def _panels(layout: Layout) -> tuple[Figure, list[tuple[Axes, str]]]:
+    """The panels side by side, or one above the other where many series need the width."""
+    rows, columns = (len(METRICS), 1) if _is_wide(layout) else (1, len(METRICS))
+    figure, axes = style.grid(rows, columns, height=3.1)
+    return figure, list(zip([one for row in axes for one in row], METRICS, strict=True))
+
+
+def _draw_panel(axes: Axes, rows: pd.DataFrame, layout: Layout, *, room: float, seeds: bool) -> None:
+    order, figure = layout.series, axes.get_figure()
+    assert isinstance(figure, Figure)
+    many = int((rows["kind"] == "seed").sum()) > MANY
+    for position, name in enumerate(order):
+        look, own = style.mark(position), rows[rows["series"] == name]
+        aside = style.dodge(position, len(order), room=room)
+        place = style.beside(axes.transData, figure, aside)
+        if seeds:
+            dots = own[own["kind"] == "seed"]
+            faint: dict[str, Any] = {"alpha": 0.4, "ms": 3.2, "mew": 0, "zorder": 2, "rasterized": many}
+            axes.plot(dots["x"], dots["value"], look.marker, transform=place, color=look.color, **faint)
+        cells = own[own["kind"] == "cell"].sort_values("x")
+        known = cells[cells["low"].notna()]
+        axes.vlines(known["x"], known["low"].clip(lower=0), known["high"], transform=place, color=look.color, lw=1.3, zorder=3)
+        strong: dict[str, Any] = {"ls": look.dashes if layout.numeric else "none", "ms": 5.5, "mec": "white", "mew": 0.7, "zorder": 4}
+        axes.plot(cells["x"], cells["value"], transform=place, color=look.color, marker=look.marker, **strong)
+        _draw_diverged(axes, own[own["kind"] == "diverged"], look, style.beside(axes.get_xaxis_transform(), figure, aside))
+    _scale_y(axes, rows)
+
+
+def _draw_diverged(axes: Axes, rows: pd.DataFrame, look: style.Mark, top: Transform) -> None:
+    for x, count in zip(rows["x"].astype(float), rows["n"].astype(int), strict=True):
+        axes.plot([x], [0.97], "x", transform=top, color=look.color, ms=6, mew=1.6, clip_on=False, zorder=5)
+        below: dict[str, Any] = {"xytext": (0, -13), "textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+        axes.annotate(f"{count}", (x, 0.97), xycoords=top, color=look.color, **below)
+
+
+def _scale_y(axes: Axes, rows: pd.DataFrame) -> None:
+    """From zero, unless all values lie close together far from it; room for the row of crosses where runs diverged."""
+    values = pd.concat([rows["value"], rows["low"], rows["high"]]).dropna()
+    if values.empty:
+        axes.set_ylim(0, 100)
+        return
+    low, high = max(0.0, float(values.min())), float(values.max())
+    low = 0.0 if low < 0.6 * high else low
+    margin = max(0.05 * (high - low), 0.02 * high, 1e-3)
+    room = 0.18 * (high - low) if (rows["kind"] == "diverged").any() else 0.0
+    axes.set_ylim(max(0.0, low - margin) if low else -margin * 0.6, high + margin + room)
+
+
+def _scale_x(axes: Axes, layout: Layout, *, aside: float) -> None:
+    ticks = layout.ticks
+    if layout.logarithmic:
+        axes.set_xscale("log")
+    if len(ticks) <= 10 or not layout.numeric:
+        long = max(len(label) for label in ticks.values()) * len(ticks) > 45
+        axes.set_xticks(list(ticks), list(ticks.values()), rotation=35 if long else 0, ha="right" if long else "center")
+        axes.minorticks_off()
+    _limit_x(axes, min(ticks), max(ticks), logarithmic=layout.logarithmic, aside=aside)
+    axes.set_xlabel(layout.words)
+
+
+def _limit_x(axes: Axes, low: float, high: float, *, logarithmic: bool, aside: float) -> None:
+    """Limits set by hand: autoscaling does not see marks that stand beside their place, by up to `aside` of the panel's width."""
+    share = 0.09 + aside / 2
+    margin = share / (1 - 2 * share)
+    if logarithmic:
+        factor = (high / low) ** margin
+        axes.set_xlim(low / factor, high * factor)
+    else:
+        reach = (high - low or 0.2 * abs(low) or 1.0) * margin
+        axes.set_xlim(low - reach, high + reach)
+
+
+def _panel_width(layout: Layout) -> float:
+    """Points along the axis of one panel, roughly: the constrained layout settles it later."""
+    return 64 * style.WIDTH / (1 if _is_wide(layout) else len(METRICS))
+
+
+def _is_wide(layout: Layout) -> bool:
+    return len(layout.series) * len(layout.ticks) > WIDE and layout.axis != "arm"
+
+
+def _used(layout: Layout, room: float) -> float:
+    """Points between the first and the last series at one place."""
+    return 2 * style.dodge(len(layout.series) - 1, len(layout.series), room=room)
+
+
+def _label_points(axes: Axes, rows: pd.DataFrame, layout: Layout) -> None:
+    """Axis values beside the marks; where marks of several series coincide in cost, one label serves the topmost."""
+    cells = rows[rows["kind"] == "cell"].sort_values("value", ascending=False)
+    cells = cells.drop_duplicates(["x", "label"])
+    beside: dict[str, Any] = {"xytext": (-6, 4), "textcoords": "offset points", "ha": "right", "fontsize": 7.5, "color": "#555555"}
+    for label, x, value in zip(cells["label"], cells["x"].astype(float), cells["value"].astype(float), strict=True):
+        axes.annotate(str(label), (x, value), **beside)
+
+
+def _finish(figure: Figure, panels: list[tuple[Axes, str]], layout: Layout, *, legend: bool = True) -> None:
+    for axes, metric in panels:
+        axes.set_title(METRICS[metric])
+        axes.set_ylabel("error, %")
+    if len(layout.series) > 1 and legend:
+        marks = [style.mark(position) for position in range(len(layout.series))]
+        line = "none" if not layout.numeric else None
+        handles = [style.handle(look, line) for look in marks]
+        style.legend_below(figure, handles, layout.series)
+
+
+def _interval_words(frame: pd.DataFrame) -> str:
+    means = frame[frame["kind"] == "cell"]
+    if means.empty:
+        return "; no run has ended with a finite loss yet."
+    low, high = int(means["n"].min()), int(means["n"].max())
+    n = f"n = {low}" if low == high else f"n = {low} to {high}"
+    if high == 1:
+        return f" ({n} seed a cell: no interval can be given)."
+    single = " (none where n = 1)" if low == 1 else ""
+    return f" with its 95 % t interval{single}; {n} seeds a cell."
+
+
+def _diverged_words(frame: pd.DataFrame) -> str:
+    diverged = frame[(frame["kind"] == "diverged") & (frame["metric"] == frame["metric"].iloc[0])]
+    count = int(diverged["n"].sum())
+    if not count:
+        return ""
+    return f" Crosses at the top count runs that diverged ({numbers.plural(count, 'run')}); they are in no mean."

@@ -1,0 +1,93 @@
+"""How numbers read in a report: few digits, the unit beside them, no digit that the measurement does not carry.
+
+Errors and effects are in percent and percentage points, times in seconds. A missing number reads as a dash.
+"""
+
+import math
+
+DASH = "–"
+MINUS = "−"
+
+
+def known(value: float | None) -> bool:
+    """Whether there is a number to show."""
+    return value is not None and not math.isnan(value)
+
+
+def digits(value: float) -> int:
+    """Decimals that a percentage of this size is shown with: about three significant digits, at most three decimals."""
+    size = abs(value)
+    return 1 if size >= 9.995 else 2 if size >= 0.0995 or size == 0 else 3
+
+
+def number(value: float | None, decimals: int | None = None) -> str:
+    """A plain number with a true minus sign; infinities as `∞`."""
+    if value is None or math.isnan(value):
+        return DASH
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    text = f"{value:.{digits(value) if decimals is None else decimals}f}"
+    return text.replace("-", MINUS) if float(text) else text.lstrip("-")
+
+
+def spread(mean: float | None, sd: float | None) -> str:
+    """`54.3 ± 1.2`, or the mean alone where there is no deviation (one run)."""
+    if mean is None or math.isnan(mean):
+        return DASH
+    return number(mean) if not known(sd) else f"{number(mean)} ± {number(sd, digits(mean))}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """`[52.1, 56.5]`, or a dash."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return DASH
+    decimals = digits(max(abs(low), abs(high)))
+    return f"[{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def short(count: float | None) -> str:
+    """`856 k`, `1.73 M`, `4.09 G`: three significant digits."""
+    if count is None or math.isnan(count):
+        return DASH
+    for scale, unit in _UNITS:
+        if abs(count) >= scale * 0.9995:
+            return f"{_three(count / scale)} {unit}".strip()
+    return f"{count:g}"
+
+
+def tick(count: float) -> str:
+    """`1.2 M` without trailing zeros, for the numbers along an axis."""
+    scale, unit = next(((scale, unit) for scale, unit in _UNITS if abs(count) >= scale), (1.0, ""))
+    return f"{count / scale:.4g} {unit}".strip()
+
+
+def duration(seconds: float | None) -> str:
+    """`2.4 s`, `3 min 20 s`, `5 h 12 min`."""
+    if seconds is None or math.isnan(seconds):
+        return DASH
+    if seconds < 99.5:
+        return f"{_three(seconds) if seconds < 1 else f'{seconds:.1f}'} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def probability(p: float | None) -> str:
+    """`p = 0.012`, `p < 0.001`."""
+    if p is None or math.isnan(p):
+        return "no p"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p >= 0.1 else f"p = {p:.3f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _three(value: float) -> str:
+    decimals = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:.{decimals}f}"
+
+
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))

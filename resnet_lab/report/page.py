@@ -1,0 +1,198 @@
+"""report.html: one file that says what was asked, what was found and how, with nothing in it that has to be fetched.
+
+Figures are embedded as SVG images, so that their ids cannot meet and any browser prints them sharply. All text is escaped by the template.
+"""
+
+import base64
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from resnet_lab.analysis.tables import StudyData
+from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.report import numbers
+from resnet_lab.report.figures import Drawn, provenance
+from resnet_lab.report.tables import level_text, main_text, region_text, unit, verdict_text
+
+MANY_ROWS = 60
+"""Troubled runs beyond which the page names no more; runs.csv has them all."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One claim as the page shows it."""
+
+    verdict: str
+    icon: str
+    name: str
+    says: str
+    words: str
+    facts: tuple[tuple[str, str], ...]
+    post_hoc: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure as the page shows it; `source` is a data URI."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A run that did not end as it should."""
+
+    run: str
+    what: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The recipe: what all cells share, section by section, and a table of what differs between them."""
+
+    shared: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def render_page(data: StudyData, verdicts: Sequence[Verdict], drawn: Sequence[Drawn], shown: Mapping[str, bytes], *, formats: Sequence[str],
+                damaged: Sequence[str] = ()) -> str:  # fmt: skip
+    """The page as HTML. `shown`: SVG of each figure by name; `formats`: what lies in figures/; `damaged`: what ails stored runs."""
+    plan, counts = data.plan, Counter(data.runs["status"])
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("resnet_lab.report") / "template.html.jinja").read_text(encoding="utf-8"))
+    return template.render(
+        plan=plan,
+        provenance=provenance(data),
+        counts=counts,
+        ended=counts["done"] + counts["diverged"],
+        planned=len(data.runs),
+        cards=[_card(verdict) for verdict in verdicts],
+        pictures=[_picture(one, shown[one.name]) for one in drawn],
+        formats=formats,
+        tables=[main_text(data, verdicts), *([verdict_text(data, verdicts)] if verdicts else [])],
+        troubles=troubles(data),
+        more_troubles=max(0, counts["diverged"] + counts["failed"] - MANY_ROWS),
+        settings=settings(data),
+        machine=machine(data),
+        warnings=[*plan.warnings, *mixed(data), *damaged],
+        images=_images(data),
+        test_curve=any(cell.spec["record"]["test_curve"] for cell in plan.cells),
+    )
+
+
+def settings(data: StudyData) -> Settings:
+    """The resolved recipe of all cells, each field said once where all cells share it. Fields that are not set are left out."""
+    flat = {cell.name: dict(_flatten(cell.spec)) for cell in data.plan.cells}
+    keys = list(dict.fromkeys(key for recipe in flat.values() for key in recipe))
+    shared = {key: {recipe.get(key, numbers.DASH) for recipe in flat.values()} for key in keys}
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for key in keys:
+        if len(shared[key]) == 1:
+            section, _, field = key.rpartition(".") if key.count(".") <= 1 else (key.split(".")[0], ".", key.split(".", 1)[1])
+            sections.setdefault(section or "run", []).append((field, next(iter(shared[key]))))
+    differ = [key for key in keys if len(shared[key]) > 1]
+    rows = tuple((name, *(recipe.get(key, numbers.DASH) for key in differ)) for name, recipe in flat.items())
+    return Settings(tuple((name, tuple(fields)) for name, fields in sections.items()), ("cell", *differ), rows if differ else ())
+
+
+def machine(data: StudyData) -> list[tuple[str, str]]:
+    """What the runs were made on and with: each value once, with its number of runs where there are several. Then the time they took."""
+    records = list(data.records.values())
+    keys = dict.fromkeys(key for record in records for key in record.environment)
+    lines = []
+    for key in keys:
+        values = Counter(record.environment.get(key, numbers.DASH) for record in records)
+        several = len(values) > 1
+        said = [f"{value} ({numbers.plural(count, 'run')})" if several else value for value, count in values.most_common(8)]
+        more = f", and {len(values) - 8} more" if len(values) > 8 else ""
+        lines.append((key.replace("_", " "), ", ".join(said) + more))
+    if records:
+        started = sorted(record.started for record in records)
+        lines.append(("time of all runs together", numbers.duration(math.fsum(record.seconds for record in records))))
+        lines.append(("first run begun", started[0]))
+        lines.append(("last run begun", started[-1]))
+    return lines
+
+
+def mixed(data: StudyData) -> list[str]:
+    """Warnings about runs of one study that were not made alike."""
+    found = []
+    for key in ("torch", "device", "resnet_lab"):
+        values = sorted({record.environment[key] for record in data.records.values() if key in record.environment})
+        if len(values) > 1:
+            listed = ", ".join(values)
+            found.append(
+                f"The runs of this study were not all made with the same {key}: {listed}. Part of a difference may be due to that."
+            )
+    return found
+
+
+def troubles(data: StudyData) -> list[Trouble]:
+    """Runs that diverged or failed, in the plan's order, the first of many only."""
+    found = []
+    troubled = data.runs[data.runs["status"].isin(["diverged", "failed"])].head(MANY_ROWS)
+    for cell, seed, status in zip(troubled["cell"], troubled["seed"], troubled["status"], strict=True):
+        run = (str(cell), int(seed))
+        name = f"{cell}, seed {seed}"
+        if status == "diverged":
+            epochs = len(data.records[run].epochs)
+            found.append(Trouble(name, f"diverged: the loss stopped being a number, {numbers.plural(epochs, 'epoch')} on record", ""))
+        else:
+            failure = data.failures[run]
+            found.append(Trouble(name, f"failed {numbers.plural(failure.tries, 'time')}: {failure.error}", failure.traceback))
+    return found
+
+
+def _card(verdict: Verdict) -> Card:
+    facts = [("expected", region_text(verdict.expect, verdict.metric, level=verdict.level))]
+    if verdict.effect is not None:
+        facts.append(("effect", f"{numbers.number(verdict.effect)} {unit(verdict.metric, level=verdict.level)}"))
+    if verdict.ci_low is not None:
+        facts.append((f"{level_text(verdict)} interval", numbers.interval(verdict.ci_low, verdict.ci_high)))
+    if verdict.p_sign is not None:
+        facts.append(("sign test", numbers.probability(verdict.p_sign)))
+    n = f"{verdict.n} of {verdict.n_planned}" if verdict.n != verdict.n_planned else str(verdict.n)
+    facts.append(("seeds", n))
+    words = verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ")  # the card says the verdict itself above
+    return Card(verdict.verdict, _ICONS[verdict.verdict], verdict.name, verdict.says, words, tuple(facts), verdict.post_hoc)
+
+
+def _picture(drawn: Drawn, svg: bytes) -> Picture:
+    alt = f"{drawn.title}: a figure of {numbers.plural(len(drawn.frame), 'value')}; the caption says what, the tables give the numbers."
+    return Picture(drawn.name, drawn.title, drawn.caption, alt, "data:image/svg+xml;base64," + base64.b64encode(svg).decode())
+
+
+def _images(data: StudyData) -> str:
+    counts = {tuple(sorted(record.images.items())) for record in data.records.values()}
+    if len(counts) != 1:
+        return ""
+    images = dict(next(iter(counts)))
+    named = {"train": "training", "validation": "validation", "test": "test"}
+    parts = [f"{images[name]:,} {words}" for name, words in named.items() if images.get(name)]
+    return f"Each run saw {', '.join(parts)} images."
+
+
+def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [pair for name, item in value.items() for pair in _flatten(item, f"{key}.{name}" if key else name)]
+    if value is None or value == "" or value == [] or value == ():
+        return []
+    if isinstance(value, float):
+        return [(key, f"{value:g}")]
+    if isinstance(value, list | tuple):
+        return [(key, ", ".join(str(item) for item in value))]
+    return [(key, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value))]
+
+
+_ICONS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "waiting": "…"}

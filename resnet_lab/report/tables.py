@@ -1,0 +1,194 @@
+"""The tables of a report as numbers, and as text in which they are read: on the page, in LaTeX, in the terminal.
+
+Errors are in percent, effects in the unit of their metric, seconds are the median of a cell's finished runs.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
+from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.report import numbers
+from resnet_lab.spec.claims import parse_expect
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as it is read. `numeric` says which columns are set to the right."""
+
+    title: str
+    headers: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+    """How the columns are to be read."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the report: as numbers, and as text."""
+
+    frame: Callable[[StudyData, Sequence[Verdict]], pd.DataFrame]
+    text: Callable[[StudyData, Sequence[Verdict]], TextTable]
+
+
+def main_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a cell: how many runs there are of each status, mean, deviation and 95 % t interval of both errors, cost, median seconds."""
+    runs = data.runs
+    train = cell_summary(runs, "train_error")
+    frame = train[["cell", "arm", *axis_columns(runs)]].copy()
+    counts = pd.crosstab(runs["cell"], runs["status"]).reindex(frame["cell"])
+    for status in ("done", "diverged", "failed", "missing"):
+        frame[f"n_{status}"] = counts[status].to_numpy() if status in counts else 0
+    for metric, summary in (("train_error", train), ("test_error", cell_summary(runs, "test_error"))):
+        for column in ("n", "mean", "sd", "ci_low", "ci_high", "median", "min", "max"):
+            frame[f"{metric}_{column}"] = summary[column]
+    cells = {cell.name: cell for cell in data.plan.cells}
+    for name in ("params", "macs", "layers"):
+        frame["weighted_layers" if name == "layers" else name] = [getattr(cells[cell], name) for cell in frame["cell"]]
+    seconds = pd.Series({run: record.seconds for run, record in data.records.items() if record.status == "done"}, dtype=float)
+    medians = seconds.groupby(level=0).median() if len(seconds) else seconds
+    frame["seconds_median"] = frame["cell"].map(medians)
+    return frame
+
+
+def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """The main table as read: a row a cell."""
+    frame = main_frame(data, verdicts)
+    troubled = [status for status in ("diverged", "failed", "missing") if frame[f"n_{status}"].sum()]
+    headers = ["cell", "n", "train error, %", "95 % interval", "test error, %", "95 % interval", "params", "MACs", "time"]
+    headers[2:2] = troubled
+    rows = []
+    for row in frame.to_dict("records"):
+        errors = [
+            text
+            for metric in ("train_error", "test_error")
+            for text in (
+                numbers.spread(row[f"{metric}_mean"], row[f"{metric}_sd"]),
+                numbers.interval(row[f"{metric}_ci_low"], row[f"{metric}_ci_high"]),
+            )
+        ]
+        cost = [numbers.short(row["params"]), numbers.short(row["macs"]), numbers.duration(row["seconds_median"])]
+        rows.append((str(row["cell"]), str(row["n_done"]), *(str(row[f"n_{status}"]) for status in troubled), *errors, *cost))
+    note = (
+        "Mean ± standard deviation over n seeds; the interval is Student's t for one cell alone, so two overlapping intervals do not mean "
+        "that two cells are alike: the verdicts compare them seed by seed. MACs: multiply-adds of one image. Time: median of a run."
+    )
+    if "diverged" in troubled:
+        note += " Runs that diverged have no final error and are in no mean."
+    return TextTable("Results", tuple(headers), (False, *[True] * (len(headers) - 1)), tuple(rows), note)
+
+
+def verdict_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a claim, in the order of the study."""
+    numbers_of = ("effect", "ci_low", "ci_high", "ci_level", "p", "p_sign", "n", "n_planned")
+    columns = ("name", "says", "metric", "expect", "verdict", *numbers_of, "post_hoc")
+    return pd.DataFrame([{column: getattr(verdict, column) for column in columns} for verdict in verdicts], columns=list(columns))
+
+
+def verdict_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """The verdicts as read: a row a claim."""
+    rows = [
+        (
+            verdict.name + (" (post hoc)" if verdict.post_hoc else ""),
+            verdict.metric.replace("_", " "),
+            verdict.expect,
+            verdict.verdict,
+            numbers.number(verdict.effect),
+            numbers.interval(verdict.ci_low, verdict.ci_high),
+            level_text(verdict),
+            numbers.number(verdict.p, 4) if verdict.p is None or verdict.p >= 0.0001 else "< 0.0001",
+            numbers.number(verdict.p_sign, 4) if verdict.p_sign is None or verdict.p_sign >= 0.0001 else "< 0.0001",
+            str(verdict.n),
+        )
+        for verdict in verdicts
+    ]
+    headers = ("claim", "metric", "expected", "verdict", "effect", "interval", "level", "p", "p (sign test)", "n")
+    note = (
+        "Effects are means of contrasts paired by seed, in percentage points for errors. p is two-sided and not adjusted; Holm's procedure "
+        "sets the level that it was held against, and the interval is at that level."
+    )
+    return TextTable("Verdicts", headers, (False, False, False, False, *[True] * 6), tuple(rows), note)
+
+
+def level_text(verdict: Verdict) -> str:
+    """`97.5 %`, or a dash."""
+    return f"{100 * verdict.ci_level:.4g} %" if verdict.ci_level is not None and math.isfinite(verdict.ci_level) else numbers.DASH
+
+
+def latex(table: TextTable, comments: Sequence[str] = ()) -> str:
+    r"""A booktabs tabular, to be \input into a table of one's own; the note and `comments` stand above it as LaTeX comments."""
+    needs = "needs: \\usepackage{booktabs}; names in Chinese or Japanese need XeLaTeX or LuaLaTeX with a font that has them"
+    head = [*comments, needs, table.note]
+    lines = [f"% {line}" for text in head for line in text.splitlines()]
+    lines += [
+        f"\\begin{{tabular}}{{@{{}}{''.join('r' if right else 'l' for right in table.numeric)}@{{}}}}",
+        "\\toprule",
+        " & ".join(escape(header) for header in table.headers) + " \\\\",
+        "\\midrule",
+        *(" & ".join(escape(text) for text in row) + " \\\\" for row in table.rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX sets it literally. Letters of any script stay as they are; signs that text fonts lack become mathematics."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def unit(metric: str, *, level: bool) -> str:
+    """The unit of a contrast: errors differ by percentage points, an error itself is in percent, losses are in nats."""
+    if not metric.endswith("error"):
+        return "nats"
+    return "%" if level else "percentage points"
+
+
+def region_text(expect: str, metric: str, *, level: bool) -> str:
+    """What a claim expects, in words: `above 0 percentage points`."""
+    region = parse_expect(expect)
+    words = unit(metric, level=level)
+    if math.isinf(region.high):
+        return f"above {numbers.number(region.low, _decimals(region.low))} {words}"
+    if math.isinf(region.low):
+        return f"below {numbers.number(region.high, _decimals(region.high))} {words}"
+    return f"within ±{numbers.number(region.high, _decimals(region.high))} {words}"
+
+
+def _decimals(value: float) -> int:
+    return 0 if value == int(value) else len(f"{value:.6f}".rstrip("0").partition(".")[2])
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "[": "{[}",  # after the end of a row, a bracket would be read as its option
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "∞": r"$\infty$",
+    "\u202f": r"\,",
+    "\u00a0": "~",
+}
+
+TABLES: dict[str, Table] = {
+    "results": Table(main_frame, main_text),
+    "verdicts": Table(verdict_frame, verdict_text),
+}

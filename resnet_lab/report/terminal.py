@@ -1,0 +1,54 @@
+"""The end of a study on the terminal: the main table and the verdicts, in words and few digits."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from resnet_lab.analysis.tables import StudyData
+from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.report.tables import TextTable, main_text
+
+
+def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableType:
+    """The main table, then each verdict with its words; names are printed as they are, never read as markup."""
+    note = Text("mean ± standard deviation over n seeds; intervals are in the report", style="dim")
+    parts: list[RenderableType] = [_table(main_text(data, verdicts)), note, *_absent(data)]
+    if not data.plan.evidence:
+        parts.append(Text("NOT EVIDENCE: this scale checks the machinery only.", style="bold red"))
+    for verdict in verdicts:
+        icon, style = _LOOKS[verdict.verdict]
+        words = verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ")
+        late = " (post hoc)" if verdict.post_hoc else ""
+        parts.append(Text.assemble((f"{icon} {verdict.verdict}", f"bold {style}"), f"  {verdict.name}{late}: {words}"))
+    return Group(*parts)
+
+
+def _absent(data: StudyData) -> list[RenderableType]:
+    """A line a status for the runs that are in no mean, by cell."""
+    lines: list[RenderableType] = []
+    for status in _COUNTS:
+        counts = data.runs.loc[data.runs["status"].eq(status), "cell"].value_counts(sort=False)
+        if len(counts):
+            shown = ", ".join(f"{count} of {cell}" for cell, count in list(counts.items())[:_MOST])
+            more = f" and {len(counts) - _MOST} more cells" if len(counts) > _MOST else ""
+            lines.append(Text(f"{status}: {shown}{more}", style="yellow"))
+    return lines
+
+
+def _table(table: TextTable) -> Table:
+    """The columns that fit 80 characters: without intervals and without counts of what is not there, which `_absent` tells."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    kept = [position for position, header in enumerate(table.headers) if "interval" not in header and header not in _COUNTS]
+    for position in kept:
+        right = table.numeric[position]
+        drawn.add_column(Text(table.headers[position]), justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(row[position]) for position in kept))
+    return drawn
+
+
+_COUNTS = ("diverged", "failed", "missing")
+_MOST = 8
+_LOOKS = {"supported": ("✓", "green"), "contradicted": ("✗", "red"), "undecided": ("?", "yellow"), "waiting": ("…", "dim")}

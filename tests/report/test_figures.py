@@ -1,0 +1,240 @@
+"""Figures on their frames: every number that is drawn, by value; then that each frame becomes a figure without a complaint."""
+
+import itertools
+import logging
+import math
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from factories import degradation, make_record
+from scipy import stats
+
+from resnet_lab.analysis.tables import load
+from resnet_lab.report import style
+from resnet_lab.report.export import render
+from resnet_lab.report.figures import FIGURES, claims, curves, draw_figures, errors, gradients
+from resnet_lab.report.layout import layout_of
+
+
+def rows(frame: pd.DataFrame, **where) -> pd.DataFrame:
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def test_depth_frame_has_every_seed_at_its_true_depth(study):
+    """Catches jitter that moves a point's number, and a run lost on the way."""
+    made = study()
+    frame = errors.depth_frame(made.data, made.verdicts)
+    points = rows(frame, metric="train_error", series="plain", kind="seed")
+    assert points[["x", "seed", "value"]].to_numpy().tolist() == [
+        [20, 0, 1.0], [20, 1, 2.0], [20, 2, 3.0], [56, 0, 60.0], [56, 1, 70.0], [56, 2, 80.0],
+    ]  # fmt: skip
+
+
+def test_depth_frame_mean_and_t_interval(study):
+    """Catches a normal interval for three seeds: t with 2 degrees of freedom is more than twice as wide."""
+    made = study()
+    cell = rows(errors.depth_frame(made.data, made.verdicts), metric="train_error", cell="plain/56", kind="cell").iloc[0]
+    half = stats.t.ppf(0.975, 2) * 10 / math.sqrt(3)
+    assert (cell["value"], cell["n"]) == (70.0, 3)
+    assert [cell["low"], cell["high"]] == pytest.approx([70 - half, 70 + half])
+
+
+def test_depth_frame_counts_diverged_runs_and_keeps_them_out_of_the_mean(study):
+    """Catches a diverged run that is dropped silently, or that enters a mean."""
+    made = study(diverged={("plain/56", 2)})
+    frame = rows(errors.depth_frame(made.data, made.verdicts), metric="train_error", cell="plain/56")
+    assert rows(frame, kind="diverged")["n"].tolist() == [1]
+    assert rows(frame, kind="cell")[["value", "n"]].to_numpy().tolist() == [[65.0, 2]]
+    assert "(1 run)" in errors.depth_caption(made.data, frame)
+
+
+def test_one_seed_has_no_interval_and_the_caption_says_so(study):
+    """Catches an interval of zero width, which would look like certainty."""
+    made = study({"plain/20": 1.0, "plain/56": 60.0}, seeds=(7,))
+    frame = errors.depth_frame(made.data, made.verdicts)
+    assert rows(frame, kind="cell")[["low", "high"]].isna().all(axis=None)
+    assert "no interval can be given" in errors.depth_caption(made.data, frame)
+
+
+def test_macs_frame_stands_at_the_planned_cost(study):
+    """Catches costs of another cell."""
+    made = study()
+    frame = errors.macs_frame(made.data, made.verdicts)
+    planned = {cell.name: cell.macs for cell in made.plan.cells}
+    assert set(frame["kind"]) == {"cell"}
+    assert frame["x"].tolist() == [planned[cell] for cell in frame["cell"]]
+
+
+def test_curves_mean_is_over_all_seeds_of_an_epoch(study):
+    """Catches a mean over another axis: the frame's means equal those of the records."""
+    made = study()
+    frame = rows(curves.frame(made.data, made.verdicts), quantity="train_error", cell="plain/56")
+    recorded = [[epoch.train_error for epoch in made.data.records["plain/56", seed].epochs] for seed in (0, 1, 2)]
+    assert rows(frame, kind="mean")["value"].tolist() == pytest.approx(np.mean(recorded, axis=0).tolist())
+    assert rows(frame, kind="seed", seed=1)["value"].tolist() == recorded[1]
+
+
+def test_curves_mean_ends_where_a_run_diverged(study):
+    """Catches the mean of survivors: after a run ends, the mean of the others would be a better cell than there was."""
+    made = study()
+    for run, epochs in ((("plain/56", 0), 1), (("plain/56", 1), 3), (("plain/56", 2), 3)):
+        cell = next(cell for cell in made.plan.cells if cell.name == run[0])
+        made.store.save(make_record(cell, run[1], epochs=epochs, status="diverged" if epochs == 1 else "done"))
+    data = load(made.plan, made.store)
+    frame = rows(curves.frame(data, ()), quantity="train_error", cell="plain/56")
+    assert rows(frame, kind="mean")["epoch"].tolist() == [1]
+    assert rows(frame, kind="diverged")[["seed", "epoch"]].to_numpy().tolist() == [[0, 1]]
+    assert "1 run diverged" in curves.caption(data, curves.frame(data, ()))
+
+
+def test_curves_show_the_test_error_only_where_it_was_recorded(study):
+    """Catches an empty panel, or a caption about a curve that is not there."""
+    made = study()
+    frame = curves.frame(made.data, made.verdicts)
+    assert set(frame["quantity"]) == {"train_error"}
+    assert "test error" not in curves.caption(made.data, frame).lower()
+
+
+def test_gradient_frame_is_the_geometric_mean_over_seeds(study):
+    """Catches an arithmetic mean, and start and end mixed up."""
+    made = study()
+    frame = gradients.frame(made.data, made.verdicts)
+    norms = np.array([made.data.records["residual/20", seed].arrays["gradient_norms"] for seed in (0, 1, 2)], dtype=float)
+    for when, row in (("start", 0), ("end", -1)):
+        own = rows(frame, when=when, cell="residual/20").sort_values("position")
+        assert own["value"].tolist() == pytest.approx(stats.gmean(norms[:, row], axis=0).tolist())
+        assert own["high"].tolist() == pytest.approx(norms[:, row].max(axis=0).tolist())
+        assert own["block"].tolist() == list(made.data.records["residual/20", 0].blocks)
+
+
+def test_gradient_caption_says_what_is_measured(study):
+    """DESIGN 12: the words say what was measured, and never that gradients vanish."""
+    made = study()
+    caption = gradients.caption(made.data, gradients.frame(made.data, made.verdicts))
+    assert "Euclidean norm" in caption
+    assert "one training batch" in caption
+    assert "vanish" not in caption
+
+
+def test_diverged_runs_have_no_gradients_after_the_last_epoch(study):
+    """Catches norms of a net that is no longer numbers in the panel of trained nets."""
+    made = study(diverged={("plain/56", 0)})
+    frame = rows(gradients.frame(made.data, made.verdicts), cell="plain/56", block="stem")
+    assert rows(frame, when="start")["n"].tolist() == [3]
+    assert rows(frame, when="end")["n"].tolist() == [2]
+
+
+def test_claims_frame_draws_the_verdict_itself(study):
+    """Catches an interval that the verdict did not use, and pairs that are not the per-seed contrasts."""
+    made = study(claims=(degradation(), degradation("residual/56", "residual/20", name="flat", expect="within 1")))
+    frame = claims.frame(made.data, made.verdicts)
+    effect = rows(frame, claim="degradation", kind="effect").iloc[0]
+    assert [effect["low"], effect["high"], effect["level"]] == [
+        made.verdicts[0].ci_low,
+        made.verdicts[0].ci_high,
+        made.verdicts[0].ci_level,
+    ]
+    assert rows(frame, claim="degradation", kind="seed")["value"].tolist() == pytest.approx([59.0, 68.0, 77.0])
+    assert rows(frame, claim="flat", kind="effect")[["region_low", "region_high"]].to_numpy().tolist() == [[-1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("axes", "axis", "series"),
+    [
+        (
+            {"width": (1, 2), "layers": (20, 56)},
+            "layers",
+            ["plain · width 1", "plain · width 2", "residual · width 1", "residual · width 2"],
+        ),
+        ({"norm": ("batch", "group")}, "norm", ["plain", "residual"]),
+        ({"pre": (True, False)}, "pre", ["plain", "residual"]),
+        ({"layers": (20,)}, "arm", ["plain", "residual"]),
+        ({}, "arm", ["plain", "residual"]),
+    ],
+)
+def test_layout_follows_the_grid(study, axes, axis, series):
+    """Catches truth values taken for numbers, and cells of different series drawn as one line."""
+    layout = layout_of(study(axes=axes, arms=("plain", "residual")).plan)
+    assert (layout.axis, layout.series) == (axis, series)
+
+
+def test_a_wide_range_of_numbers_gets_a_logarithmic_axis(study):
+    """Catches learning rates crowded at the left edge."""
+    layout = layout_of(study(axes={"lr": (0.001, 0.01, 0.1)}, arms=("plain",)).plan)
+    assert (layout.numeric, layout.logarithmic, layout.ticks) == (True, True, {0.001: "0.001", 0.01: "0.01", 0.1: "0.1"})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"seeds": (0,)},
+        {"arms": ("残差", "Остаточная", "προβολή"), "axes": {"layers": (20, 32)}},
+        {"arms": tuple(f"arm{i}" for i in range(12)), "axes": {"layers": (20, 32)}, "seeds": (0, 1)},
+        {"arms": ("plain", "residual"), "axes": {"norm": ("batch", "group"), "pre": (True, False)}},
+        {"arms": ("a", "b"), "axes": {"lr": (0.001, 0.1)}},
+        {"arms": ("alone",), "axes": {}},
+        {"diverged": {("plain/20", 0), ("plain/20", 1), ("plain/20", 2)}, "missing": {("residual/56", 0)}},
+        {"missing": {(f"{arm}/{n}", seed) for arm in ("plain", "residual") for n in (20, 56) for seed in (0, 1, 2)} - {("plain/20", 1)}},
+    ],
+    ids=["default", "one seed", "scripts", "twelve arms", "categories", "logarithmic", "one cell", "diverged", "one run"],
+)
+def test_every_figure_draws_without_a_complaint(study, fields, caplog):
+    """Catches glyphs that no font has, layouts that collapse and frames that a drawing function cannot take."""
+    made = study(**fields)
+    with warnings.catch_warnings(), caplog.at_level(logging.WARNING, logger="matplotlib"):
+        warnings.simplefilter("error")
+        drawn = draw_figures(made.data, made.verdicts)
+        for one in drawn:
+            assert render(one.figure, "png").startswith(b"\x89PNG")
+    assert {"depth_vs_error", "learning_curves", "gradient_norms"} <= {one.name for one in drawn} <= set(FIGURES)
+    assert caplog.messages == []
+    assert all("Data: digits; commit 0123456789." in one.caption for one in drawn)
+
+
+def test_a_study_without_runs_has_no_figures(study):
+    """Catches empty axes in the report of a study that has only just begun."""
+    everything = {(f"{arm}/{n}", seed) for arm in ("plain", "residual") for n in (20, 56) for seed in (0, 1, 2)}
+    made = study(missing=everything)
+    assert draw_figures(made.data, made.verdicts) == []
+
+
+def test_chinese_names_are_not_boxes():
+    """Catches tofu: two different characters must not be drawn as the same picture."""
+    pictures = []
+    for name in ("残", "差", "残"):
+        with style.styled():
+            figure, axes = style.grid(1, 1, height=1)
+            axes[0][0].set_title(name)
+        pictures.append(render(figure, "png"))
+    assert pictures[0] == pictures[2]
+    assert pictures[0] != pictures[1]
+
+
+def test_marks_of_neighbours_differ_without_colour():
+    """Catches series that a grey print cannot tell apart."""
+    marks = [style.mark(position) for position in range(12)]
+    assert len({mark.marker for mark in marks}) == 12
+    assert all(a.color != b.color and a.dashes != b.dashes for a, b in itertools.pairwise(marks))
+
+
+def test_shades_get_darker():
+    """Catches an order of depths that is lost in grey."""
+    luminance = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue, _ in style.shades(6)]
+    assert luminance == sorted(luminance, reverse=True)
+
+
+def test_drawing_leaves_no_trace_in_matplotlib(study):
+    """Catches a figure registered with pyplot, and settings that leak into a user's notebook."""
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    made = study()
+    draw_figures(made.data, made.verdicts)
+    assert dict(matplotlib.rcParams) == before
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()

@@ -1,0 +1,105 @@
+"""Tables of the report as numbers and as text, and LaTeX that compiles whatever cells are called."""
+
+import pytest
+
+from resnet_lab.report import numbers
+from resnet_lab.report.tables import escape, latex, main_frame, main_text, region_text, verdict_frame, verdict_text
+
+
+def test_main_table_by_value(study):
+    """Catches a statistic in the wrong column, and counts that do not add up to the planned runs."""
+    made = study(diverged={("plain/56", 2)}, failed={("residual/20", 0)}, missing={("residual/56", 1)})
+    frame = main_frame(made.data, made.verdicts).set_index("cell")
+    assert frame.loc["plain/20", ["train_error_mean", "train_error_sd", "train_error_median", "n_done"]].tolist() == [2.0, 1.0, 2.0, 3]
+    assert frame.loc["plain/56", ["train_error_mean", "n_done", "n_diverged"]].tolist() == [65.0, 2, 1]
+    assert frame[["n_done", "n_diverged", "n_failed", "n_missing"]].sum(axis=1).tolist() == [3, 3, 3, 3]
+    assert frame["params"].tolist() == [cell.params for cell in made.plan.cells]
+    assert frame.loc["plain/20", "seconds_median"] == pytest.approx(2.1)
+
+
+def test_main_table_shows_trouble_only_where_there_is_some(study):
+    """Catches a diverged run that the table does not tell of."""
+    assert "diverged" not in main_text(*_of(study())).headers
+    table = main_text(*_of(study(diverged={("plain/56", 2)})))
+    assert table.rows[1][:3] == ("plain/56", "2", "1")
+    assert "in no mean" in table.note
+
+
+def test_verdict_table_by_value(study):
+    """Catches a table that tells another story than the verdicts."""
+    made = study()
+    frame = verdict_frame(made.data, made.verdicts)
+    assert frame["effect"].tolist() == [verdict.effect for verdict in made.verdicts]
+    table = verdict_text(made.data, made.verdicts)
+    assert [row[3] for row in table.rows] == [verdict.verdict for verdict in made.verdicts]
+    assert [row[-1] for row in table.rows] == ["3"] * len(made.verdicts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("50 % of a_b & c#1", r"50 \% of a\_b \& c\#1"),
+        ("{x}^2~y$", r"\{x\}\textasciicircum{}2\textasciitilde{}y\$"),
+        ("\\alpha", r"\textbackslash{}alpha"),
+        ("> 0, < −1", r"$>$ 0, $<$ $-$1"),
+        ("[1, 2]", "{[}1, 2]"),
+        ("残差 Остаточная", "残差 Остаточная"),
+        ("1.0 ± 0.1", r"1.0 $\pm$ 0.1"),
+    ],
+)
+def test_latex_escapes(text, expected):
+    """Catches names that break a thesis: every special character of LaTeX, and scripts that must come through."""
+    assert escape(text) == expected
+
+
+def test_latex_table_is_booktabs_with_one_line_a_row(study):
+    """Catches unbalanced columns and a note that is not commented out."""
+    made = study()
+    lines = latex(main_text(made.data, made.verdicts), ["made\nby test"]).splitlines()
+    assert lines[:2] == ["% made", "% by test"]
+    body = [line for line in lines if not line.startswith("%")]
+    assert body[0] == r"\begin{tabular}{@{}lrrrrrrrr@{}}"
+    assert [body[1], body[3], body[-2], body[-1]] == [r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}"]
+    assert [line.count(" & ") for line in body if line.endswith(r"\\")] == [8] * 5
+
+
+@pytest.mark.parametrize(
+    ("expect", "metric", "level", "words"),
+    [
+        ("> 0", "train_error", False, "above 0 percentage points"),
+        ("< 2.5", "test_error", True, "below 2.5 %"),
+        ("within 0.25", "test_loss", False, "within ±0.25 nats"),
+    ],
+)
+def test_regions_in_words(expect, metric, level, words):
+    """Catches percent said of a difference, and digits lost from a margin."""
+    assert region_text(expect, metric, level=level) == words
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (numbers.spread(54.321, 1.234), "54.3 ± 1.2"),
+        (numbers.spread(0.0481, 0.0062), "0.048 ± 0.006"),
+        (numbers.spread(7.0, float("nan")), "7.00"),
+        (numbers.spread(None, None), "–"),
+        (numbers.interval(-1.25, 9.4), "[−1.25, 9.40]"),
+        (numbers.interval(float("nan"), 1.0), "–"),
+        (numbers.number(-0.0001, 2), "0.00"),
+        (numbers.short(855770), "856 k"),
+        (numbers.short(999_999), "1.00 M"),
+        (numbers.short(4_089_184_256), "4.09 G"),
+        (numbers.duration(2.44), "2.4 s"),
+        (numbers.duration(200), "3 min 20 s"),
+        (numbers.duration(18720), "5 h 12 min"),
+        (numbers.probability(0.00004), "p < 0.001"),
+        (numbers.probability(0.0123), "p = 0.012"),
+    ],
+)
+def test_numbers_read_well(shown, expected):
+    """Catches digits that the measurement does not carry, and units that jump a thousand."""
+    assert shown == expected
+
+
+def _of(made):
+    return made.data, made.verdicts
