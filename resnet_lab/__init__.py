@@ -1,8 +1,8 @@
 """resnet_lab: a question about residual networks goes in as a TOML file, and a verdict with its evidence comes out.
 
-    import resnet_lab
-    result = resnet_lab.run_study("plain_vs_residual")       # trains what is missing, writes the report
-    study = resnet_lab.load_study("plain_vs_residual")       # tidy tables: study.runs, study.epochs, study.gradients
+import resnet_lab
+result = resnet_lab.run_study("plain_vs_residual")       # trains what is missing, writes the report
+study = resnet_lab.load_study("plain_vs_residual")       # tidy tables: study.runs, study.epochs, study.gradients
 """
 
 from importlib import import_module

@@ -35,8 +35,10 @@ def new(name: str, folder: Path) -> None:
 
 
 @click.command()
-def schema() -> None:
+@click.option("--markdown", is_flag=True, help="As a table of every field instead, for reading.")
+def schema(markdown: bool) -> None:
     """Print the JSON Schema of an ablation file, for editors (taplo, Even Better TOML)."""
     from resnet_lab.spec.reading import json_schema
+    from resnet_lab.spec.reference import reference
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(reference() if markdown else json.dumps(json_schema(), indent=2), nl=not markdown)

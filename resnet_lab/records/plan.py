@@ -1,7 +1,7 @@
 """plan.json: the resolved plan that a study last drove, from which report, status and resume read what belongs to it.
 
-    STUDIES/NAME/SCALE/plan.json           the study as shipped
-    STUDIES/NAME/SCALE@TAG/plan.json       a variant (`--set`, `--tag`): nothing is overwritten
+STUDIES/NAME/SCALE/plan.json           the study as shipped
+STUDIES/NAME/SCALE@TAG/plan.json       a variant (`--set`, `--tag`): nothing is overwritten
 """
 
 import json
@@ -97,7 +97,7 @@ def load_plan(studies: Path, name: str) -> Plan | None:
     path = plan_path(studies, name)
     try:
         plain = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} was cut short: run the study again, finished runs are kept") from error

@@ -50,14 +50,14 @@ class RunStore:
         """The finished run, or None where there is none or it is damaged (`damage` says which). Raises StoreError for a newer format."""
         try:
             return self._read(self.folder(fingerprint, seed))
-        except (FileNotFoundError, _DamagedError):
+        except (FileNotFoundError, NotADirectoryError, _DamagedError):
             return None
 
     def damage(self, fingerprint: str, seed: int) -> str | None:
         """What is wrong with a run that has files but cannot be read; None where all is well or nothing is there."""
         try:
             self._read(self.folder(fingerprint, seed))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except _DamagedError as error:
             return str(error)
@@ -88,7 +88,7 @@ class RunStore:
         """Why the run failed when it was last tried, or None."""
         try:
             return Failure(**json.loads((self.folder(fingerprint, seed) / "failure.json").read_bytes()))
-        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
             return None
 
     def __iter__(self) -> Iterator[RunRecord]:
@@ -107,7 +107,9 @@ class RunStore:
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise _DamagedError(f"{folder / 'result.json'} was cut short or is no result") from error
         if found > FORMAT:
-            raise StoreError(f"{folder} was written by a newer version of resnet_lab (format {found}, this one reads {FORMAT}): update resnet_lab")
+            raise StoreError(
+                f"{folder} was written by a newer version of resnet_lab (format {found}, this one reads {FORMAT}): update resnet_lab"
+            )
         if plain.pop("sha256", None) != _checksum(plain):
             raise _DamagedError(f"{folder / 'result.json'} does not match its checksum")
         arrays = self._read_arrays(folder / "arrays.npz", plain.pop("arrays_sha256"))
@@ -140,8 +142,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

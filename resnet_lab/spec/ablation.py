@@ -65,9 +65,11 @@ class AblationFile(Fragment):
     grid: dict[str, Any] = field(default_factory=dict)
     """Field path -> list of values, as in `network.layers = [20, 56]`; a list-valued point may be named: `{ name = "wide", value = [...] }`."""
     scales: dict[str, Scale] = field(default_factory=dict)
+    """Sizes at which the question can be asked; the first is the default."""
     where: tuple[dict[str, Any], ...] = ()
     """Overrides for some cells only: conditions (`arm`, grid axes by short name) beside fragments."""
     claims: tuple[Claim, ...] = ()
+    """What is expected of the cells; judged together if they stand here when the study first runs."""
     search: dict[str, Any] | None = None
     """Reserved for hyper-parameter searches."""
 

@@ -45,6 +45,7 @@ class Claim:
     says: str = ""
     """The claim as a sentence."""
     metric: Metric = "train_error"
+    """What is measured: final errors in percent (no augmentation, evaluation mode), or losses in nats."""
     scales: tuple[str, ...] | None = None
     """Scales at which the claim is put to the test. Default: every scale."""
 

@@ -40,12 +40,15 @@ class TrainingSpec:
     iterations: Positive | None = None
     """Optimiser steps."""
     batch_size: Positive = 128
+    """Images an optimiser step."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` with momentum, or `adamw` (torch's betas)."""
     lr: Rate = 0.1
     """Peak learning rate."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Of SGD. Never cycled by a schedule."""
     nesterov: bool = False
+    """Nesterov's form of SGD's momentum."""
     weight_decay: Annotated[float, Ge(0)] = 1e-4
     """On every parameter, norms and biases included, as in the paper's code."""
     schedule: Literal["constant", "step", "cosine", "one_cycle"] = "cosine"
@@ -53,6 +56,7 @@ class TrainingSpec:
     drops: tuple[Positive, ...] = ()
     """Iterations at which the `step` schedule drops."""
     drop_factor: Annotated[float, Gt(0), Lt(1)] = 0.1
+    """What each drop multiplies the rate by."""
     warmup: WarmupSpec | None = None
     """`{ epochs = 1 }`, `{ share = 0.1 }`, `{ iterations = 400 }` or `{ lr = 0.01, until_train_error = 80 }`."""
     precision: Literal["fp32", "bf16"] = "fp32"
