@@ -229,7 +229,9 @@ def _check_built_alike(spec: NetworkSpec, state: dict[str, Tensor], where: str) 
 
 def _spec(name: str, in_channels: int, out_channels: int, stride: int) -> NetworkSpec:
     """A two-block network whose first block has these channels and this stride."""
-    spec = NetworkSpec(block=name, stem_width=in_channels, widths=(out_channels,), depths=(2,), strides=(stride,))
+    spec = NetworkSpec(
+        block=name, shortcut="none", stem_width=in_channels, widths=(out_channels,), depths=(2,), strides=(stride,)
+    )  # without a shortcut: identity refuses to drop channels
     try:
         return resolve_network(spec, channels=3, classes=5)
     except SpecError as error:

@@ -1,4 +1,4 @@
-"""`resnet-lab list`: the questions there are, with their scales."""
+"""`resnet-lab list`: the questions there are, with their scales; the networks that have a name; the datasets."""
 
 import click
 
@@ -6,10 +6,11 @@ from resnet_lab.cli.errors import exits
 
 
 @click.command("list")
+@click.argument("what", type=click.Choice(["ablations", "networks", "datasets"]), default="ablations")
 @exits
-def list_ablations() -> None:
-    """List the questions (shipped ones and those in ./ablations) with their scales."""
-    print_ablations()
+def list_ablations(what: str) -> None:
+    """List the questions (shipped ones and those in ./ablations) with their scales, the networks, or the datasets."""
+    PRINTERS[what]()
 
 
 def print_ablations() -> None:
@@ -25,3 +26,26 @@ def print_ablations() -> None:
             click.echo(f"{name}\n    cannot be used: {error.problems[0]}")
             continue
         click.echo(f"{name}\n    {ablation.file.question}\n    scales: {', '.join(ablation.scales)}   file: {path}")
+
+
+def print_networks() -> None:
+    """A line a network: name, weighted layers, parameters, input of the original, where it is from."""
+    from resnet_lab.spec.catalogue import catalogue, named_network
+    from resnet_lab.spec.network import weighted_layers
+
+    click.echo(f"{'network':<19}{'layers':>7}{'parameters':>13}  {'input':<11}  from")
+    for name, entry in catalogue().items():
+        origin = f"{entry.source}; {entry.note}" if entry.note else entry.source
+        click.echo(f"{name:<19}{weighted_layers(named_network(name)):>7}{entry.params:>13,}  {entry.input:<11}  {origin}")
+
+
+def print_datasets() -> None:
+    """A paragraph a dataset that has a name, and how a folder of one's own is called."""
+    from resnet_lab.spec.data import DATASETS
+
+    for name, facts in DATASETS.items():
+        click.echo(f"{name}\n    {facts.says}")
+    click.echo("folder:PATH\n    your own JPEG or PNG images, one sub-folder a class; train/, val/ and test/ are splits where they exist")
+
+
+PRINTERS = {"ablations": print_ablations, "networks": print_networks, "datasets": print_datasets}

@@ -3,86 +3,115 @@
 A residual function is built as `cls(in_channels, out_channels, stride, spec)` and maps [B, in, H, W] to
 [B, out, ceil(H/stride), ceil(W/stride)]; it must not change its input in place, since the shortcut carries it. Two class attributes say
 what `layers` arithmetic needs: `weighted_layers`, and `inner`, its inner width as a share of its output. One from outside the package is
-held to this by `resnet_lab.testing.check_block`.
+held to this by `resnet_lab.testing.check_block`. What stands before it and after the join (`order.pre`, `order.post`) belongs to the block;
+norms and activations after its own convolutions (`order.inner`, `order.last`) are the residual function's.
 """
+
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from resnet_lab.networks.layers import ACTIVATIONS, NormAct, add_norm, convolution, follow
 from resnet_lab.networks.shortcuts import Shortcut, make_shortcut
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import load_external
 from resnet_lab.spec.network import NetworkSpec
 
 
-class Basic(nn.Module):
-    """Two 3x3 convolutions, the first with the stride (He et al. 2015, Fig. 5 left)."""
+class Convolutions(nn.Module):
+    """A residual function of convolutions in a row: conv1, norm1, ..., each followed by what the order says, the last one by `order.last`."""
 
-    weighted_layers = 2
-    inner = 1.0
+    kernels: ClassVar[tuple[int, ...]]
+    inner: ClassVar[float]
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> None:
         super().__init__()
-        self.conv1 = _conv(in_channels, out_channels, 3, stride)
-        self.norm1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = _conv(out_channels, out_channels, 3)
-        self.norm2 = nn.BatchNorm2d(out_channels)
+        order, width = spec.order_table, round(out_channels * (spec.inner or self.inner))
+        count = len(self.kernels)
+        channels = (in_channels, *[width] * (count - 1), out_channels)
+        strided = self.kernels.index(3) if spec.stride_conv == "spatial" else 0
+        self.orders = (order.inner,) * (count - 1) + (order.last,)
+        self.activation, self.dropout = ACTIVATIONS[spec.activation], spec.dropout
+        for i, (kernel, letters) in enumerate(zip(self.kernels, self.orders, strict=True)):
+            convolved = convolution(
+                spec,
+                channels[i],
+                channels[i + 1],
+                kernel,
+                stride if i == strided else 1,
+                normed=letters.startswith("n"),
+                groups=spec.groups if kernel == 3 else 1,
+            )
+            self.add_module(f"conv{i + 1}", convolved)
+            add_norm(self, f"norm{i + 1}", letters, channels[i + 1], spec)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
-        out: Tensor = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        out = self.norm2(self.conv2(out))
-        return out
+        for i, letters in enumerate(self.orders, start=1):
+            if self.dropout and i == len(self.orders):
+                x = F.dropout(x, self.dropout, self.training)
+            x = follow(getattr(self, f"conv{i}")(x), letters, getattr(self, f"norm{i}"), self.activation, fresh=True)
+        return x
+
+    def extra_repr(self) -> str:
+        """The letters after each convolution, for a printed network."""
+        return ", ".join(map(repr, self.orders))
 
 
-class Bottleneck(nn.Module):
+class Basic(Convolutions):
+    """Two 3x3 convolutions, the first with the stride (He et al. 2015, Fig. 5 left)."""
+
+    weighted_layers = 2
+    kernels = (3, 3)
+    inner = 1.0
+
+
+class Bottleneck(Convolutions):
     """1x1, 3x3 and 1x1 convolutions, a quarter as wide inside as at the output (He et al. 2015, Fig. 5 right).
 
     The stride sits on the first 1x1 as in the paper, or on the 3x3 where `spec.stride_conv` is `spatial`.
     """
 
     weighted_layers = 3
+    kernels = (1, 3, 1)
     inner = 0.25
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> None:
-        super().__init__()
-        width = round(out_channels * self.inner)
-        on_first, on_spatial = (stride, 1) if spec.stride_conv == "first" else (1, stride)
-        self.conv1 = _conv(in_channels, width, 1, on_first)
-        self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv(width, width, 3, on_spatial)
-        self.norm2 = nn.BatchNorm2d(width)
-        self.conv3 = _conv(width, out_channels, 1)
-        self.norm3 = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
-        out: Tensor = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        out = F.relu(self.norm2(self.conv2(out)), inplace=True)
-        out = self.norm3(self.conv3(out))
-        return out
 
 
 class Block(nn.Module):
-    """A residual function, its shortcut, and the ReLU after their join (the original order, He et al. 2015, Fig. 2)."""
+    """A residual function and its shortcut, between what the order puts before and after them (He et al. 2016, Fig. 4).
 
-    def __init__(self, residual: nn.Module, shortcut: Shortcut) -> None:
+    A projection carries the input after `pre`, an identity the input as it came, unless `shares_pre`.
+    """
+
+    def __init__(
+        self, residual: nn.Module, shortcut: Shortcut, *, pre: nn.Module | None, post: nn.Module | None, shares_pre: bool = False
+    ) -> None:
         super().__init__()
-        self.residual, self.shortcut = residual, shortcut
+        self.pre, self.residual, self.shortcut, self.post = pre, residual, shortcut, post
+        self.carries_activated = shares_pre or shortcut.projects
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
-        # not in place: a residual function from outside may need its output for the backward pass, and in place is no faster here
-        return F.relu(self.shortcut(x, self.residual(x)))
+        activated = x if self.pre is None else self.pre(x)
+        out: Tensor = self.shortcut(activated if self.carries_activated else x, self.residual(activated))
+        return out if self.post is None else self.post(out)
 
 
-def make_block(spec: NetworkSpec, in_channels: int, out_channels: int, stride: int) -> Block:
-    """The block of a resolved spec for one place in the net.
+def make_block(spec: NetworkSpec, in_channels: int, out_channels: int, stride: int, *, first: bool = False) -> Block:
+    """The block of a resolved spec for one place in the net; `first`: whether it is the net's first.
 
     Raises SpecError where the spec's block is unknown, cannot be imported or cannot be built, or where its shortcut cannot carry.
     """
+    order = spec.order_table
     residual = make_residual(spec, in_channels, out_channels, stride)
-    return Block(residual, make_shortcut(spec.shortcut, in_channels, out_channels, stride))
+    return Block(
+        residual,
+        make_shortcut(spec.shortcut, in_channels, out_channels, stride, spec),
+        pre=NormAct(order.pre, in_channels, spec) if order.pre else None,
+        post=NormAct(order.post, out_channels, spec) if order.post else None,
+        shares_pre=first and order.share_first,
+    )
 
 
 def make_residual(spec: NetworkSpec, in_channels: int, out_channels: int, stride: int) -> nn.Module:
@@ -101,10 +130,6 @@ def make_residual(spec: NetworkSpec, in_channels: int, out_channels: int, stride
     if not isinstance(residual, nn.Module):
         raise SpecError.of(f"{spec.block!r} makes a {type(residual).__name__}, not a torch.nn.Module; {remedy}", key="network.block")
     return residual
-
-
-def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)  # the norm after it has the bias
 
 
 BLOCKS: dict[str, type[nn.Module]] = {

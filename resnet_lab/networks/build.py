@@ -9,20 +9,32 @@ from torch.nn import functional as F
 
 from resnet_lab.networks.blocks import Block, make_block
 from resnet_lab.networks.init import initialise, seed_constructor, untouched_rng
+from resnet_lab.networks.layers import ACTIVATIONS, add_norm, follow
 from resnet_lab.networks.stems import Stem
-from resnet_lab.spec.network import STEMS, NetworkSpec
+from resnet_lab.spec.network import NetworkSpec
 
 
 class Head(nn.Module):
-    """Global average pool and classifier: [B, channels, H, W] to logits [B, classes]."""
+    """Average pool and classifier; before them what the blocks begin with, where they begin with norm or activation (He et al. 2016).
 
-    def __init__(self, channels: int, classes: int) -> None:
+    [B, channels, H, W] to logits [B, classes].
+    """
+
+    norm: nn.Module | None
+
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        self.linear = nn.Linear(channels, classes)
+        assert spec.classes is not None, "resolve_network comes first"
+        self.before, self.activation = spec.order_table.pre, ACTIVATIONS[spec.activation]
+        self.pool = spec.head_pool
+        add_norm(self, "norm", self.before, spec.widths[-1], spec)
+        self.linear = nn.Linear(spec.widths[-1], spec.classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] to [B, classes]."""
-        out: Tensor = self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        x = follow(x, self.before, self.norm, self.activation, fresh=False)
+        x = F.adaptive_avg_pool2d(x, 1) if self.pool == "global" else F.avg_pool2d(x, self.pool)
+        out: Tensor = self.linear(x.flatten(1))
         return out
 
 
@@ -45,6 +57,8 @@ class Place:
     in_channels: int
     out_channels: int
     stride: int
+    first: bool = False
+    """Whether it is the net's first block."""
 
     @property
     def name(self) -> str:
@@ -58,21 +72,9 @@ def places(spec: NetworkSpec) -> Iterator[Place]:
     channels = spec.stem_width
     for s, stage in enumerate(spec.stages, start=1):
         for b in range(1, stage.depth + 1):
-            yield Place(f"stage{s}", f"block{b}", channels, stage.width, stage.stride if b == 1 else 1)
+            strided = b == (1 if spec.stride_block == "first" else stage.depth)
+            yield Place(f"stage{s}", f"block{b}", channels, stage.width, stage.stride if strided else 1, first=s == b == 1)
             channels = stage.width
-
-
-def make_stem(spec: NetworkSpec) -> Stem:
-    """The stem of a resolved spec."""
-    assert spec.in_channels is not None, "resolve_network comes first"
-    assert spec.stem_width is not None, "resolve_network comes first"
-    return Stem(spec.in_channels, spec.stem_width, STEMS[spec.stem])
-
-
-def make_head(spec: NetworkSpec) -> Head:
-    """The head of a resolved spec."""
-    assert spec.classes is not None, "resolve_network comes first"
-    return Head(spec.widths[-1], spec.classes)
 
 
 def build(spec: NetworkSpec, *, seed: int, init_salt: int = 0) -> Network:
@@ -82,14 +84,14 @@ def build(spec: NetworkSpec, *, seed: int, init_salt: int = 0) -> Network:
     """
     model = Network()
     with untouched_rng(), torch.device("cpu"):
-        model.add_module("stem", make_stem(spec))
+        model.add_module("stem", Stem(spec))
         for place in places(spec):
             if not hasattr(model, place.stage):
                 model.add_module(place.stage, nn.Sequential())
             seed_constructor(seed, init_salt, place.name)
-            block = make_block(spec, place.in_channels, place.out_channels, place.stride)
+            block = make_block(spec, place.in_channels, place.out_channels, place.stride, first=place.first)
             model.get_submodule(place.stage).add_module(place.block, block)
-        model.add_module("head", make_head(spec))
+        model.add_module("head", Head(spec))
         initialise(model, init=spec.init, seed=seed, salt=init_salt)
     return model
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lab.networks.blocks import BLOCKS, make_block
-from resnet_lab.networks.build import build, make_head, make_stem, places
+from resnet_lab.networks.build import Head, build, places
 from resnet_lab.networks.init import untouched_rng
+from resnet_lab.networks.stems import Stem
 from resnet_lab.spec.network import NetworkSpec
 
 _CONVOLUTIONS_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)  # a linear layer runs as mm or addmm
@@ -73,15 +74,21 @@ def published_cost(spec: NetworkSpec, size: int) -> Cost:
 
 def _sum_of_parts(spec: NetworkSpec, size: int) -> Cost:
     seen: dict[tuple[int, int, int, torch.Size], tuple[Cost, Tensor]] = {}
-    total, x = _count(make_stem(spec), torch.zeros(1, spec.in_channels or 0, size, size))
+    total, x = _count(Stem(spec), torch.zeros(1, spec.in_channels or 0, size, size))
     for place in places(spec):
         key = (place.in_channels, place.out_channels, place.stride, x.shape)
         if key not in seen:
             seen[key] = _count(make_block(spec, *key[:3]), x)
         part, x = seen[key]
         total += part
-    part, _ = _count(make_head(spec), x)
+    part, _ = _count(Head(spec), x)
     return total + part
+
+
+def counted_macs(counter: FlopCounterMode) -> int:
+    """The multiply-adds of convolutions and linear layers that a FlopCounterMode has seen, over the whole batch."""
+    operators = counter.get_flop_counts().get("Global", {})
+    return sum(int(operators.get(operator, 0)) for operator in _CONVOLUTIONS_AND_LINEAR) // 2
 
 
 @torch.no_grad()
@@ -89,9 +96,7 @@ def _count(part: nn.Module, x: Tensor) -> tuple[Cost, Tensor]:
     part.eval()
     with FlopCounterMode(display=False) as counter:
         out: Tensor = part(x)
-    operators = counter.get_flop_counts().get("Global", {})
-    flops = sum(int(operators.get(operator, 0)) for operator in _CONVOLUTIONS_AND_LINEAR)
-    return Cost(_parameters(part), flops // 2), out
+    return Cost(_parameters(part), counted_macs(counter)), out
 
 
 def _parameters(model: nn.Module) -> int:

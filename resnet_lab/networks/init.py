@@ -1,6 +1,6 @@
 """What a network's tensors are before training: a function of (seed, salt, name), so that twins start equal and a part disturbs no other.
 
-Convolutions are He normal (arXiv:1502.01852), linear weights uniform within 1/sqrt(fan_in), biases zero. Every other module that has
+A spec's `init` says how convolutions and linear layers are drawn (He normal, arXiv:1502.01852, or Glorot's); biases are zero. Every other module that has
 `reset_parameters` (norms: weight 1, bias 0, statistics fresh) is reset by it, children before parents, under a seed of its own: that is
 where a block from outside says how it wants to start. What has neither keeps what its constructor drew, under the seed of its block.
 """
@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -56,18 +57,48 @@ def _children_first(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Modu
 
 
 def _convolution(tensor: Tensor, init: str, generator: torch.Generator) -> Tensor:
-    if tensor.ndim == 1:
-        return tensor.zero_()
-    return nn.init.kaiming_normal_(tensor, mode=init.removeprefix("he_"), nonlinearity="relu", generator=generator)  # type: ignore[arg-type]
+    return tensor.zero_() if tensor.ndim == 1 else INITS[init].convolution(tensor, generator)
 
 
 def _linear(tensor: Tensor, init: str, generator: torch.Generator) -> Tensor:
-    if tensor.ndim == 1:
-        return tensor.zero_()
+    return tensor.zero_() if tensor.ndim == 1 else INITS[init].linear(tensor, generator)
+
+
+def _he_fan_out(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    return nn.init.kaiming_normal_(tensor, mode="fan_out", nonlinearity="relu", generator=generator)
+
+
+def _he_fan_in(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    return nn.init.kaiming_normal_(tensor, mode="fan_in", nonlinearity="relu", generator=generator)
+
+
+def _glorot_uniform(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    return nn.init.xavier_uniform_(tensor, generator=generator)
+
+
+def _glorot_normal(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    return nn.init.xavier_normal_(tensor, generator=generator)
+
+
+def _within_fan_in(tensor: Tensor, generator: torch.Generator) -> Tensor:
     bound = 1 / math.sqrt(tensor.shape[1])
     return tensor.uniform_(-bound, bound, generator=generator)
 
 
+@dataclass(frozen=True)
+class Init:
+    """How the weights of convolutions [out, in, H, W] and of linear layers [out, in] are drawn."""
+
+    convolution: Callable[[Tensor, torch.Generator], Tensor]
+    linear: Callable[[Tensor, torch.Generator], Tensor]
+
+
+INITS: dict[str, Init] = {
+    "he_fan_out": Init(_he_fan_out, _within_fan_in),
+    "he_fan_in": Init(_he_fan_in, _within_fan_in),
+    "glorot_uniform": Init(_glorot_uniform, _glorot_uniform),
+    "glorot_normal": Init(_glorot_normal, _glorot_normal),
+}
 DRAWS: dict[object, Draw] = {  # by the method it stands in for, so that a subclass with its own start keeps that
     nn.Conv2d.reset_parameters: _convolution,
     nn.Linear.reset_parameters: _linear,

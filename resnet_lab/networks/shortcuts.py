@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnet_lab.spec.errors import SpecError
+from resnet_lab.networks.layers import add_norm, convolution
+from resnet_lab.spec.network import NetworkSpec, check_identity
 
 
 class Identity(nn.Module):
@@ -23,12 +24,7 @@ class Identity(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        if out_channels < in_channels:
-            raise SpecError.of(
-                f"an identity shortcut cannot drop channels ({in_channels} to {out_channels}): "
-                'let no width be below the one before it (nor below stem_width), or take shortcut = "projection"',
-                key="network.shortcut",
-            )
+        check_identity((in_channels, out_channels))
         self.stride = stride
         missing = out_channels - in_channels
         self.front, self.behind = missing // 2, missing - missing // 2
@@ -47,17 +43,19 @@ class Identity(nn.Module):
 
 
 class Projection(nn.Module):
-    """A strided 1x1 convolution and a norm (He et al. 2015, section 3.3)."""
+    """A strided 1x1 convolution and, unless the spec's `shortcut_norm` is false, a norm (He et al. 2015, section 3.3)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    norm: nn.Module | None
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.conv = convolution(spec, in_channels, out_channels, 1, stride, normed=spec.projection_norm)
+        add_norm(self, "norm", "n" if spec.projection_norm else "", out_channels, spec)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
-        out: Tensor = self.norm(self.conv(x))
-        return out
+        out: Tensor = self.conv(x)
+        return out if self.norm is None else self.norm(out)
 
 
 class Without(nn.Module):
@@ -88,6 +86,7 @@ class Shortcut(nn.Module):
     def __init__(self, carry: nn.Module, join: nn.Module) -> None:
         super().__init__()
         self.carry, self.join = carry, join
+        self.projects = isinstance(carry, Projection)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """Join the carried [B, in, H, W] input and the residual function's [B, out, H', W'] output to [B, out, H', W']."""
@@ -97,29 +96,34 @@ class Shortcut(nn.Module):
 
 @dataclass(frozen=True)
 class ShortcutKind:
-    """How a shortcut is made: the carry for (in_channels, out_channels, stride), the join for the block's output channels."""
+    """How a shortcut is made: the carry for (in_channels, out_channels, stride, spec), the join for the block's output channels."""
 
-    carry: Callable[[int, int, int], nn.Module]
+    carry: Callable[[int, int, int, NetworkSpec], nn.Module]
     join: Callable[[int], nn.Module]
 
 
-def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int) -> Shortcut:
-    """The shortcut `name` of a block. Raises SpecError where an identity would have to drop channels."""
+def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> Shortcut:
+    """The shortcut `name` of a block, with the spec's norms and biases. Raises SpecError where an identity would have to drop channels."""
     kind = SHORTCUTS[name]
-    return Shortcut(kind.carry(in_channels, out_channels, stride), kind.join(out_channels))
+    return Shortcut(kind.carry(in_channels, out_channels, stride, spec), kind.join(out_channels))
 
 
-def _nothing(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+def _nothing(in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> nn.Module:
     return nn.Identity()
 
 
-def _project_where_channels_change(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    return (Identity if in_channels == out_channels else Projection)(in_channels, out_channels, stride)
+def _identity(in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> nn.Module:
+    return Identity(in_channels, out_channels, stride)
+
+
+def _project_where_channels_change(in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> nn.Module:
+    make = _identity if in_channels == out_channels else Projection
+    return make(in_channels, out_channels, stride, spec)
 
 
 SHORTCUTS: dict[str, ShortcutKind] = {
     "none": ShortcutKind(carry=_nothing, join=Without),
-    "identity": ShortcutKind(carry=Identity, join=Add),  # option A
+    "identity": ShortcutKind(carry=_identity, join=Add),  # option A
     "projection": ShortcutKind(carry=_project_where_channels_change, join=Add),  # option B
     "projection_everywhere": ShortcutKind(carry=Projection, join=Add),  # option C
 }

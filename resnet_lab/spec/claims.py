@@ -1,22 +1,25 @@
-"""A claim as data: a region that a contrast of cell means is expected to lie in.
+"""A claim as data: a region that one or more contrasts of cell means are expected to lie in.
 
 A contrast maps cell names to weights; its value for one seed is the weighted sum of those cells' metric at that seed, in the metric's unit
-(percent for errors). `expect` is `> c`, `< c` or `within d` (the open interval from -d to d).
+(percent for errors). `expect` is `> c`, `< c` or `within d` (the open interval from -d to d). A claim of several contrasts says all of
+them. A claim with `fails` is about the share of seeds at which a cell fails to train.
 """
 
 import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from annotated_types import Len
+from annotated_types import Gt, Len, Lt
 
-from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.errors import Problem, SpecError
 
 Metric = Literal["train_error", "test_error", "train_loss", "test_loss"]
-_EXPECT = re.compile(r"\s*(?P<kind>>|<|within)\s*(?P<bound>[-+]?\d+(\.\d*)?([eE][-+]?\d+)?)\s*$")
+Contrast = Annotated[dict[str, float], Len(1)]
+_EXPECT = re.compile(r"\s*(?P<kind>>|<|within)\s*(?P<bound>[-+]?\d+(\.\d*)?([eE][-+]?\d+)?)\s*(?P<unit>%|[a-zA-Z][a-zA-Z ]*)?\s*$")
 
 
 @dataclass(frozen=True)
@@ -33,48 +36,193 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Trend:
+    """The slope of an arm's metric over a grid axis, by least squares: weights (x - mean) / Sxx. Other axes are averaged over."""
+
+    axis: str
+    """Short name of a grid axis with numbers, as in `layers`."""
+    arm: str
+    """The arm whose slope it is."""
+    minus: str | None = None
+    """An arm whose slope is taken off, where the claim is that two slopes differ."""
+
+
+@dataclass(frozen=True)
+class Fails:
+    """What counts as failing to train, and how often it is claimed to happen."""
+
+    above: Annotated[float, Gt(0), Lt(100)]
+    """A run fails where its error, in percent, is above this, or where it diverges."""
+    share: Annotated[float, Gt(0), Lt(1)] = 0.5
+    """The claim is that the probability of failing is above this; `expect = "< 0.5"` turns it round."""
+
+
+@dataclass(frozen=True)
 class Claim:
     """One claim of a question. `contrast` weighs cells by name, as in { "plain/56" = 1, "plain/20" = -1 }."""
 
     name: str
     """Short, unique within the question."""
-    contrast: Annotated[dict[str, float], Len(1)]
-    """Weights of cell means."""
-    expect: str
-    """`> 0`, `< 2.5` or `within 1`."""
+    contrast: Contrast | Annotated[tuple[Contrast, ...], Len(1)] = field(default_factory=dict)
+    """Weights of cell means; or a list of such tables, where the claim is that `expect` holds for each of them."""
+    expect: str = ""
+    """`> 0`, `< 2.5` or `within 1`, in the unit of the metric (percentage points for errors)."""
     says: str = ""
     """The claim as a sentence."""
     metric: Metric = "train_error"
     """What is measured: final errors in percent (no augmentation, evaluation mode), or losses in nats."""
     scales: tuple[str, ...] | None = None
     """Scales at which the claim is put to the test. Default: every scale."""
+    trend: Trend | None = None
+    """Instead of `contrast`: the slope over a grid axis, in the metric's unit per unit of the axis."""
+    fails: Fails | None = None
+    """The claim is about how often a cell (`contrast` names it with weight 1) fails to train."""
+    pairing: Literal["seed", "none"] = "seed"
+    """`none`: cells are taken as independent samples (Welch); part of what is registered at the first run."""
+    effect: float | None = None
+    """What the claim wants to see, in the unit of `expect`: what the number of seeds needed is worked out from."""
+
+    @property
+    def contrasts(self) -> tuple[dict[str, float], ...]:
+        """The contrasts of the claim, usually one. None while a trend is not resolved on the cells of a scale."""
+        if isinstance(self.contrast, dict):
+            return (self.contrast,) if self.contrast else ()
+        return tuple(self.contrast)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cells it is about, each once."""
+        return tuple(dict.fromkeys(cell for contrast in self.contrasts for cell in contrast))
+
+    @property
+    def expectation(self) -> str:
+        """`expect`, or what `fails` says where it is left out."""
+        return f"> {self.fails.share:g}" if self.fails and not self.expect.strip() else self.expect.strip()
 
     @property
     def region(self) -> Region:
         """What `expect` says, as an interval."""
-        return parse_expect(self.expect)
+        return parse_expect(self.expectation, self.unit)
 
     @property
     def is_level(self) -> bool:
         """Whether the weights do not cancel, so that the claim is about a level rather than a difference."""
-        return abs(sum(self.contrast.values())) > 1e-9
+        return self.fails is None and any(is_level(contrast) for contrast in self.contrasts)
+
+    @property
+    def unit(self) -> str:
+        """Of the claim's value: percentage points, % of a level, nats; per unit of a trend's axis; a share of the seeds."""
+        if self.fails is not None:
+            return "share of seeds"
+        unit = "nats" if not self.metric.endswith("error") else "%" if self.is_level else "percentage points"
+        return f"{unit} per unit of {self.trend.axis}" if self.trend else unit
 
     @property
     def digest(self) -> str:
-        """Hash of what the claim tests. Wording, name and scales may be edited without making it another claim."""
-        weights = {cell: float(weight) for cell, weight in sorted(self.contrast.items())}
-        tested = [self.metric, weights, [repr(self.region.low), repr(self.region.high)]]
+        """Hash of what the claim tests. Wording, name, scales and `effect` may be edited without making it another claim."""
+        weights = [{cell: float(weight) for cell, weight in sorted(contrast.items())} for contrast in self.contrasts]
+        weights.sort(key=json.dumps)
+        tested: list[Any] = [self.metric, weights[0] if len(weights) == 1 else weights, [repr(self.region.low), repr(self.region.high)]]
+        if self.pairing != "seed":
+            tested.append({"pairing": self.pairing})
+        if self.fails is not None:
+            tested.append({"above": self.fails.above})
         return hashlib.sha256(json.dumps(tested).encode()).hexdigest()[:16]
 
 
-def parse_expect(expect: str) -> Region:
-    """The region that an `expect` string names. Raises SpecError where it is none."""
+def is_level(contrast: dict[str, float]) -> bool:
+    """Whether the weights of a contrast do not cancel."""
+    return abs(sum(contrast.values())) > 1e-9
+
+
+def parse_expect(expect: str, unit: str = "") -> Region:
+    """The region that an `expect` string names. Raises SpecError where it is none; `unit` is what its number is in."""
     match = _EXPECT.match(expect)
     if not match:
         raise SpecError.of(f"{expect!r} is no expectation: write `> c`, `< c` or `within d`", key="expect")
+    if match["unit"]:
+        has = f": the number is in {unit} already" if unit else ""
+        raise SpecError.of(f"{expect!r}: leave the unit {match['unit'].strip()!r} out{has}", key="expect")
     bound = float(match["bound"])
     if match["kind"] == "within":
         if bound <= 0:
             raise SpecError.of(f"{expect!r}: the margin of an equivalence is above 0", key="expect")
         return Region(-bound, bound)
     return Region(bound, math.inf) if match["kind"] == ">" else Region(-math.inf, bound)
+
+
+def claim_from_plain(plain: dict[str, Any]) -> Claim:
+    """The claim that `dataclasses.asdict` and JSON made plain values of. Fields it does not know raise TypeError."""
+    values = dict(plain)
+    values["scales"] = values.get("scales") and tuple(values["scales"])
+    values["trend"] = values.get("trend") and Trend(**values["trend"])
+    values["fails"] = values.get("fails") and Fails(**values["fails"])
+    if not isinstance(values["contrast"], dict):
+        values["contrast"] = tuple(values["contrast"])
+    return Claim(**values)
+
+
+def claim_problems(claim: Claim) -> list[Problem]:
+    """What is wrong with a claim by itself, before the cells of a scale are known; keys are relative to the claim."""
+    problems = [*_shape_problems(claim), *_fails_problems(claim)]
+    try:
+        region = claim.region
+    except SpecError as error:
+        return [*problems, *error.problems] if claim.expect.strip() else [*problems, Problem("is missing", key="expect")]
+    return problems or [*_reach_problems(claim, region), *_effect_problems(claim, region)]
+
+
+def _shape_problems(claim: Claim) -> Iterator[Problem]:
+    if claim.trend is None and not claim.contrasts:
+        yield Problem('is missing: weights of cells, as in { "plain/56" = 1, "plain/20" = -1 }, or a `trend`', key="contrast")
+    if claim.trend is not None and claim.contrasts:
+        yield Problem("a claim has a contrast or a trend, not both", key="trend")
+    if claim.trend is not None and claim.trend.minus == claim.trend.arm:
+        yield Problem("an arm's slope minus itself is zero whatever is measured", key="trend.minus")
+    if any(all(weight == 0 for weight in contrast.values()) for contrast in claim.contrasts):
+        yield Problem("all weights are zero", key="contrast")
+
+
+def _fails_problems(claim: Claim) -> Iterator[Problem]:
+    fails = claim.fails
+    if fails is None:
+        return
+    if not claim.metric.endswith("error"):
+        yield Problem(f"`above` is an error in percent, but the metric is {claim.metric}: write train_error or test_error", key="metric")
+    if fails.above < 1:
+        yield Problem(f"{fails.above:g} is an error in percent: for {100 * fails.above:g} % write {100 * fails.above:g}", key="fails.above")
+    if claim.trend is not None:
+        yield Problem("a claim about failing has a contrast that names one cell, not a trend", key="trend")
+    if any(list(contrast.values()) != [1] for contrast in claim.contrasts):
+        yield Problem('failing is about one cell at a time: write { "plain/56" = 1 }, or a list of such tables', key="contrast")
+    if claim.pairing != "seed":
+        yield Problem("there are no pairs in a claim about failing: leave it out", key="pairing")
+    if claim.expect.strip():
+        try:
+            region = parse_expect(claim.expect, claim.unit)
+        except SpecError:
+            return  # said elsewhere
+        if region.boundaries != (fails.share,):
+            yield Problem(f"write `> {fails.share:g}` or `< {fails.share:g}`, the share that `fails` names, or leave it out", key="expect")
+
+
+def _reach_problems(claim: Claim, region: Region) -> Iterator[Problem]:
+    """Errors lie between 0 and 100 %: a region that holds none of the values a contrast can take, or all, is in the wrong unit."""
+    if not claim.metric.endswith("error") or claim.fails is not None:
+        return
+    for contrast in claim.contrasts:
+        most = 100 * sum(max(weight, 0.0) for weight in contrast.values())
+        least = 100 * sum(min(weight, 0.0) for weight in contrast.values())
+        if region.low >= most or region.high <= least or (region.low < least and region.high > most):
+            what = "holds whatever is measured" if region.low < least and region.high > most else "can never hold"
+            yield Problem(f"`{claim.expectation}` {what}: this contrast lies between {least:g} and {most:g} {claim.unit}", key="expect")
+
+
+def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
+    effect = claim.effect
+    if effect is None:
+        return
+    if not region.low < effect < region.high:
+        yield Problem(f"{effect:g} does not lie in `{claim.expectation}`: it is what the claim wants to see", key="effect")
+    elif claim.fails is not None and not 0 <= effect <= 1:
+        yield Problem(f"{effect:g} is a share of the seeds here, from 0 to 1", key="effect")

@@ -6,7 +6,20 @@ Sizes are in pixels, images are square when they reach a network, `validation` i
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Le, Len, Lt
+
+CACHED_MARGIN = 8 / 7
+"""With `random_resized_crop`, images are kept this much larger than what a network sees (256 pixels for 224, as is usual on ImageNet)."""
+
+
+@dataclass(frozen=True)
+class FixedNormalisation:
+    """A normalisation given by hand: (pixel / 255 - mean) / std, one number a channel; what a checkpoint from elsewhere was trained with."""
+
+    mean: Annotated[tuple[float, ...], Len(1)]
+    """Mean of each channel, pixels counting from 0 to 1."""
+    std: Annotated[tuple[Annotated[float, Gt(0)], ...], Len(1)]
+    """Deviation of each channel."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +27,7 @@ class DataSpec:
     """The images of a run and what is done to them."""
 
     name: str = "digits"
-    """`digits`, `synthetic`, `cifar10`, `cifar100`, `fashion_mnist`, `folder:PATH`, or a loader of your own as `package.module:Name`."""
+    """`digits`, `synthetic`, `cifar10`, `cifar100`, `fashion_mnist`, `signs`, `folder:PATH`, or your own loader as `package.module:Name`."""
     image_size: Annotated[int, Ge(4)] | None = None
     """Side in pixels that images are averaged down to. Default: as the dataset has them."""
     train_images: Annotated[int, Ge(2)] | None = None
@@ -23,12 +36,18 @@ class DataSpec:
     """Share of the training images held out for validation where the dataset has no `val/` of its own; 0 holds none out."""
     split_seed: Annotated[int, Ge(0)] = 0
     """Seed of every split made here (validation, subsets, a folder without `test/`); the same for all seeds of a study."""
-    normalisation: Literal["channel", "pixel_mean", "none"] = "channel"
-    """`channel`: mean and deviation of each channel over the training images. `pixel_mean`: subtract the mean image (He et al. 2015)."""
+    normalisation: Literal["channel", "pixel_mean", "none"] | FixedNormalisation = "channel"
+    """`channel`: mean and deviation of each channel over the training images. `pixel_mean`: less the mean image (He et al. 2015), or `{ mean, std }`."""
     pad_crop: Annotated[int, Ge(0)] = 0
     """Augmentation: pad by this many pixels on each side, then crop at random. The paper's CIFAR-10 nets use 4."""
     flip: bool = False
     """Augmentation: mirror each image left to right with probability one half."""
+    random_resized_crop: bool = False
+    """Augmentation: a random part of each image, enlarged to the image size; tests see the centre. Images are kept 8/7 as large for it."""
+    crop_scale_min: Annotated[float, Gt(0), Le(1)] = 0.35
+    """Of `random_resized_crop`: least share of the image's area that is cropped. ImageNet's usual 0.08 is harsh on a few hundred images."""
+    skip_bad: bool = False
+    """Leave images of a folder that cannot be decoded out, instead of refusing the folder. Every file is decoded once to find them."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,13 @@ class DatasetFacts:
     validation_images: int = 0
     identity: str = ""
     class_names: tuple[str, ...] = ()
+    margin: int = 0
+    """Pixels that cached images have more than `size` a side: room for random crops."""
+
+    @property
+    def cached_size(self) -> int:
+        """Side in pixels of the images in the cache."""
+        return self.size + self.margin
 
 
 DATASETS: dict[str, DatasetFacts] = {
@@ -52,9 +78,20 @@ DATASETS: dict[str, DatasetFacts] = {
     "cifar10": DatasetFacts(3, 10, 32, 50000, 10000, "CIFAR-10: 60,000 real 32x32 colour images in ten classes"),
     "cifar100": DatasetFacts(3, 100, 32, 50000, 10000, "CIFAR-100: 60,000 real 32x32 colour images in a hundred classes"),
     "fashion_mnist": DatasetFacts(1, 10, 28, 60000, 10000, "Fashion-MNIST: 70,000 real 28x28 grey images of clothes in ten classes"),
+    "signs": DatasetFacts(3, 6, 64, 1080, 120, "SIGNS: 1,200 real 64x64 colour images of hands that show 0 to 5; put its .h5 files into DATA_ROOT/signs"),
+    "signs_jpeg": DatasetFacts(3, 6, 64, 1080, 120, "the same photographs decoded from JPEGs: train_signs_from_jpeg.h5, test_signs_from_jpeg.h5"),
 }
 FOLDER = "folder:"
 """`folder:PATH` names a folder of images; whatever follows the first colon is the path, drive letters included."""
+
+
+def cached_margin(spec: DataSpec, size: int, largest: int | None = None) -> int:
+    """Pixels a side that images of `size` are kept larger than a network sees them; none where no random crop asks for it.
+
+    `largest`: the side that the dataset's images have, where they all have one.
+    """
+    wanted = round(size * CACHED_MARGIN) if spec.random_resized_crop else size
+    return (wanted if largest is None else min(wanted, largest)) - size
 
 
 def split_counts(images: int, share: float) -> tuple[int, int]:

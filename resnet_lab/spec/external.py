@@ -27,20 +27,25 @@ def load_external(name: str, *, known: Iterable[str], what: str) -> Any:
 
     Raises SpecError for a name that is neither known nor importable, and for one that lives in `__main__`.
     """
+    key = FIELDS[what]
     if not is_external(name):
         listed = ", ".join(known)
-        raise SpecError.of(f"unknown {what} {name!r}{nearest(name, known)}; known are {listed}, or your own as package.module:Name")
+        raise SpecError.of(
+            f"unknown {what} {name!r}{nearest(name, known)}; known are {listed}, or your own as package.module:Name", key=key
+        )
     module_name, _, attribute = name.partition(":")
     if module_name == "__main__":
-        raise SpecError.of(f"{name!r} was defined in a notebook cell or a script: put the {what} into a file, so that workers find it too")
+        raise SpecError.of(
+            f"{name!r} was defined in a notebook cell or a script: put the {what} into a file, so that workers find it too", key=key
+        )
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises while it is imported
-        raise SpecError.of(f"{what} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+        raise SpecError.of(f"{what} {name!r} cannot be imported: {type(error).__name__}: {error}", key=key) from error
     if not hasattr(module, attribute):
-        raise SpecError.of(f"{what} {name!r}: module {module_name} has no {attribute!r}{nearest(attribute, vars(module))}")
+        raise SpecError.of(f"{what} {name!r}: module {module_name} has no {attribute!r}{nearest(attribute, vars(module))}", key=key)
     return getattr(module, attribute)
 
 
@@ -89,3 +94,7 @@ def _imports(tree: ast.Module, package: str) -> list[str]:
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return names
+
+
+FIELDS: dict[str, str] = {"block": "network.block", "dataset": "data.name"}
+"""What may come from outside -> the field that names it."""

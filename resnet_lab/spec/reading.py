@@ -10,16 +10,18 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from resnet_lab.spec.ablation import Ablation, AblationFile, Fragment, Scale
-from resnet_lab.spec.claims import Claim, parse_expect
-from resnet_lab.spec.data import DataSpec
+from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
+from resnet_lab.spec.data import DataSpec, FixedNormalisation
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.parts import NormSpec, OrderSpec, PoolSpec, StemSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec, WarmupSpec
 
 
@@ -137,13 +139,24 @@ def _problems(values: dict[str, Any], kind: type) -> list[Problem]:
     try:
         _adapter(kind).validate_json(text)
     except ValidationError as error:
-        found = [_problem(dict(item)) for item in error.errors(include_url=False)]
+        found = [_problem(dict(item)) for item in error.errors(include_url=False) if not _other_reading(dict(item))]
         return list({(problem.key, problem.message): problem for problem in found}.values())
     return []
 
 
+def _other_reading(item: dict[str, Any]) -> bool:
+    """Whether pydantic complains about the reading that was not meant, where a field takes a word or a table."""
+    table, branch = isinstance(item.get("input"), dict), item["loc"][-1]
+    if "contrast" in item["loc"]:  # a table or a list of tables
+        inner = isinstance(branch, int)
+        nonempty_list = isinstance(item.get("input"), list) and bool(item["input"])
+        return item["type"] == "tuple_type" or (item["type"] in ("dict_type", "too_short") and nonempty_list and not inner)
+    return (item["type"] == "dataclass_type" and branch in WORD_OR_TABLE and not table) or (item["type"] == "literal_error" and table)
+
+
 def _problem(item: dict[str, Any]) -> Problem:
-    location = tuple(part for part in item["loc"] if not (isinstance(part, str) and ("[" in part or part in ("int", "nullable"))))
+    readings = ("int", "constrained-int", "nullable", *WORD_OR_TABLE)
+    location = tuple(part for part in item["loc"] if not (isinstance(part, str) and ("[" in part or part in readings)))
     key = ".".join(map(str, location))
     if "seeds" in location:  # a number or a list: pydantic reports both readings
         key = key[: key.index("seeds") + len("seeds")]
@@ -154,12 +167,16 @@ def _problem(item: dict[str, Any]) -> Problem:
     if item["type"] == "missing":
         return Problem("is missing", key=key)
     given = item.get("input")
+    if location[-2:] == ("network", "head_pool"):  # a word or a number: pydantic reports both readings
+        return Problem(f'should be "global", or the side of an average pool (1 or more), not {json.dumps(given, default=str)}', key=key)
     shown = "" if isinstance(given, dict) else f", not {json.dumps(given, default=str)}"
     message = str(item["msg"]).replace("Input should be", "should be")
     close = ""
     if item["type"] == "literal_error" and isinstance(given, str):
         close = nearest(given, item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
-    return Problem(f"{message}{shown}{close}", key=key)
+    table = TABLES.get(str(location[-1])) if item["type"] == "literal_error" and location[-2:-1] in (("network",), ("data",)) else None
+    or_table = f"; or a table with {', '.join(each.name for each in fields(table))}" if table else ""
+    return Problem(f"{message}{shown}{close}{or_table}", key=key)
 
 
 def _known_keys(location: Sequence[Any]) -> list[str]:
@@ -170,26 +187,23 @@ def _known_keys(location: Sequence[Any]) -> list[str]:
         "record": RecordSpec,
         "warmup": WarmupSpec,
         "claims": Claim,
+        "trend": Trend,
+        "fails": Fails,
     }
     kind: type = AblationFile
     if len(location) == 2 and location[0] in ("scales", "arms"):
         kind = Scale if location[0] == "scales" else Fragment
-    for part in location:
-        kind = sections.get(part, kind)
+    for before, part in pairwise((None, *location)):
+        kind = TABLES.get(part, kind) if before in ("network", "data") or kind in TABLES.values() else sections.get(part, kind)
     return [item.name for item in fields(kind) if item.name != "search"]
 
 
 def _problems_of_claims(claims: Sequence[Claim]) -> list[Problem]:
     problems = []
     for index, claim in enumerate(claims):
-        try:
-            _ = parse_expect(claim.expect)
-        except SpecError as error:
-            problems += [Problem(problem.message, key=f"claims.{index}.expect") for problem in error.problems]
+        problems += [Problem(problem.message, key=f"claims.{index}.{problem.key}") for problem in claim_problems(claim)]
         if claim.name in [other.name for other in claims[:index]]:
             problems.append(Problem(f"a second claim is called {claim.name!r}", key=f"claims.{index}.name"))
-        if all(weight == 0 for weight in claim.contrast.values()):
-            problems.append(Problem("all weights are zero", key=f"claims.{index}.contrast"))
     return problems
 
 
@@ -244,3 +258,9 @@ def _line_of_parent(text: str, key: str) -> int:
 def _line_in_message(message: str, text: str) -> int:
     _, found, rest = message.partition("at line ")
     return int(rest.partition(",")[0]) if found else text.count("\n") + 1  # "at end of document"
+
+
+TABLES: dict[Any, type] = {"stem": StemSpec, "pool": PoolSpec, "order": OrderSpec, "norm": NormSpec, "normalisation": FixedNormalisation}
+"""Fields of network and data that take a word or a table, and the tables within them."""
+WORD_OR_TABLE = tuple(kind.__name__ for kind in TABLES.values())
+"""What pydantic puts into an error's place where it tried to read the table."""

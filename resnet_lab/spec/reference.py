@@ -8,11 +8,18 @@ SECTIONS = {
     "AblationFile": "The file",
     "Scale": "[scales.NAME]",
     "NetworkSpec": "[network]",
+    "StemSpec": "network.stem",
+    "PoolSpec": "network.stem.pool",
+    "OrderSpec": "network.order",
+    "NormSpec": "network.norm",
     "DataSpec": "[data]",
+    "FixedNormalisation": "data.normalisation",
     "TrainingSpec": "[training]",
     "WarmupSpec": "training.warmup",
     "RecordSpec": "[record]",
     "Claim": "[[claims]]",
+    "Trend": "claims.trend",
+    "Fails": "claims.fails",
 }
 _REPEATED = {"network", "data", "training", "record"}
 
@@ -38,7 +45,7 @@ def _rows(kind: dict[str, Any], *, nested: bool) -> list[str]:
         if nested and field in _REPEATED:
             continue
         default = "required" if field in kind.get("required", ()) else f"`{_toml(about.get('default'))}`" if "default" in about else ""
-        rows.append(f"| `{field}` | {_type(about)} | {default} | {about.get('description', '').replace('|', '/')} |")
+        rows.append(f"| `{field}` | {_type(about)} | {default} | {' '.join(about.get('description', '').split()).replace('|', '/')} |")
     return rows
 
 
@@ -46,9 +53,12 @@ def _type(about: dict[str, Any]) -> str:
     if "anyOf" in about:
         return " or ".join(_type(each) for each in about["anyOf"] if each.get("type") != "null")
     if "enum" in about:
-        return ", ".join(f"`{value}`" for value in about["enum"])
+        return ", ".join(f"`{value}`" if value else '`""`' for value in about["enum"])
+    if "const" in about:
+        return f"`{about['const']}`"
     if "$ref" in about:
-        return SECTIONS.get(about["$ref"].rpartition("/")[2], "table")
+        section = SECTIONS.get(about["$ref"].rpartition("/")[2], "")
+        return section if section.startswith("[") else f"table {section}".strip()
     if about.get("type") == "array":
         return f"list of {_type(about['items'])}"
     limits = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -8,17 +8,20 @@ import itertools
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from resnet_lab.spec.ablation import Ablation, Scale
+from resnet_lab.spec.catalogue import starting_from
+from resnet_lab.spec.claiming import claims_at, small_margins
 from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
-from resnet_lab.spec.network import STEMS, NetworkSpec, reduction, resolve_network
+from resnet_lab.spec.network import NetworkSpec, check_size, resolve_network
+from resnet_lab.spec.parts import usual_stem_width
 from resnet_lab.spec.reading import check_fragment, check_grid, flatten_grid, grid_point, nested, placed, typed_fragment
 from resnet_lab.spec.run import RunSpec, canonical
-from resnet_lab.spec.training import resolve_training
+from resnet_lab.spec.training import check_freeze, resolve_training
 
 SECTIONS = ("network", "data", "training", "record")
 _EITHER_OR = (("network", "layers", "depths"), ("training", "epochs", "iterations"))
@@ -69,11 +72,10 @@ def resolve(
     regridded = "grid" in forced
     grid |= forced.pop("grid", {})
     _check_forced(forced, grid)
-    said = (seeds, forced.pop("seeds", None), typed.seeds, ablation.file.seeds)
-    wanted = next(value for value in said if value is not None)
+    said = {"--seeds": seeds, "--set seeds": forced.pop("seeds", None), f"scales.{scale}.seeds": typed.seeds, "seeds": ablation.file.seeds}
     cells = _cells(ablation, scale, grid, forced, facts)
     axes = tuple(_short_names(grid).values())
-    claims, dropped = claims_at(ablation, scale, [cell.name for cell in cells], regridded)
+    claims, dropped = claims_at(ablation, scale, cells, regridded)
     synthetic = any(cell.spec.data.name == "synthetic" for cell in cells)
     return Question(
         ablation=ablation,
@@ -82,17 +84,23 @@ def resolve(
         evidence=typed.evidence and not synthetic,
         axes=axes,
         cells=cells,
-        seeds=_seeds(wanted),
+        seeds=_seeds(said, ablation),
         claims=claims,
-        warnings=(*dropped, *_warnings(ablation, cells, facts)),
+        warnings=(*dropped, *small_margins(claims, _fewest_images(cells, facts)), *_warnings(ablation, cells, facts)),
         overrides=tuple(overrides),
     )
 
 
-def merge(*fragments: dict[str, Any]) -> dict[str, Any]:
-    """Later fragments over earlier ones, field by field within each section."""
+def merge(*fragments: dict[str, Any], keep_like: bool = False) -> dict[str, Any]:
+    """Later fragments over earlier ones, field by field within each section; `like` begins the network anew, unless it is kept for later.
+
+    Raises SpecError where `like` names no network of the catalogue.
+    """
     merged: dict[str, Any] = {section: {} for section in SECTIONS}
     for fragment in fragments:
+        if not keep_like and (network := fragment.get("network", {})).get("like") is not None:
+            merged["network"] = starting_from(network["like"])
+            fragment = {**fragment, "network": {key: value for key, value in network.items() if key != "like"}}
         for section, one, other in _EITHER_OR:
             given = fragment.get(section, {})
             if one in given or other in given:
@@ -115,9 +123,9 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
             axes = dict(zip(names.values(), (label for label, _ in points), strict=True))
             on_grid = [nested(path, value) for path, (_, value) in zip(grid, points, strict=True)]
             where = {index: _overrides_of(entry) for index, entry in enumerate(raw.get("where", [])) if _applies(entry, arm, axes)}
-            values_of = merge(raw, raw.get("scales", {}).get(scale, {}), fragment, *on_grid, *where.values(), forced)
             name = "/".join([arm, *(f"{label:g}" if isinstance(label, float) else str(label) for label in axes.values())])
             try:
+                values_of = merge(raw, raw.get("scales", {}).get(scale, {}), fragment, *on_grid, *where.values(), forced)
                 cells.append(Cell(name, arm, axes, resolve_run(values_of, facts)))
             except SpecError as error:
                 new = [Problem(f"{problem.message} (cell {name})", key=problem.key) for problem in error.problems]
@@ -132,20 +140,16 @@ def resolve_run(values: dict[str, Any], facts: Facts) -> RunSpec:
     """One cell's merged values -> RunSpec with nothing left to derive. Raises SpecError."""
     if problems := check_fragment(values):
         raise SpecError(problems)
-    typed = typed_fragment(values)
+    typed = typed_fragment(merge(values))  # where `like` is still to be resolved
     known = facts(typed.data)
     network = resolve_network(typed.network, channels=known.channels, classes=known.classes)
-    shrink = reduction(network)
-    if known.size < shrink:
-        raise SpecError.of(
-            f"images of {known.size}x{known.size} are smaller than the strides need: stem and stages shrink each side {shrink} times",
-            key="network.strides",
-        )
+    check_size(network, known.size)
     for key, given, has in (("in_channels", network.in_channels, known.channels), ("classes", network.classes, known.classes)):
         if given is not None and (given != has if key == "in_channels" else given < has):
             raise SpecError.of(f"{given}, but {typed.data.name} has {has}: leave it out", key=f"network.{key}")
     train, _, _ = image_counts(typed.data, known)
     training = resolve_training(typed.training, train_images=train)
+    check_freeze(training.freeze, network.depths or ())
     data = replace(typed.data, image_size=known.size)
     return RunSpec(network, data, training, typed.record, data_identity=known.identity)
 
@@ -190,40 +194,24 @@ def _check_forced(forced: dict[str, Any], grid: dict[str, Any]) -> None:
         raise SpecError(Problem(f"is a grid axis: write --set 'grid.{path}=[...]'", key=f"--set {path}") for path in taken)
 
 
-def claims_at(ablation: Ablation, scale: str, cells: Sequence[str], regridded: bool) -> tuple[tuple[Claim, ...], list[str]]:
-    """The claims put to the test at a scale, and warnings about those put aside.
-
-    A claim about a cell that the file itself does not make is an error; one whose cells a changed grid (`--set grid...`) left out is put aside.
-    """
-    problems: list[Problem] = []
-    claims: list[Claim] = []
-    dropped: list[str] = []
-    for index, claim in enumerate(ablation.file.claims):
-        if claim.scales is not None and scale not in claim.scales:
-            continue
-        lost = [cell for cell in claim.contrast if cell not in cells]
-        if not lost:
-            claims.append(claim)
-        elif regridded:
-            dropped.append(f"claim {claim.name!r} is put aside: the grid as set here has no cell {lost[0]}")
-        else:
-            known = f"cells are {', '.join(cells)}"
-            problems += [Problem(f"no cell {cell!r}{nearest(cell, cells)}; {known}", key=f"claims.{index}.contrast") for cell in lost]
-    for index, claim in enumerate(ablation.file.claims):
-        for named in claim.scales or ():
-            if named not in ablation.scales:
-                problems.append(Problem(f"no scale {named!r}{nearest(named, ablation.scales)}", key=f"claims.{index}.scales"))
-    if problems:
-        raise SpecError(placed(problems, ablation.text, ablation.path))
-    return tuple(claims), dropped
+def _fewest_images(cells: Sequence[Cell], facts: Facts) -> int:
+    """Images of the smallest set that an error is measured on, of the training and test sets of all cells."""
+    counts = (image_counts(cell.spec.data, facts(cell.spec.data)) for cell in cells)
+    return min((count for train, _, test in counts for count in (train, test) if count), default=1)
 
 
-def _seeds(wanted: Any) -> tuple[int, ...]:
+def _seeds(said: dict[str, Any], ablation: Ablation) -> tuple[int, ...]:
+    """The seeds that were said first; `said`: where -> how many, or which."""
+    key, wanted = next((key, value) for key, value in said.items() if value is not None)
     seeds = tuple(range(wanted)) if isinstance(wanted, int) else tuple(wanted)
+    wrong = ""
     if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
-        raise SpecError.of("at least one seed, and no negative ones", key="seeds")
-    if len(set(seeds)) < len(seeds):
-        raise SpecError.of("a seed is there twice", key="seeds")
+        wrong = "at least one seed, and no negative ones"
+    elif len(set(seeds)) < len(seeds):
+        wrong = "a seed is there twice"
+    if wrong:
+        problems = [Problem(wrong, key=key)]
+        raise SpecError(problems if key.startswith("--") else placed(problems, ablation.text, ablation.path))
     return seeds
 
 
@@ -247,7 +235,7 @@ def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         found = check_grid(one["grid"], "grid") if section == "grid" else [] if section == "seeds" else check_fragment(one)
         problems += [Problem(problem.message, key=f"--set {problem.key}") for problem in found]
         forced = (
-            {**forced, **merge(forced, one)}
+            {**forced, **merge(forced, one, keep_like=True)}
             if section in SECTIONS
             else {**forced, **one}
             if section == "seeds"
@@ -272,10 +260,11 @@ def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterab
     said: dict[str, None] = {}
     for cell in cells:
         network, size = cell.spec.network, facts(cell.spec.data).size
-        if network.stem == "imagenet" and size <= 64:
-            left = max(1, size // STEMS["imagenet"].reduction)
+        stem = network.stem_table
+        if stem.reduction >= 4 and size <= 64:
+            says = f"its {stem.kernel}x{stem.kernel}/{stem.stride} convolution and pool leave {stem.side(size)}x{stem.side(size)}"
             said[
-                f"an imagenet stem on {size}x{size} images: its 7x7/2 convolution and pool leave {left}x{left} before the first block, which costs accuracy; "
+                f"an imagenet stem on {size}x{size} images: {says} before the first block, which costs accuracy; "
                 'small images want stem = "cifar"'
             ] = None
         if warning := _inner_widths(network):
@@ -294,8 +283,8 @@ def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterab
 
 def _inner_widths(network: NetworkSpec) -> str:
     """The warning for bottleneck widths that look like inner widths (the paper's Table 1 lists 64, 128, 256, 512 inside)."""
-    usual = STEMS[network.stem].width or 16
-    if network.block != "bottleneck" or network.widths[0] > usual:
+    usual = usual_stem_width(network.stem_table) or 16
+    if network.block != "bottleneck" or network.inner != 0.25 or network.widths[0] > usual:
         return ""
     inner = [width // 4 for width in network.widths]
     outer = [width * 4 for width in network.widths]
@@ -312,7 +301,11 @@ def confounds(cells: Sequence[Cell], varies: Sequence[str]) -> list[str]:
     """
     if not varies:
         return []
-    implied = {"network.layers": {"network.depths"}}
+    implied = {
+        "network.layers": {"network.depths"},
+        "network.block": {"network.inner"},  # derived from the block where it was left out
+        "network.like": {f"network.{each.name}" for each in fields(NetworkSpec)},
+    }
     named = set(varies) | {path for key in varies for path in implied.get(key, ())}
     found: dict[str, None] = {}
     by_point: dict[str, list[dict[str, Any]]] = {}

@@ -7,6 +7,7 @@ a folder dataset, and the source of any block that comes from outside the packag
 import hashlib
 import json
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from resnet_lab.spec.data import DataSpec
@@ -64,12 +65,15 @@ def as_plain(spec: RunSpec) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """JSON values in which 1 and 1.0 are equal where the field is a float."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _number(f.type, _plain(getattr(value, f.name))) for f in fields(value)}
+        floats = _float_fields(type(value))
+        plain = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {name: float(item) if name in floats and type(item) is int else item for name, item in plain.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value
 
 
-def _number(annotation: Any, value: Any) -> Any:
-    is_float = "Rate" in str(annotation) or "float" in str(annotation)
-    return float(value) if is_float and isinstance(value, int) and not isinstance(value, bool) else value
+@cache
+def _float_fields(kind: type) -> frozenset[str]:
+    """Names of a dataclass's fields that hold floats."""
+    return frozenset(f.name for f in fields(kind) if "float" in str(f.type))

@@ -4,12 +4,14 @@ Units: iterations are optimiser steps of one batch; an epoch is `train images //
 and every epoch shuffles anew); errors are in percent.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.errors import SpecError, nearest
 
 Positive = Annotated[int, Ge(1)]
 Rate = Annotated[float, Gt(0)]
@@ -41,8 +43,8 @@ class TrainingSpec:
     """Optimiser steps."""
     batch_size: Positive = 128
     """Images an optimiser step."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """`sgd` with momentum, or `adamw` (torch's betas)."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """`sgd` with momentum, `adam` (decay added to the gradient) or `adamw` (decay apart from it), both with torch's betas."""
     lr: Rate = 0.1
     """Peak learning rate."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
@@ -67,6 +69,10 @@ class TrainingSpec:
     """`averaged`: after training, batch-norm statistics are averaged plainly over the training images (the authors' released-model notes)."""
     init_salt: Annotated[int, Ge(0)] = 0
     """Another number draws other initial weights from the same seed, with the same batches; for A/A comparisons."""
+    init_weights: str = ""
+    """sha256 of the weights file that training starts from, 64 hexadecimal digits; empty: from the seed alone. Where the file lies is no part of a run."""
+    freeze: tuple[str, ...] = ()
+    """Modules that keep their initial weights, as in `["stem", "stage1", "stage2.block1"]`: no gradient, no decay, batch norms in evaluation mode."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class RecordSpec:
     """Measure the test error after every epoch too, for the paper's curves. It selects nothing."""
     gradients: bool = True
     """Keep the gradient norm of each block, at initialisation and after every epoch."""
+    weights: bool = False
+    """Keep the final weights, and where there is a validation split those of the epoch with the lowest validation error. Results report the final ones."""
 
 
 def resolve_training(spec: TrainingSpec, *, train_images: int) -> TrainingSpec:
@@ -96,8 +104,25 @@ def resolve_training(spec: TrainingSpec, *, train_images: int) -> TrainingSpec:
         raise SpecError.of("the step schedule needs its drops, in rising order", key="training.drops")
     if spec.drops and spec.drops[-1] >= total:
         raise SpecError.of(f"a drop at iteration {spec.drops[-1]} of {total} never happens", key="training.drops")
+    if spec.init_weights and not re.fullmatch("[0-9a-f]{64}", spec.init_weights):
+        raise SpecError.of(f"{spec.init_weights!r} is no sha256 in 64 hexadecimal digits", key="training.init_weights")
     warmup = _resolve_warmup(spec, total, steps)
-    return replace(spec, epochs=None, iterations=total, warmup=warmup)
+    return replace(spec, epochs=None, iterations=total, warmup=warmup, freeze=tuple(sorted(set(spec.freeze))))
+
+
+def check_freeze(freeze: Sequence[str], depths: Sequence[int]) -> None:
+    """Hold the names of frozen modules against a network with so many blocks in each stage. Raises SpecError, naming the nearest."""
+    stages = {f"stage{s}": [f"stage{s}.block{b}" for b in range(1, depth + 1)] for s, depth in enumerate(depths, start=1)}
+    parts = ["stem", *stages, "head"]
+    known = [*parts, *(block for blocks in stages.values() for block in blocks)]
+    for name in freeze:
+        if name not in known:
+            last = f"stage{len(depths)}.block{depths[-1]}"
+            raise SpecError.of(
+                f"no module {name!r}{nearest(name, known)}; modules are {', '.join(parts)}, ..., {last}", key="training.freeze"
+            )
+    if all(part in freeze or (part in stages and set(stages[part]) <= set(freeze)) for part in parts):
+        raise SpecError.of("everything is frozen, nothing is left to train: leave at least the head out", key="training.freeze")
 
 
 def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> WarmupSpec | None:

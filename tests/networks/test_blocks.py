@@ -47,7 +47,7 @@ def test_a_block_is_the_relu_of_its_join(block: str) -> None:
     spec, x = NetworkSpec(block=block, shortcut="identity"), torch.randn(2, 8, 6, 6)
     made = make_block(spec, 8, 8, 1).eval()
     assert torch.equal(made(x), torch.relu(made.residual(x) + x))
-    plain = Block(made.residual, make_shortcut("none", 8, 8, 1))
+    plain = Block(made.residual, make_shortcut("none", 8, 8, 1, spec), pre=None, post=made.post)
     assert torch.equal(plain(x), torch.relu(made.residual(x)))
 
 

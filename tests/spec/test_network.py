@@ -104,7 +104,7 @@ def test_weighted_layers_are_the_number_in_the_name(fields: dict, layers: int) -
 
 @pytest.mark.parametrize(
     ("fields", "by"),
-    [({"layers": 20}, 4), ({"layers": 20, "strides": (2, 2, 3)}, 12), ({"depths": (1,) * 4, "widths": (8,) * 4, "stem": "imagenet"}, 32)],
+    [({"layers": 20}, 4), ({"layers": 20, "strides": (2, 2, 3)}, 12), ({"depths": (1,) * 4, "widths": (64,) * 4, "stem": "imagenet"}, 32)],
 )
 def test_reduction(fields: dict, by: int) -> None:
     """Images judged large enough that are not."""

@@ -175,7 +175,7 @@ def test_impossible_seeds_are_refused(seeds: tuple[int, ...]) -> None:
 
 
 def test_warnings_for_what_is_probably_not_meant() -> None:
-    stem = question(BASE.replace("[training]", '[network]\nstem = "imagenet"\n[data]\nname = "cifar10"\n[training]'))
+    stem = question(BASE.replace("[training]", '[network]\nstem = "imagenet"\nstem_width = 16\n[data]\nname = "cifar10"\n[training]'))
     assert any("imagenet stem on 32x32" in warning for warning in stem.warnings)
     inner = BASE.replace("[training]", '[network]\nblock = "bottleneck"\nwidths = [16, 32, 64]\n[training]').replace("[20, 32]", "[20, 29]")
     assert any("write widths = [64, 128, 256]" in warning and "[4, 8, 16]" in warning for warning in question(inner).warnings)

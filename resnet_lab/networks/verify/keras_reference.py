@@ -1,0 +1,44 @@
+"""One network of keras.applications, measured on its torch backend and written to a file: run as a process of its own.
+
+python -m resnet_lab.networks.verify.keras_reference NAME SIZE CLASSES OUT
+"""
+
+import sys
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from resnet_lab.networks.cost import counted_macs
+from resnet_lab.networks.verify.references import BATCH
+
+
+def write_reference(name: str, size: int, classes: int, out: str) -> None:
+    """Build `keras.applications.NAME`, randomise it, and save the fields of a Reference."""
+    import keras
+
+    torch.default_generator.manual_seed(1)
+    keras.utils.set_random_seed(1)
+    make = getattr(keras.applications, name)
+    model = make(weights=None, input_shape=(size, size, 3), classes=classes, classifier_activation=None)
+    for weight in model.weights:
+        low_high = RANGES.get(weight.path.rpartition("/")[2])
+        if low_high:
+            weight.assign(torch.empty(tuple(weight.shape)).uniform_(*low_high))
+    images = torch.randn(BATCH, 3, size, size)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        logits = model(images.permute(0, 2, 3, 1), training=False)
+    found = {
+        "params": sum(int(weight.value.numel()) for weight in model.trainable_weights),
+        "macs": counted_macs(counter) // BATCH,
+        "tensors": {weight.path: weight.value.detach().clone() for weight in model.weights},
+        "images": images,
+        "logits": logits.detach().clone(),
+    }
+    torch.save(found, out)
+
+
+RANGES = {"gamma": (0.5, 1.5), "beta": (-0.3, 0.3), "bias": (-0.1, 0.1), "moving_mean": (-0.3, 0.3), "moving_variance": (0.5, 2.0)}
+"""Random values between these for what Keras starts at zero and one; kernels keep Keras's own start."""
+
+if __name__ == "__main__":
+    write_reference(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

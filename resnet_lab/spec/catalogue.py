@@ -1,0 +1,101 @@
+"""The networks that have a name: catalogue.toml read into values, and a name turned into its NetworkSpec.
+
+An entry says which network it is, what its images and classes are, where it comes from, what it costs, and what it can be held against.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from resnet_lab.spec.errors import SpecError, nearest
+from resnet_lab.spec.network import NetworkSpec, resolve_network
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A named network: its image size in pixels, channels and classes, its cost on such an image, and its origin."""
+
+    name: str
+    source: str
+    size: int
+    channels: int
+    classes: int
+    params: int
+    """Learned parameters, those of norms included."""
+    macs: int
+    """Multiply-adds of convolutions and linear layers on one image of `size`."""
+    reference: str
+    """`FAMILY:NAME` of an independent implementation (resnet_lab.networks.verify), or empty: only counts can be compared."""
+    note: str
+    fields: dict[str, Any]
+    """The fields of its [network] section as written, `like` resolved."""
+
+    @property
+    def input(self) -> str:
+        """As in `3x224x224`."""
+        return f"{self.channels}x{self.size}x{self.size}"
+
+
+@cache
+def catalogue() -> dict[str, CatalogueEntry]:
+    """Every named network, in the order of the file."""
+    raw = tomllib.loads(resources.files("resnet_lab.spec").joinpath("catalogue.toml").read_text(encoding="utf-8"))
+    return {name: _entry(name, raw) for name in raw}
+
+
+def named_network(name: str) -> NetworkSpec:
+    """The network `name`, resolved, with the input channels and classes of its original; change them with `dataclasses.replace`.
+
+    Raises SpecError where there is none, naming the nearest.
+    """
+    from resnet_lab.spec.reading import typed_fragment  # reads files with pydantic: only when a network is asked for
+
+    entry = catalogue_entry(name)
+    spec = typed_fragment({"network": entry.fields}).network
+    return resolve_network(spec, channels=entry.channels, classes=entry.classes)
+
+
+def catalogue_entry(name: str) -> CatalogueEntry:
+    """The entry `name`. Raises SpecError where there is none, naming the nearest."""
+    if name not in catalogue():
+        raise SpecError.of(unknown_network(name, catalogue()), key="network.like")
+    return catalogue()[name]
+
+
+def starting_from(name: str) -> dict[str, Any]:
+    """The fields a [network] section starts with where it says `like = name`; channels and classes stay those of its data.
+
+    Raises SpecError where there is no such network, naming the nearest.
+    """
+    return dict(catalogue_entry(name).fields)
+
+
+def unknown_network(name: str, known: Iterable[str]) -> str:
+    """The message about a name that the catalogue does not have."""
+    return f"no network is called {name!r}{nearest(name, known)}; `resnet-lab list networks` shows them all"
+
+
+def _entry(name: str, raw: dict[str, Any]) -> CatalogueEntry:
+    values = raw[name]
+    size, channels, classes = values["input"]
+    return CatalogueEntry(
+        name=name,
+        source=values["source"],
+        size=size,
+        channels=channels,
+        classes=classes,
+        params=values.get("params", 0),
+        macs=values.get("macs", 0),
+        reference=values.get("reference", ""),
+        note=values.get("note", ""),
+        fields=_fields(name, raw),
+    )
+
+
+def _fields(name: str, raw: dict[str, Any]) -> dict[str, Any]:
+    own = dict(raw[name]["network"])
+    like = own.pop("like", None)
+    return own if like is None else {**_fields(like, raw), **own}
