@@ -1,0 +1,72 @@
+"""`resnet-lab compare`: what tells two networks apart, in their specs and in their layers."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resnet_lab.cli.describe import described, input_option, picture_options, write_pictures
+from resnet_lab.cli.errors import exits
+from resnet_lab.cli.options import data_root_option, studies_option
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@input_option
+@picture_options
+@data_root_option
+@studies_option
+@exits
+def compare(first: str, second: str, shape: str | None, data_root: Path | None, studies: Path, **pictures: Path | None) -> None:
+    """Compare two networks, field by field and layer by layer where they differ; each is named as for `describe`."""
+    one, other = (described(name, shape, data_root, studies) for name in (first, second))
+    from rich.console import Console
+    from rich.table import Table
+
+    from resnet_lab.description.compare import field_differences, layer_differences, spoken
+    from resnet_lab.description.words import written
+
+    console = Console()
+    counts = Table(box=None, pad_edge=False)
+    for heading, side in (("", "left"), (one.title, "right"), (other.title, "right"), ("difference", "right")):
+        counts.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for word in ("params", "macs"):
+        mine, theirs = getattr(one, word), getattr(other, word)
+        counts.add_row({"params": "parameters", "macs": "MACs"}[word], f"{mine:,}", f"{theirs:,}", f"{theirs - mine:+,}")
+    console.print(counts)
+    if one.shape_in != other.shape_in:
+        say(f"images: {written(one.shape_in)} | {written(other.shape_in)} (MACs are of one image of each; --input gives both the same)")
+    differing = field_differences(one.spec, other.spec)
+    given, follow = [each for each in differing if not each.follows], [each for each in differing if each.follows]
+    say(f"\n{len(given)} fields of the spec differ" if len(given) > 1 else f"\n{len(given) or 'no'} field of the spec differs")
+    for each in given:
+        say(f"  {each.path}: {spoken(each.first)} | {spoken(each.second)}")
+    if follow:
+        say("  and what follows from that: " + ", ".join(f"{each.path}: {spoken(each.first)} | {spoken(each.second)}" for each in follow))
+    layers = layer_differences(one, other)
+    say("\nlayers that differ" if layers else "\nno layer differs")
+    for difference in layers:
+        _say_layers(difference, one.title, other.title)
+    write_pictures([one, other], pictures)
+
+
+def say(text: str) -> None:
+    """A line as it is, however long."""
+    click.echo(text)
+
+
+def _say_layers(difference: Any, first: str, second: str) -> None:
+    from resnet_lab.description.compare import folded_names
+
+    cost = f"{difference.params:+,} parameters, {difference.macs:+,} MACs"
+    names = folded_names(difference.parts)
+    if not all(difference.there):
+        say(f"  {names}: only in {first if difference.there[0] else second} ({cost})")
+        return
+    say(f"  {names} ({cost})")
+    for title, only in ((first, difference.only_first), (second, difference.only_second)):
+        if only:
+            say(f"    only in {title}: {', '.join(only)}")
+    for inside, mine, theirs in difference.changed:
+        say(f"    {inside}: {mine} | {theirs}")

@@ -1,0 +1,101 @@
+"""`resnet-lab describe`: the layers of a network as a table, and its architecture as a drawing."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resnet_lab.cli.errors import exits
+from resnet_lab.cli.options import data_root_option, studies_option
+
+input_option = click.option("--input", "shape", metavar="CxHxW", help="Shape of the images, as in 3x224x224; default: the network's own.")
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def picture_options(command: Any) -> Any:
+    """`--svg`, `--png` and `--pdf`."""
+    for form in ("pdf", "png", "svg"):
+        command = click.option(f"--{form}", type=FILE, metavar="FILE", help=f"Draw it as {form.upper()}.")(command)
+    return command
+
+
+@click.command()
+@click.argument("name")
+@input_option
+@click.option("--full", is_flag=True, help="Give every repetition of a block its own rows.")
+@picture_options
+@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write the table as CSV.")
+@click.option("--latex", type=FILE, metavar="FILE", help="Write the table as LaTeX (booktabs, longtable).")
+@data_root_option
+@studies_option
+@exits
+def describe(
+    name: str,
+    shape: str | None,
+    full: bool,
+    csv_file: Path | None,
+    latex: Path | None,
+    data_root: Path | None,
+    studies: Path,
+    **pictures: Path | None,
+) -> None:
+    """Show the layers of a network: shapes, parameters, multiply-adds, receptive field and stride.
+
+    NAME is a network (`resnet-lab list networks`), a cell of a question as ABLATION[@SCALE]:CELL, or a FILE.toml with a [network] section.
+    """
+    description = described(name, shape, data_root, studies)
+    from resnet_lab.description import table
+
+    click.echo(table.summary(description))
+    for level, line in table.text_table(description, full=full):
+        click.secho(line, bold=level == 0)
+    click.echo(table.NOTE)
+    files = {path: text for path, text in ((csv_file, table.csv_text), (latex, table.latex_text)) if path is not None}
+    for path, text in files.items():
+        write(path, text(description, full=full).encode())
+    write_pictures([description], pictures)
+
+
+def described(name: str, shape: str | None, data_root: Path | None, studies: Path) -> Any:
+    """The description of the network that was named; what is wrong with the name is said before torch is imported."""
+    from resnet_lab.description.resolve import find_network, parse_shape
+
+    found = find_network(name, None if shape is None else parse_shape(shape), facts=_facts(data_root, studies))
+    from resnet_lab.description.layers import describe_network
+
+    return describe_network(found.title, found.spec, found.shape)
+
+
+def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) -> None:
+    """Draw the networks into each file that was asked for."""
+    wanted = {form: path for form, path in pictures.items() if path is not None}
+    if wanted:
+        from resnet_lab.description.diagram import draw
+        from resnet_lab.description.drawing import render
+
+        scene = draw(descriptions)
+        for form, path in wanted.items():
+            write(path, render(scene, form))
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file and say where it is. Raises StoreError where that cannot be."""
+    from resnet_lab.records.store import StoreError, write_atomically
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    click.echo(f"wrote {path.absolute()}")
+
+
+def _facts(data_root: Path | None, studies: Path) -> Any:
+    """What a dataset without a name in the table holds: read off its images, and only then."""
+
+    def facts(spec: Any) -> Any:
+        from resnet_lab.data.facts import dataset_facts
+
+        return dataset_facts(spec, data_root=data_root, cache=studies / "cache")
+
+    return facts

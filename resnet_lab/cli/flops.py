@@ -1,0 +1,84 @@
+"""`resnet-lab flops`: our counts of a network beside those that others publish, why they differ, and how long it takes here."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resnet_lab.cli.compare import say
+from resnet_lab.cli.describe import described, input_option
+from resnet_lab.cli.errors import exits
+from resnet_lab.cli.options import data_root_option, studies_option
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@input_option
+@click.option("--latency", is_flag=True, help="Measure how long it takes here, for batches of 1 and 32, with one thread and with all.")
+@data_root_option
+@studies_option
+@exits
+def flops(names: tuple[str, ...], shape: str | None, latency: bool, data_root: Path | None, studies: Path) -> None:
+    """Show what networks cost by our count, by fvcore and by torch's FlopCounterMode, and what others say; named as for `describe`."""
+    from rich.console import Console
+
+    networks = [described(name, shape, data_root, studies) for name in names]
+    console = Console()
+    console.width = max(console.width, 120)
+    for position, description in enumerate(networks):
+        if position:
+            say("")
+        _show(description, console)
+        if latency:
+            _show_latency(description, console)
+
+
+def _show(description: Any, console: Any) -> None:
+    from rich.table import Table
+
+    from resnet_lab.description.flops import beside, measured, published_shape
+    from resnet_lab.description.table import summary
+    from resnet_lab.description.words import written
+
+    say(summary(description))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("counted by", "parameters", "MACs", "FLOPs", "agrees", "source"):
+        table.add_column(heading, justify="left" if heading in ("counted by", "source", "agrees") else "right", no_wrap=heading != "source")
+    table.add_row("describe", *_counts(description.params, description.macs), "", "here, layer by layer")
+    for by, cost in measured(description).items():
+        same = (cost.params, cost.macs) == (description.params, description.macs)
+        table.add_row(by, *_counts(cost.params, cost.macs), "yes" if same else "no", "measured here")
+    known = published_shape(description.title)
+    there = beside(description, description.title) if known == description.shape_in else ()
+    for each in there:
+        agrees = "yes" if each.agrees else "roughly"
+        table.add_row(each.published.by, *_counts(each.published.params, each.published.macs), agrees, each.published.source)
+    console.print(table)
+    for each in there:
+        if each.why:
+            say(f"{each.published.by}: {'; '.join(each.why)}")
+    if known is None:
+        say("no published count of this network is known here")
+    elif not there:
+        say(f"published counts are of {written(known)} images: leave --input out to see them")
+    else:
+        say("agrees: our count of the network they counted, in their way of counting, gives their number to the digits they give")
+
+
+def _counts(params: float | None, macs: float | None) -> tuple[str, str, str]:
+    return tuple("" if number is None else f"{number:,.0f}" for number in (params, macs, None if macs is None else 2 * macs))  # type: ignore[return-value]
+
+
+def _show_latency(description: Any, console: Any) -> None:
+    from rich.table import Table
+
+    from resnet_lab.description.latency import latencies
+
+    table = Table(box=None, pad_edge=False, title="latency of a forward pass on this machine's CPU, float32", title_justify="left")
+    for heading in ("batch", "threads", "median", "quartiles", "passes", "images a second"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in latencies(description.spec, description.shape_in):
+        quartiles = f"{1000 * each.low:.1f} to {1000 * each.high:.1f} ms"
+        median, speed = f"{1000 * each.median:.1f} ms", f"{each.batch / each.median:,.1f}"
+        table.add_row(str(each.batch), str(each.threads), median, quartiles, str(each.n), speed)
+    console.print(table)
