@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_lab.records.store import StoreError, write_atomically
-from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.claims import Claim, claim_from_plain
 
 PLAN_FORMAT = 1
 
@@ -96,15 +96,21 @@ def load_plan(studies: Path, name: str) -> Plan | None:
     """The plan last driven, or None where the study never ran. Raises StoreError where the file cannot be used."""
     path = plan_path(studies, name)
     try:
-        plain = json.loads(path.read_bytes())
+        return parse_plan(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def parse_plan(content: bytes, path: str) -> Plan:
+    """The plan in a plan.json's content; `path` is named in errors. Raises StoreError where it cannot be used."""
+    try:
+        plain = json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} was cut short: run the study again, finished runs are kept") from error
     if plain.pop("format", 0) > PLAN_FORMAT:
         raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab")
     plain["cells"] = tuple(PlannedCell(**cell) for cell in plain["cells"])
-    plain["claims"] = tuple(Claim(**{**claim, "scales": claim["scales"] and tuple(claim["scales"])}) for claim in plain["claims"])
+    plain["claims"] = tuple(claim_from_plain(claim) for claim in plain["claims"])
     for key in ("varies", "axes", "seeds", "warnings", "overrides"):
         plain[key] = tuple(plain[key])
     plain["registered"] = None if plain["registered"] is None else tuple(plain["registered"])

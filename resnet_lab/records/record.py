@@ -1,7 +1,8 @@
 """What one run leaves behind: RunRecord, and its form as JSON plus arrays.
 
 Errors are in percent, losses in nats, times in seconds. Arrays: `gradient_norms` (epochs + 1, blocks), row 0 at initialisation;
-`test_correct`, one packed bit a test image (numpy.packbits), in the dataset's order.
+`test_correct`, one packed bit a test image (numpy.packbits), in the dataset's order; `pixel_scale` and `pixel_shift`, the normalisation that
+the network was trained with: what it sees is pixel * scale - shift, pixels counting from 0 to 255.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1
-"""Version of result.json. A store with a higher number was written by a newer version and is left alone."""
+FORMAT = 2
+"""Version of result.json: 2 added notes, weights and the validation loss. A store with a higher number was written by a newer version
+and is left alone; one with a lower number is read."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class EpochRecord:
     validation_error: float | None = None
     test_error: float | None = None
     """Only where `record.test_curve` asked for it."""
+    validation_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ class RunRecord:
     """Versions, device, processor, threads."""
     warmup_ended: int | None = None
     """Iteration at which a warm-up until a training error ended."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """The weights kept beside the record: `last`, and `best` of the epoch with the lowest validation error -> sha256 of the file."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about how the run went: a checkpoint that could not be used, a machine that changed on the way."""
+    class_names: tuple[str, ...] = ()
+    """What the classes are called, in the order of the network's outputs."""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -77,6 +86,8 @@ class RunRecord:
         values = {key: value for key, value in plain.items() if key != "format"}
         values["epochs"] = tuple(EpochRecord(**epoch) for epoch in values["epochs"])
         values["blocks"] = tuple(values["blocks"])
+        values["notes"] = tuple(values.get("notes", ()))
+        values["class_names"] = tuple(values.get("class_names", ()))
         return cls(**values, arrays=arrays)
 
 

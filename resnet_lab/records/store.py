@@ -2,6 +2,8 @@
 
     STUDIES/runs/ab/abcdef...-seed3/result.json    the record, with a checksum of itself and of the arrays
                                     arrays.npz     gradient norms, correctness bits
+                                    weights-last.safetensors, weights-best.safetensors   where the run was asked to keep them
+                                    checkpoint.bin, checkpoint.previous.bin              while the run is under way
                                     failure.json   instead, where the run raised: the traceback of its last try
 
 A result.json appears whole or not at all (temporary file, fsync, rename), after its arrays. One that was cut short later, by a full disk
@@ -12,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +24,12 @@ from typing import Any
 import numpy as np
 
 from resnet_lab.records.record import FORMAT, RunRecord
+from resnet_lab.spec.errors import SpecError
+
+CHECKPOINTS = ("checkpoint.new.bin", "checkpoint.bin", "checkpoint.previous.bin")
+"""Names of a run's checkpoints in its folder, newest first."""
+RECENT = 5
+"""How many runs are named where one was asked for that is not there."""
 
 
 class StoreError(RuntimeError):
@@ -64,7 +73,10 @@ class RunStore:
         return None
 
     def save(self, record: RunRecord) -> Path:
-        """Write a finished run whole or not at all; returns its folder. An earlier result or failure is replaced."""
+        """Write a finished run whole or not at all; returns its folder. An earlier result or failure is replaced.
+
+        Checkpoints are removed once the result is there, and so are weights of an earlier result that the record does not name.
+        """
         folder = self.folder(record.fingerprint, record.seed)
         folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
@@ -75,8 +87,19 @@ class RunStore:
         plain["arrays_sha256"] = hashlib.sha256(arrays).hexdigest()
         plain["sha256"] = _checksum(plain)
         write_atomically(folder / "result.json", json.dumps(plain, indent=1).encode())
-        (folder / "failure.json").unlink(missing_ok=True)
+        kept = {weights_name(which) for which in record.weights}
+        left = [path for path in folder.glob(weights_name("*")) if path.name not in kept]
+        unfinished = folder.glob(".*.*")  # temporary files of a writer that was killed
+        for path in (folder / "failure.json", *(folder / name for name in CHECKPOINTS), *left, *unfinished):
+            path.unlink(missing_ok=True)
         return folder
+
+    def checkpoint_time(self, fingerprint: str, seed: int) -> float | None:
+        """When the run's newest checkpoint was written, in seconds since the epoch; None where it has none."""
+        try:
+            return (self.folder(fingerprint, seed) / CHECKPOINTS[1]).stat().st_mtime
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def save_failure(self, fingerprint: str, seed: int, failure: Failure) -> None:
         """Keep the traceback of a run that failed for good, for the report."""
@@ -90,6 +113,46 @@ class RunStore:
             return Failure(**json.loads((self.folder(fingerprint, seed) / "failure.json").read_bytes()))
         except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
             return None
+
+    @staticmethod
+    def run_id(fingerprint: str, seed: int) -> str:
+        """What a person calls a run: the first twelve digits of its fingerprint and its seed, as in `3f2a91c04b77-0`."""
+        return f"{fingerprint[:12]}-{seed}"
+
+    def find(self, name: str) -> tuple[Path, RunRecord]:
+        """The folder and record of a finished run by its id, or by any beginning of it that only one run has.
+
+        Raises SpecError where no run or more than one fits, naming some; StoreError where the run's files are damaged.
+        """
+        match = re.fullmatch(r"([0-9a-f]{2,64})(?:-(?:seed)?(\d+))?", name.strip())
+        found = []
+        if match:
+            digits, seed = match[1], match[2] or "*"
+            found = sorted(self.root.glob(f"{digits[:2]}/{digits[:32]}*-seed{seed}/result.json"))
+        if not found:
+            newest = sorted(self.root.glob("*/*/result.json"), key=lambda path: path.stat().st_mtime, reverse=True)[:RECENT]
+            there = f"the latest are {', '.join(map(_id_of, newest))}" if newest else "there is none yet"
+            raise SpecError.of(f"no run {name!r} under {self.root.parent.absolute()}: {there}")
+        if len(found) > 1:
+            more = f" and {len(found) - RECENT} more" if len(found) > RECENT else ""
+            raise SpecError.of(f"{name!r} is the beginning of {len(found)} runs: {', '.join(map(_id_of, found[:RECENT]))}{more}")
+        try:
+            return found[0].parent, self._read(found[0].parent)
+        except _DamagedError as error:
+            raise StoreError(f"run {_id_of(found[0])} cannot be read: {error}: do it again") from error
+
+    def weights_path(self, record: RunRecord, which: str = "last") -> Path:
+        """The file of a run's weights, `last` or `best`; `record.weights` has its checksum. Raises StoreError where it was not kept or is gone."""
+        name = self.run_id(record.fingerprint, record.seed)
+        if which not in record.weights:
+            kept = f"only {', '.join(record.weights)}" if record.weights else "none"
+            raise StoreError(
+                f"run {name} kept no weights {which!r}, {kept}: do it again with record.weights = true (best needs validation images)"
+            )
+        path = self.folder(record.fingerprint, record.seed) / weights_name(which)
+        if not path.exists():
+            raise StoreError(f"{path} is gone, the weights of run {name}: remove the run and do it again")
+        return path
 
     def __iter__(self) -> Iterator[RunRecord]:
         """Every finished run that can be read."""
@@ -134,12 +197,22 @@ class _DamagedError(Exception):
     """A stored run that cannot be trusted; it is done again."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whatever happens meanwhile."""
+def weights_name(which: str) -> str:
+    """The name of a run's weights file: `last` or `best`."""
+    return f"weights-{which}.safetensors"
+
+
+def _id_of(result: Path) -> str:
+    fingerprint, _, seed = result.parent.name.rpartition("-seed")
+    return RunStore.run_id(fingerprint, int(seed))
+
+
+def write_atomically(path: Path, *content: bytes | memoryview) -> None:
+    """Write a file, of one or several pieces, so that it is there whole or not at all, whatever happens meanwhile."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+            stream.writelines(content)
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)

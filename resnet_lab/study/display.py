@@ -15,7 +15,7 @@ from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import Failure, RunStore
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.planning import Task
-from resnet_lab.study.worker import Workplace, progress_file
+from resnet_lab.study.worker import Interrupted, Workplace, progress_file
 
 
 class Tally(Watcher):
@@ -57,6 +57,10 @@ class Tally(Watcher):
             self.failures += 1
             self._drop(task)
 
+    def stopped(self, task: Task, where: Interrupted) -> None:
+        """A run in flight has stopped."""
+        self.running.pop((task.fingerprint, task.seed), None)
+
     @property
     def done(self) -> int:
         """Finished runs of the study, those of earlier calls included."""
@@ -87,6 +91,8 @@ class PlainLines(Tally):
         )
         left = f", {duration(self.seconds_left())} left" if self.todo else ""
         self._line(f"[{self.done}/{self.total}] {task.name}: {errors} in {record.seconds:.1f} s{left}")
+        for note in record.notes:
+            self._line(f"{task.name}: note: {note}")
 
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
         """Print what went wrong: the last line on the first try, the whole traceback on the last."""
@@ -94,6 +100,15 @@ class PlainLines(Tally):
         self._line(f"{task.name} failed: {failure.error}{'; trying once more' if again else ''}")
         if not again:
             self._line(failure.traceback.rstrip())
+
+    def stopping(self, runs: int) -> None:
+        """Print that the study stops."""
+        self._line(stopping_words(runs))
+
+    def stopped(self, task: Task, where: Interrupted) -> None:
+        """Print where the run stopped."""
+        super().stopped(task, where)
+        self._line(f"{task.name}: {stopped_words(where)}")
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -121,6 +136,21 @@ class LiveTable(Tally):
         if not again:
             self._console.print(Text(failure.traceback.rstrip(), style="dim"))
 
+    def finished(self, task: Task, record: RunRecord) -> None:
+        """Print above the table what a person should know about the run."""
+        super().finished(task, record)
+        for note in record.notes:
+            self._console.print(Text(f"{task.name}: note: {note}", style="yellow"))
+
+    def stopping(self, runs: int) -> None:
+        """Print that the study stops."""
+        self._console.print(Text(stopping_words(runs)))
+
+    def stopped(self, task: Task, where: Interrupted) -> None:
+        """Print where the run stopped."""
+        super().stopped(task, where)
+        self._console.print(Text(f"{task.name}: {stopped_words(where)}"))
+
     def _render(self) -> RenderableType:
         return Group(self._cells(), *self._flights(), self._bar())
 
@@ -132,7 +162,7 @@ class LiveTable(Tally):
         for name, errors in list(self.errors.items())[:40]:
             mark = " ●" if name in running else ""
             table.add_row(
-                name + mark,
+                Text(name + mark),
                 f"{len(errors)}/{len(self.plan.seeds)}",
                 _mean([train for train, _ in errors]),
                 _mean([test for _, test in errors]),
@@ -163,6 +193,18 @@ class LiveTable(Tally):
         left = f"{duration(self.seconds_left())} left" if self.todo else duration(time.monotonic() - self.began)
         bar.add_task(self.plan.name, total=self.total, completed=self.done, left=left + failed)
         return bar
+
+
+def stopping_words(runs: int) -> str:
+    """What is said when a study is asked to stop."""
+    in_flight = f"{runs} run{'s' if runs > 1 else ''} in flight: checkpoints are written" if runs else "no run is in flight"
+    return f"stopping; {in_flight} (Ctrl-C again stops at once)"
+
+
+def stopped_words(where: Interrupted) -> str:
+    """Where a run stopped, and whether it will go on from there."""
+    kept = "goes on from there next time" if where.kept else "its last checkpoint could not be written, an earlier one will do"
+    return f"stopped after iteration {where.iteration} of {where.iterations}, {kept}"
 
 
 def duration(seconds: float) -> str:

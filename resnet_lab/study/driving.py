@@ -1,10 +1,12 @@
 """Driving a study: keeping the executor busy with missing runs and storing what they leave. The driver alone writes results and the database.
 
-A run that raises, or whose worker dies, is tried once more; then it is shown as failed and the others go on.
+A run that raises, or whose worker dies, is tried once more; then it is shown as failed and the others go on. A death does not count where the
+run had written a checkpoint since it was last begun: it goes on from there. Asked to stop, the driver begins nothing more and waits for the
+runs in flight to write their checkpoints.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
@@ -12,10 +14,14 @@ from filelock import FileLock
 
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import Failure, RunStore
+from resnet_lab.study.deadline import Deadline
 from resnet_lab.study.executors import Executor, Result
 from resnet_lab.study.locks import try_run_lock
 from resnet_lab.study.planning import Task, keeps_enough
+from resnet_lab.study.sharding import NoTrials
+from resnet_lab.study.stopping import Stop
 from resnet_lab.study.trials import Trials
+from resnet_lab.study.worker import Interrupted
 
 TRIES = 2
 POLL_SECONDS = 0.25
@@ -34,6 +40,12 @@ class Watcher:
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
         """A run raised; `again` where it will be tried once more."""
 
+    def stopping(self, runs: int) -> None:
+        """The study was asked to stop; `runs` are in flight and write their checkpoints."""
+
+    def stopped(self, task: Task, where: Interrupted) -> None:
+        """A run in flight has stopped."""
+
     def tick(self) -> None:
         """Called a few times a second."""
 
@@ -43,19 +55,33 @@ class Driver:
     """Drives one study to its end; `failures` holds what failed for good."""
 
     store: RunStore
-    trials: Trials
+    trials: Trials | NoTrials
     executor: Executor
     watcher: Watcher
+    stop: Stop = field(default_factory=Stop)
+    deadline: Deadline = field(default_factory=Deadline)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Fingerprint -> predicted seconds of a run, for the deadline."""
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
     trained: int = 0
     _flying: "dict[Future[Result], _Flight]" = field(default_factory=dict)
 
     def drive(self, tasks: Sequence[Task]) -> None:
-        """Do the tasks. On KeyboardInterrupt runs in flight are told FAIL, their workers are ended, and the interrupt goes on up."""
-        waiting = list(tasks)
+        """Do the tasks. Asked to stop, KeyboardInterrupt is raised once the runs in flight have stopped, unless nothing was left to do.
+
+        On any other KeyboardInterrupt runs in flight are told FAIL, their workers are ended, and the interrupt goes on up.
+        """
+        waiting, told = list(tasks), False
         try:
-            while waiting or self._flying:
-                waiting = self._launch(waiting)
+            while (self._flying and not self.stop.overdue) or (waiting and not self.stop.asked):
+                if self.deadline.reached and not self.stop.asked:
+                    self.stop.ask()
+                if self.stop.asked and not told:
+                    told = True
+                    self.watcher.stopping(len(self._flying))
+                waiting = waiting if self.stop.asked else self._launch(waiting)
+                if waiting and not self._flying and not any(self.deadline.leaves(self.seconds.get(t.fingerprint, 0.0)) for t in waiting):
+                    self.stop.ask()  # nothing that is left fits before the deadline
                 if waiting and not self._flying and self.executor.free:
                     time.sleep(POLL_SECONDS)  # all that is left is in another study's hands
                 done, _ = wait(self._flying, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -63,6 +89,8 @@ class Driver:
                     again = self._land(future)
                     waiting = [again, *waiting] if again else waiting
                 self.watcher.tick()
+            if waiting or self._flying:
+                raise KeyboardInterrupt
         finally:
             self.executor.stop()
             for flight in self._flying.values():
@@ -70,10 +98,13 @@ class Driver:
                 flight.lock.release()
 
     def _launch(self, waiting: list[Task]) -> list[Task]:
-        """Start what there is room for; returns what is left."""
+        """Start what there is room for, unless a run that is done waits to be stored (an inline one always does); returns what is left."""
         held: list[Task] = []
-        while waiting and self.executor.free:
+        while waiting and self.executor.free and not any(future.done() for future in self._flying):
             task, waiting = waiting[0], waiting[1:]
+            if not self.deadline.leaves(self.seconds.get(task.fingerprint, 0.0)):
+                held.append(task)  # a shorter one may still fit
+                continue
             lock = try_run_lock(self.store.folder(task.fingerprint, task.seed))
             if lock is None:
                 held.append(task)  # another study trains the very same run: its result will do
@@ -91,7 +122,8 @@ class Driver:
         self.watcher.begun(task)
         tries = self.failures[task.fingerprint, task.seed].tries if (task.fingerprint, task.seed) in self.failures else 0
         try:
-            self._flying[self.executor.submit(task)] = _Flight(task, trial, lock, tries + 1)
+            written = self.store.checkpoint_time(task.fingerprint, task.seed)
+            self._flying[self.executor.submit(task)] = _Flight(task, trial, lock, tries + 1, written)
         except BaseException:  # an interrupt of an inline run
             self.trials.fail(trial, "stopped before it was finished")
             lock.release()
@@ -111,10 +143,15 @@ class Driver:
                 self.failures.pop((task.fingerprint, task.seed), None)
                 self._keep(task, flight.trial, result)
                 return None
-            failure = Failure(result.error, result.traceback, flight.tries)
+            if isinstance(result, Interrupted):
+                self.trials.fail(flight.trial, f"stopped after iteration {result.iteration} of {result.iterations}")
+                self.watcher.stopped(task, result)
+                return task
+            advanced = error is not None and self.store.checkpoint_time(task.fingerprint, task.seed) != flight.checkpoint
+            failure = Failure(result.error, result.traceback, flight.tries - advanced)
             self.failures[task.fingerprint, task.seed] = failure
             self.trials.fail(flight.trial, failure.error)
-            again = flight.tries < TRIES
+            again = failure.tries < TRIES
             if not again:
                 self.store.save_failure(task.fingerprint, task.seed, failure)
             self.watcher.failed(task, failure, again)
@@ -133,3 +170,5 @@ class _Flight:
     trial: int
     lock: FileLock
     tries: int
+    checkpoint: float | None
+    """When the run's newest checkpoint was written, as the flight began."""

@@ -1,22 +1,25 @@
 """Where runs are done: executors, which take tasks and give futures.
 
 `processes` keeps one pool of a single process per worker: the death of one worker breaks its own pool and no other run's future, and the
-pool is made anew. `inline` does each run in this process, for debuggers and small machines.
+pool is made anew. `inline` does each run in this process, for debuggers and small machines. `ray` hands runs to a Ray cluster.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Protocol
+from types import ModuleType
+from typing import Any, Protocol
 
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import Failure
 from resnet_lab.study.planning import Task
-from resnet_lab.study.worker import Workplace, run_task, start_worker
+from resnet_lab.study.stopping import blocked
+from resnet_lab.study.worker import Interrupted, Workplace, run_task, start_worker
 
-Result = RunRecord | Failure
+Result = RunRecord | Failure | Interrupted
 
 
 class Executor(Protocol):
@@ -60,7 +63,7 @@ class Processes:
         self._workplace = workplace
         self._idle = [self._pool() for _ in range(workers)]
         for pool in self._idle:
-            pool.submit(warm_up)  # workers import torch while the driver plans
+            _submit(pool, warm_up)  # workers import torch while the driver plans
         self._busy: dict[Future[Result], ProcessPoolExecutor] = {}
 
     @property
@@ -72,10 +75,10 @@ class Processes:
         """Give the task to an idle worker."""
         pool = self._idle.pop()
         try:
-            future = pool.submit(run_task, task, self._workplace)
+            future = _submit(pool, run_task, task, self._workplace)
         except BrokenProcessPool:  # the worker died while it had nothing to do
             pool = self._pool()
-            future = pool.submit(run_task, task, self._workplace)
+            future = _submit(pool, run_task, task, self._workplace)
         self._busy[future] = pool
         future.add_done_callback(self._done)
         return future
@@ -100,9 +103,35 @@ class Processes:
         return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker, initargs=(self._workplace, list(sys.path)))
 
 
+def _submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
+    """Submit to a pool, which may start its process here."""
+    with blocked(), _empty_main():
+        return pool.submit(function, *arguments)
+
+
+@contextmanager
+def _empty_main() -> Iterator[None]:
+    """Within, a process that is started does not run the caller's script, as spawning has it.
+
+    A script without a `__main__` guard would start the study again in every worker. Nothing that workers are sent lives in `__main__`.
+    """
+    caller = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = caller
+
+
 def warm_up() -> None:
     """Import in a fresh worker what every run needs."""
     import resnet_lab.training.train  # noqa: F401
 
 
-EXECUTORS: dict[str, Callable[[Workplace, int], Executor]] = {"inline": Inline, "processes": Processes}
+def _ray(workplace: Workplace, workers: int) -> Executor:
+    from resnet_lab.study.ray_cluster import RayCluster  # Ray is an extra, and slow to import
+
+    return RayCluster(workplace)
+
+
+EXECUTORS: dict[str, Callable[[Workplace, int], Executor]] = {"inline": Inline, "processes": Processes, "ray": _ray}

@@ -1,6 +1,7 @@
 """From a resolved question to a plan: the cells with their fingerprints and costs, and which of their runs are missing from the store."""
 
 import hashlib
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,9 +14,11 @@ from resnet_lab.records.plan import Plan, PlannedCell, load_plan, study_name
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import RunStore
 from resnet_lab.spec.data import DatasetFacts
+from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import weighted_layers
 from resnet_lab.spec.resolve import Cell, Facts, Question
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
+from resnet_lab.spec.training import RecordSpec
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ class Task:
 
 
 def make_plan(question: Question, *, studies: Path, tag: str, command: str, data_says: str) -> Plan:
-    """The plan of a question; claims registered when the study first ran stay registered."""
+    """The plan of a question; claims registered when the study first ran stay registered. Raises SpecError for a tag that names no folder."""
+    if tag and not re.fullmatch(r"[\w.+-]+", tag):
+        raise SpecError.of(f"{tag!r}: letters, digits, _ . + and - make a tag", key="--tag")
     tag = tag or variant_tag(question.overrides)
     earlier = load_plan(studies, study_name(question.ablation.name, question.scale, tag))
     return Plan(
@@ -62,7 +67,7 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         warnings=question.warnings,
         data_says=data_says,
         toml=question.ablation.text,
-        file=str(question.ablation.path),
+        file=str(question.ablation.path.absolute()),
         overrides=question.overrides,
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -108,15 +113,32 @@ def missing(tasks: list[Task], store: RunStore) -> Iterator[Task]:
             continue
         seen.add(key)
         record = store.load(*key)
-        if record is None or not keeps_enough(record, task.run):
+        if record is None:
             yield task
+        elif not keeps_enough(record, task.run):
+            yield replace(task, run=replace(task.run, record=_both(record, task.run.record)))
 
 
 def keeps_enough(record: RunRecord, run: RunSpec) -> bool:
     """Whether a stored run kept everything that is asked of it now."""
     if run.record.gradients and "gradient_norms" not in record.arrays:
         return False
+    if (
+        run.record.weights
+        and record.status == "done"
+        and record.weights.keys() < {"last", *(["best"] if record.images["validation"] else [])}
+    ):
+        return False
     return not run.record.test_curve or record.status == "diverged" or all(epoch.test_error is not None for epoch in record.epochs)
+
+
+def _both(record: RunRecord, asked: RecordSpec) -> RecordSpec:
+    """What is asked for now and what the stored run kept: two studies that ask for different things must not take turns at one run."""
+    return RecordSpec(
+        test_curve=asked.test_curve or bool(record.epochs and record.epochs[0].test_error is not None),
+        gradients=asked.gradients or "gradient_norms" in record.arrays,
+        weights=asked.weights or bool(record.weights),
+    )
 
 
 def _planned(cell: Cell) -> PlannedCell:

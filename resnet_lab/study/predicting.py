@@ -40,7 +40,7 @@ def seconds_per_run(
     seconds = {fingerprint: float(np.median(times)) for fingerprint, times in known.items()}
     unknown = {planned.fingerprint: (cell.spec, planned.macs) for cell, planned in zip(question.cells, plan.cells, strict=True)}
     unknown = {fingerprint: value for fingerprint, value in unknown.items() if fingerprint not in seconds}
-    probed = {fingerprint: probe_step(unknown[fingerprint][0], device) for fingerprint in _spread(unknown)}
+    probed = {name: step for name in _spread(unknown) if (step := _try_probe(unknown[name][0], device)) is not None}
     for fingerprint, (run, macs) in unknown.items():
         step = probed.get(fingerprint) or _interpolate(macs, [(unknown[name][1], value) for name, value in probed.items()])
         seconds[fingerprint] = step * _steps(run, facts[run.data])
@@ -78,6 +78,14 @@ def probe_step(run: RunSpec, device: str) -> float:
     return min(times[1:])
 
 
+def _try_probe(run: RunSpec, device: str) -> float | None:
+    """None where a step raises: the run itself will say so, with its traceback."""
+    try:
+        return probe_step(run, device)
+    except Exception:
+        return None
+
+
 def _steps(run: RunSpec, facts: DatasetFacts) -> float:
     """Training steps, and evaluation counted in training steps of the same batch size."""
     train, validation, test = image_counts(run.data, facts)
@@ -97,5 +105,7 @@ def _spread(unknown: dict[str, tuple[RunSpec, int]]) -> list[str]:
 
 
 def _interpolate(macs: int, probes: Sequence[tuple[int, float]]) -> float:
+    if not probes:
+        return 0.0
     ordered = sorted(probes)
     return float(np.interp(macs, [macs for macs, _ in ordered], [step for _, step in ordered]))

@@ -18,12 +18,16 @@ from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.resolve import Question, resolve
+from resnet_lab.study.deadline import Deadline
 from resnet_lab.study.display import LiveTable, PlainLines, Tally
 from resnet_lab.study.driving import Driver
 from resnet_lab.study.executors import EXECUTORS
+from resnet_lab.study.json_log import JsonLog, Watchers
 from resnet_lab.study.locks import study_lock
 from resnet_lab.study.planning import Task, make_plan, missing, register_claims, tasks_of
 from resnet_lab.study.predicting import seconds_per_run
+from resnet_lab.study.sharding import NoTrials, Shard
+from resnet_lab.study.stopping import STOP_FILE, Signals, Stop, signals
 from resnet_lab.study.trials import Trials, default_url
 from resnet_lab.study.worker import Workplace
 from resnet_lab.training.runtime import pick_device
@@ -44,6 +48,17 @@ class Options:
     executor: str = "processes"
     overrides: tuple[str, ...] = ()
     tag: str = ""
+    checkpoint_seconds: float = 60.0
+    ray_address: str | None = None
+    runs_per_device: int = 1
+    scratch: Path | None = None
+    """Where decoded images and, with Ray, checkpoints go; default: the studies folder."""
+    shard: Shard | None = None
+    time_limit: float | None = None
+    """Seconds after which the drive has to be over."""
+    take_over: bool = False
+    """Take a study from a driver on another machine that no longer answers."""
+    log_json: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class Prepared:
     @property
     def cache(self) -> Path:
         """Decoded images, shared by all studies of the folder."""
-        return cache_folder(self.options.studies)
+        return cache_folder(self.options.scratch or self.options.studies)
 
     @property
     def workers(self) -> int:
@@ -107,15 +122,20 @@ def prepare_study(ablation: Ablation, options: Options, *, command: str) -> Prep
 
     def facts(spec: DataSpec) -> DatasetFacts:
         if spec not in seen:
-            seen[spec] = dataset_facts(spec, data_root=options.data_root, cache=cache_folder(options.studies))
+            seen[spec] = dataset_facts(spec, data_root=options.data_root, cache=cache_folder(options.scratch or options.studies))
         return seen[spec]
 
     question = resolve(ablation, options.scale, facts=facts, overrides=options.overrides, seeds=options.seeds)
+    if started := [cell.name for cell in question.cells if cell.spec.training.init_weights]:
+        raise SpecError.of(
+            f"cell {started[0]} starts from given weights, which a study does not hand to its runs", key="training.init_weights"
+        )
     known = {cell.spec.data: facts(cell.spec.data) for cell in question.cells}
     says = "; ".join(dict.fromkeys(each.says for each in known.values()))
     plan = make_plan(question, studies=options.studies, tag=options.tag, command=command, data_says=says)
     store, tasks = RunStore(options.studies), tasks_of(question, plan, facts)
-    left = tuple(missing(tasks, store))
+    mine = options.shard.of(tasks) if options.shard else tasks
+    left = tuple(missing(mine, store))
     damaged = tuple(f"{task.name}: {damage}" for task in left if (damage := store.damage(task.fingerprint, task.seed)))
     return Prepared(question, plan, tuple(tasks), left, damaged, known, options, device)
 
@@ -127,26 +147,41 @@ def run_prepared(prepared: Prepared, *, console: Console | None = None) -> Outco
     """
     options, store = prepared.options, RunStore(prepared.options.studies)
     check_writable(options.studies)
-    with study_lock(options.studies / prepared.plan.name):
-        plan = register_claims(prepared.plan)
+    plan = register_claims(prepared.plan)
+    if options.shard is not None:
+        plan.save(options.studies)
+        return _drive_heard(replace(prepared, plan=plan), store, NoTrials(), console)
+    with study_lock(options.studies / prepared.plan.name, take_over=options.take_over):
         plan.save(options.studies)
         trials = Trials(plan, options.storage or default_url(options.studies))
         try:
             trials.synchronise(plan, store)
-            return _drive(replace(prepared, plan=plan), store, trials, console or Console()) if prepared.missing else Outcome(0, {})
+            return _drive_heard(replace(prepared, plan=plan), store, trials, console)
         finally:
             trials.close()
 
 
-def _drive(prepared: Prepared, store: RunStore, trials: Trials, console: Console) -> Outcome:
+def _drive_heard(prepared: Prepared, store: RunStore, trials: Trials | NoTrials, console: Console | None) -> Outcome:
+    if not prepared.missing:
+        return Outcome(0, {})
+    with signals(Stop(_progress_folder(prepared) / STOP_FILE)) as heard:
+        return _drive(prepared, store, trials, console or Console(), heard)
+
+
+def _drive(prepared: Prepared, store: RunStore, trials: Trials | NoTrials, console: Console, heard: Signals) -> Outcome:
     options = prepared.options
     workplace = Workplace(
         cache=prepared.cache.absolute(),
         data_root=options.data_root and options.data_root.absolute(),
         device=prepared.device,
         threads=options.threads,
-        progress=(options.studies / prepared.plan.name / "progress").absolute(),
+        progress=_progress_folder(prepared),
+        studies=(options.scratch if options.executor == "ray" and options.scratch else options.studies).absolute(),
+        checkpoint_seconds=options.checkpoint_seconds,
+        ray_address=options.ray_address,
+        runs_per_device=options.runs_per_device,
     )
+    deadline = Deadline(options.time_limit)
     executor = EXECUTORS[options.executor](workplace, prepared.workers)
     try:
         for spec, facts in prepared.facts.items():
@@ -154,12 +189,20 @@ def _drive(prepared: Prepared, store: RunStore, trials: Trials, console: Console
         check_costs(prepared.question, prepared.plan)
         seconds = predict(prepared, store)
         shown = _display(console, workplace, prepared.plan, prepared.missing, store, seconds, prepared.workers)
-        driver = Driver(store, trials, executor, shown)
-        with shown if isinstance(shown, AbstractContextManager) else nullcontext():
+        watcher = Watchers(shown, JsonLog(options.log_json)) if options.log_json else shown
+        driver = Driver(store, trials, executor, watcher, heard.stop, deadline, seconds)
+        with shown if isinstance(shown, AbstractContextManager) else nullcontext(), heard.asking():
             driver.drive(prepared.missing)
     finally:
         executor.stop()
     return Outcome(driver.trained, driver.failures)
+
+
+def _progress_folder(prepared: Prepared) -> Path:
+    options = prepared.options
+    shard = f"-{options.shard.index}" if options.shard else ""
+    root = options.scratch if options.executor == "ray" and options.scratch else options.studies
+    return (root / prepared.plan.name / f"progress{shard}").absolute()
 
 
 def predict(prepared: Prepared, store: RunStore) -> dict[str, float]:

@@ -8,12 +8,15 @@ the next start. Nothing is enqueued or asked: a grid knows its cells.
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
@@ -33,14 +36,17 @@ class Trials:
         optuna.logging.set_verbosity(logging.WARNING)
         self._cells = {cell.name: cell for cell in plan.cells}
         self._distributions = _distributions(plan)
-        try:
+        with _usable(url):
             self._storage: BaseStorage = RDBStorage(url, engine_kwargs=_engine(url))
             self._study = self._open(plan)
-        except (SQLAlchemyError, ImportError, RuntimeError) as error:
-            raise StoreError(f"the Optuna storage {url} cannot be used: {error}") from error
+        self._url = url
 
     def synchronise(self, plan: Plan, store: RunStore) -> None:
-        """Tell left-over trials FAIL and add finished runs that the database does not know."""
+        """Tell left-over trials FAIL and add finished runs that the database does not know. Raises StoreError where it cannot be used."""
+        with _usable(self._url):
+            self._synchronise(plan, store)
+
+    def _synchronise(self, plan: Plan, store: RunStore) -> None:
         known: set[tuple[str, int]] = set()
         for trial in self._storage.get_all_trials(self._study, deepcopy=False):
             if trial.state == TrialState.RUNNING:
@@ -108,6 +114,17 @@ def default_url(studies: Path) -> str:
     return f"sqlite:///{(studies / 'optuna.db').absolute().as_posix()}"
 
 
+@contextmanager
+def _usable(url: str) -> Iterator[None]:
+    """What a database can refuse while it is opened and filled, as a StoreError with its remedy."""
+    try:
+        yield
+    except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
+        why = str(error).splitlines()[0]
+        remedy = "move it away, it is filled again from the run store; or name another with --storage"
+        raise StoreError(f"the Optuna storage {url} cannot be used: {why}: {remedy}") from error
+
+
 def _parameters(cell: PlannedCell, seed: int) -> dict[str, Any]:
     return {"arm": cell.arm, **cell.axes, "seed": seed}
 
@@ -117,7 +134,7 @@ def _distributions(plan: Plan) -> dict[str, BaseDistribution]:
     return {
         "arm": CategoricalDistribution(list(dict.fromkeys(cell.arm for cell in plan.cells))),
         **{axis: _distribution(values) for axis, values in axes.items()},
-        "seed": IntDistribution(0, LARGEST_SEED),
+        "seed": IntDistribution(0, max(LARGEST_SEED, *plan.seeds)),
     }
 
 

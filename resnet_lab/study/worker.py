@@ -1,12 +1,12 @@
-"""What happens inside a worker: one task at a time, a pure function of it, whose only side effect is the task's progress file.
+"""What happens inside a worker: one task at a time, a pure function of it.
 
-A worker ignores interrupts (the driver decides what they mean) and dies with its driver.
+All it writes are the run's checkpoints and kept weights, in the run's folder, and the task's progress file. A worker ignores
+interrupts (the driver decides what they mean) and dies with its driver; the run then goes on from its last checkpoint.
 """
 
 import json
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -17,25 +17,52 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import Failure
+from resnet_lab.records.store import Failure, RunStore
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.study.planning import Task
+from resnet_lab.study.stopping import STOP_FILE, deaf, stop_asked
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a run happens: the decoded images, the device, the threads, and where progress is written."""
+    """Where a run happens: the decoded images, the device, the threads, where progress is written, and the studies folder with the runs."""
 
     cache: Path
     data_root: Path | None
     device: str
     threads: int
     progress: Path
+    studies: Path | None = None
+    """None: runs write no checkpoints."""
+    checkpoint_seconds: float = 60.0
+    """At most so often a run writes one."""
+    ray_address: str | None = None
+    """Of a Ray cluster; None: one of its own on this machine."""
+    runs_per_device: int = 1
+    """Runs that share a GPU."""
+
+    @property
+    def stop_file(self) -> Path:
+        """Is there once runs are to write their checkpoints and end."""
+        return self.progress / STOP_FILE
+
+    def folder(self, task: Task) -> Path | None:
+        """The run's own folder."""
+        return self.studies and RunStore(self.studies).folder(task.fingerprint, task.seed)
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A run that was stopped. `kept`: it goes on from there."""
+
+    iteration: int
+    iterations: int
+    kept: bool
 
 
 def start_worker(workplace: Workplace, path: list[str]) -> None:
     """Set up a fresh worker process; `path` is the driver's sys.path, so that blocks from outside are found here too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    deaf()
     sys.path[:] = path
     threading.Thread(target=_die_with_parent, daemon=True).start()
     from resnet_lab.training.runtime import configure
@@ -43,9 +70,9 @@ def start_worker(workplace: Workplace, path: list[str]) -> None:
     configure(workplace.threads)
 
 
-def run_task(task: Task, workplace: Workplace) -> RunRecord | Failure:
-    """Do one run. What it raises comes back as a Failure: exceptions of foreign code do not always survive pickling."""
-    from resnet_lab.training.train import Progress, train
+def run_task(task: Task, workplace: Workplace) -> RunRecord | Failure | Interrupted:
+    """Do one run, or go on with it. What it raises comes back as a Failure: exceptions of foreign code do not always survive pickling."""
+    from resnet_lab.training.train import Progress, Stopped, train
 
     workplace.progress.mkdir(parents=True, exist_ok=True)
     file = progress_file(workplace.progress, task)
@@ -57,7 +84,19 @@ def run_task(task: Task, workplace: Workplace) -> RunRecord | Failure:
 
     try:
         splits = _open(task.run.data, task.facts, workplace)
-        return train(task.run, task.seed, splits, device=workplace.device, cost=task.cost, on_progress=tell)
+        return train(
+            task.run,
+            task.seed,
+            splits,
+            device=workplace.device,
+            cost=task.cost,
+            on_progress=tell,
+            checkpoints=workplace.folder(task),
+            every_seconds=workplace.checkpoint_seconds,
+            should_stop=stop_asked(workplace.stop_file),
+        )
+    except Stopped as stopped:
+        return Interrupted(stopped.iteration, stopped.iterations, stopped.kept)
     except Exception as error:
         return Failure(error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc(), tries=1)
     finally:

@@ -38,29 +38,31 @@ def evaluate(model: nn.Module, batches: Batches, *, bf16: bool = False) -> Measu
 
 
 def average_bn_statistics(model: nn.Module, batches: Batches, *, bf16: bool = False) -> None:
-    """Replace batch norm's moving statistics by plain averages over the batches (the authors' released-model notes; He et al. 2015)."""
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    """Replace batch norm's moving statistics by plain averages over the batches (the authors' released-model notes; He et al. 2015).
+
+    Only of norms in training mode: frozen ones keep theirs. Nothing is drawn meanwhile: dropout and its like are off.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training]
     momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch: a cumulative, plain average
-    was_training = model.training
-    model.train()
-    with torch.no_grad():
+    with evaluation_mode(model), torch.no_grad():
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch: a cumulative, plain average
+            norm.train()
         for images, _ in batches:
             with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
                 model(images)
-    model.train(was_training)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within, the earlier mode after."""
-    was_training = model.training
+    """Evaluation mode within; after it each module has the mode it had, so that frozen parts stay in evaluation mode."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module, mode in modes:
+            module.training = mode

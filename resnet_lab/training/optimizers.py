@@ -25,8 +25,12 @@ def _sgd(spec: TrainingSpec, parameters: list[nn.Parameter]) -> torch.optim.Opti
     )
 
 
+def _adam(spec: TrainingSpec, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=spec.lr, weight_decay=spec.weight_decay, foreach=True)
+
+
 def _adamw(spec: TrainingSpec, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=spec.lr, weight_decay=spec.weight_decay, foreach=True)
 
 
-OPTIMIZERS: dict[str, Callable[[TrainingSpec, list[nn.Parameter]], torch.optim.Optimizer]] = {"sgd": _sgd, "adamw": _adamw}
+OPTIMIZERS: dict[str, Callable[[TrainingSpec, list[nn.Parameter]], torch.optim.Optimizer]] = {"sgd": _sgd, "adam": _adam, "adamw": _adamw}

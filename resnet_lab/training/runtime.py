@@ -2,6 +2,8 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 import torchvision
 
 import resnet_lab
+from resnet_lab.networks.init import derived_seed
 from resnet_lab.spec.errors import SpecError
 
 
@@ -18,6 +21,26 @@ def configure(threads: int) -> None:
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+def seed_draws(device: str, seed: int, iteration: int) -> None:
+    """Make what a network draws in an iteration (dropout and its like) a function of seed and iteration; reseeds the global generators."""
+    number = derived_seed(seed, 0, f"iteration {iteration}")
+    torch.default_generator.manual_seed(number)
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(number)
+    elif kind == "mps":
+        torch.mps.manual_seed(number)
+
+
+@contextmanager
+def untouched_generators(device: str) -> Iterator[None]:
+    """The caller's random state, on the CPU and on a CUDA device, is after the block what it was before."""
+    devices = [torch.device(device).index or 0] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        yield
 
 
 def pick_device(name: str) -> str:
@@ -42,7 +65,7 @@ def environment(device: str) -> dict[str, str]:
     return {
         "resnet_lab": resnet_lab.__version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "torchvision": torchvision.__version__,
         "numpy": np.__version__,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from factories import make_plan, make_record
 
-from resnet_lab.records.record import RunRecord, correct_bits
+from resnet_lab.records.record import FORMAT, RunRecord, correct_bits
 from resnet_lab.records.store import Failure, RunStore, StoreError, write_atomically
 
 
@@ -67,7 +67,7 @@ def test_missing_arrays_are_noticed(store: RunStore, record: RunRecord) -> None:
 
 def test_a_newer_format_is_refused_and_left_alone(store: RunStore, record: RunRecord) -> None:
     path = store.save(record) / "result.json"
-    text = path.read_text().replace('"format": 1', '"format": 99')
+    text = path.read_text().replace(f'"format": {FORMAT}', '"format": 99')
     path.write_text(text)
     with pytest.raises(StoreError, match="newer version"):
         store.load(record.fingerprint, record.seed)

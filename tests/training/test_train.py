@@ -17,7 +17,6 @@ from resnet_lab.records.record import RunRecord, correct_bits
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.resolve import merge, resolve_run
 from resnet_lab.spec.run import RunSpec, fingerprint
-from resnet_lab.training import train as training
 from resnet_lab.training.evaluate import average_bn_statistics, evaluate
 from resnet_lab.training.gradients import gradient_norms
 from resnet_lab.training.runtime import configure, pick_device
@@ -136,9 +135,10 @@ def test_a_single_iteration_has_both_its_gradient_rows(cache_folder: Path) -> No
     assert done(cache_folder, {"training": {"iterations": 1}}).arrays["gradient_norms"].shape == (2, 5)
 
 
-def test_warm_up_until_an_error_ends_and_the_full_rate_follows(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Users report a warm-up that never triggered for 64,000 iterations, and one whose rate never came back."""
-    monkeypatch.setattr(training, "WARMUP_WINDOW", 2)
+def test_warm_up_until_an_error_ends_and_the_full_rate_follows(cache_folder: Path) -> None:
+    """Users report a warm-up that never triggered for 64,000 iterations, and one whose rate never came back. Epochs here have four
+    iterations, far fewer than the window that a warm-up looks at.
+    """
     warmup = {"warmup": {"lr": 0.02, "until_train_error": 80}, "schedule": "constant", "lr": 0.1, "epochs": 12}
     record = done(cache_folder, {"training": warmup})
     assert record.warmup_ended is not None

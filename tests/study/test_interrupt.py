@@ -1,0 +1,289 @@
+"""Asked to stop: runs in flight write their checkpoints and end, and the next call goes on from there to the same results."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+
+import factories
+import pytest
+import torch
+from rich.console import Console
+from tiny_study import names, results
+
+from resnet_lab.records.store import CHECKPOINTS, RunStore
+from resnet_lab.study import driving, stopping
+from resnet_lab.study.display import PlainLines
+from resnet_lab.study.driving import Driver, Watcher
+from resnet_lab.study.running import run_prepared
+from resnet_lab.study.stopping import Signals, Stop, signals, stop_asked, stopping_signals
+from resnet_lab.study.trials import Trials, default_url
+from resnet_lab.training.loop import Trainer
+
+DEADLINE = 60.0
+
+
+def until(condition, what):
+    """Waits for another process, with a deadline."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen within {DEADLINE:.0f} s"
+        time.sleep(0.02)
+
+
+def loaded(studies, prepared):
+    return {task.name: RunStore(studies).load(task.fingerprint, task.seed) for task in prepared.tasks}
+
+
+@pytest.fixture
+def resumed_at(monkeypatch):
+    """Iterations at which runs of this process went on from a checkpoint."""
+    found = []
+    restore = Trainer.restore
+    monkeypatch.setattr(Trainer, "restore", lambda self, state: (restore(self, state), found.append(self.iteration))[0])
+    return found
+
+
+@pytest.mark.parametrize("number", stopping_signals())
+def test_a_signal_stops_a_study_which_goes_on_from_the_checkpoint(prepare, studies, tmp_path, monkeypatch, resumed_at, number):
+    """Would catch a scheduler's warning that kills the study, a run that begins anew, and one that ends elsewhere than an undisturbed one."""
+    prepared, begun = prepare(seeds=1), []
+    told = PlainLines.begun
+
+    def interrupt(self, task):
+        told(self, task)
+        begun.append(task.name)
+        if len(begun) == 2:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(PlainLines, "begun", interrupt)
+    before = {one: signal.getsignal(one) for one in stopping_signals()}
+    console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    with pytest.raises(KeyboardInterrupt):
+        run_prepared(prepared, console=console)
+
+    assert {one: signal.getsignal(one) for one in stopping_signals()} == before
+    said = console.export_text()
+    assert f"{begun[1]}: stopped after iteration 1 of 4, goes on from there next time" in said
+    assert len(results(studies)) == 1
+    assert len(list(studies.glob(f"runs/*/*/{CHECKPOINTS[1]}"))) == 1
+    assert list(studies.glob("tiny/*/progress/stop")) == []
+
+    monkeypatch.setattr(PlainLines, "begun", told)
+    again = prepare(seeds=1)
+    assert names(again.missing) == names(prepared.missing)[1:]
+    run_prepared(again)
+    undisturbed = prepare(seeds=1, studies=tmp_path / "undisturbed")
+    run_prepared(undisturbed)
+
+    assert resumed_at == [1]
+    assert list(studies.glob("runs/*/*/checkpoint*")) == []
+    for name, record in loaded(studies, again).items():
+        other = loaded(tmp_path / "undisturbed", undisturbed)[name]
+        assert [epoch.loss for epoch in record.epochs] == [epoch.loss for epoch in other.epochs]
+        assert (record.test_loss, record.train_error, record.notes) == (other.test_loss, other.train_error, ())
+        assert (record.arrays["gradient_norms"] == other.arrays["gradient_norms"]).all()
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal(prepare, lab, tmp_path, studies, resumed_at):
+    """The whole thing: the command, two workers at work, Ctrl-C to all of them as a terminal sends it, and the next call."""
+    words = ["network.block=mylab.blocks:Slow", "training.epochs=150"]
+    two_cells = {"[6, 10]": "[4]", '"plain/10" = 1, "plain/6" = -1': '"plain/4" = 1, "residual/4" = -1'}
+    options = {"seeds": 1, "overrides": words, "replace": two_cells}
+    prepared = prepare(**options)
+    lab.arm()
+    command = [sys.executable, "-m", "resnet_lab", "study", "tiny.toml", "--studies", str(studies), "--seeds", "1", "--workers", "2"]
+    command += [part for word in words for part in ("--set", word)] + ["--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(lab.folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as driver:
+        try:
+            at_work = f"{prepared.plan.name}/progress/*-seed0.json"
+            until(lambda: len(list(studies.glob(at_work))) == 2 or driver.poll() is not None, "two runs at work")
+            assert driver.poll() is None, driver.communicate()
+            os.killpg(driver.pid, signal.SIGINT)
+            asked = time.monotonic()
+            until(lambda: len(list(studies.glob(f"runs/*/*/{CHECKPOINTS[1]}"))) == 2 or driver.poll() is not None, "two checkpoints")
+            took = time.monotonic() - asked
+            said, errors = driver.communicate(timeout=DEADLINE)
+        finally:
+            if driver.poll() is None:
+                os.killpg(driver.pid, signal.SIGKILL)
+
+    assert driver.returncode == 130, errors
+    assert took < 10
+    assert "Traceback" not in errors
+    assert "stopping; 2 runs in flight" in said
+    stops = [int(found) for found in re.findall(r"stopped after iteration (\d+) of 300, goes on from there", said)]
+    assert len(stops) == 2
+    assert "go on with" in said
+    assert "study tiny.toml --studies" in said
+    (lab.folder / "armed").unlink()
+    run_prepared(prepare(**options))
+
+    assert sorted(resumed_at) == sorted(stops)
+    assert len(results(studies)) == 2
+
+
+@pytest.mark.slow
+def test_the_run_of_a_killed_worker_goes_on_from_its_checkpoint(prepare, lab, recording, studies, tmp_path, monkeypatch):
+    """Would catch a run that begins anew whenever the system takes its worker, and one that ends elsewhere than an undisturbed one."""
+    two_cells = {"[6, 10]": "[4]", '"plain/10" = 1, "plain/6" = -1': '"plain/4" = 1, "residual/4" = -1'}
+    options = {"seeds": 1, "overrides": ["network.block=mylab.blocks:Slow", "training.epochs=60"], "replace": two_cells}
+    prepared = prepare(**options, executor="processes", workers=1, checkpoint_seconds=0.0)
+    lab.arm()
+    store, began = RunStore(studies), {}
+
+    def kill(self):
+        for path in studies.glob(f"runs/*/*/{CHECKPOINTS[1]}"):
+            if not began:
+                began[path.parent] = torch.load(io.BytesIO(path.read_bytes().partition(b"\n")[2]), weights_only=True)["started"]
+                (lab.folder / "armed").unlink()
+                (worker,) = lab.folder.glob("worker-*")
+                os.kill(int(worker.name.partition("-")[2]), signal.SIGKILL)
+
+    monkeypatch.setattr(Watcher, "tick", kill)
+    outcome = run_prepared(prepared)
+    undisturbed = prepare(**options, studies=tmp_path / "undisturbed")
+    run_prepared(undisturbed)
+
+    assert outcome.failures == {}
+    ((folder, started),) = began.items()
+    record = next(one for one in store if store.folder(one.fingerprint, one.seed) == folder)
+    assert record.started == started  # its times go back to before the new worker
+    assert record.notes == ()
+    for name, here in loaded(studies, prepared).items():
+        there = loaded(tmp_path / "undisturbed", undisturbed)[name]
+        assert [epoch.loss for epoch in here.epochs] == [epoch.loss for epoch in there.epochs]
+        assert here.test_loss == there.test_loss
+
+
+def test_a_second_interrupt_stops_at_once(tmp_path):
+    """Would catch a Ctrl-C that has to wait for a hanging run; and an impatient scheduler whose second SIGTERM costs the checkpoints."""
+    stop = Stop(tmp_path / "progress" / "stop")
+    with signals(stop) as heard:
+        with pytest.raises(KeyboardInterrupt):  # nothing is in flight yet: at once
+            signal.raise_signal(signal.SIGTERM)
+        with heard.asking():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.asked
+            assert stop.file.exists()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    assert not stop.file.exists()
+
+
+def test_signals_stay_as_they_are_outside_the_main_thread():
+    """Would catch a study that cannot be driven from a thread, where Python allows no handlers."""
+    found = []
+
+    def drive():
+        with signals(Stop()) as heard:
+            found.append(heard)
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    thread.join()
+    assert isinstance(found[0], Signals)
+
+
+def test_the_file_of_an_earlier_stop_is_forgotten(tmp_path):
+    """Would catch a study that stops at once for ever, because its driver was killed while it stopped."""
+    (tmp_path / "stop").touch()
+    Stop(tmp_path / "stop")
+    assert not (tmp_path / "stop").exists()
+
+
+def test_runs_look_for_the_file_a_few_times_a_second(tmp_path, monkeypatch):
+    """Would catch a file looked for after every iteration, and one that is never seen."""
+    now = [1000.0]
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: now[0])
+    asked = stop_asked(tmp_path / "stop")
+    assert not asked()
+    (tmp_path / "stop").touch()
+    assert not asked()  # looked a moment ago
+    now[0] += 0.3
+    assert asked()
+    (tmp_path / "stop").unlink()
+    assert asked()
+
+
+class Stuck:
+    """An executor whose runs never end."""
+
+    free, ended = 1, False
+
+    def submit(self, task):
+        self.free = 0
+        return Future()
+
+    def stop(self):
+        self.ended = True
+
+
+def test_a_run_that_does_not_stop_is_ended(prepare, studies, recording, monkeypatch):
+    """Would catch a Ctrl-C that waits for ever for a run stuck in one iteration."""
+    monkeypatch.setattr(stopping, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(driving, "POLL_SECONDS", 0.05)
+    prepared, stop, executor = prepare(seeds=1), Stop(), Stuck()
+    studies.mkdir(exist_ok=True)
+    trials = Trials(prepared.plan, default_url(studies))
+    recording.tick = stop.ask
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Driver(RunStore(studies), trials, executor, recording, stop).drive(prepared.missing)
+    trials.close()
+
+    assert executor.ended
+    assert time.monotonic() - began < 5
+    assert recording.count("begun") == 1
+
+
+class Killed:
+    """An executor whose worker is killed each time, a checkpoint further on where `advances`; the fourth time the run ends."""
+
+    free = 1
+
+    def __init__(self, store, plan, advances):
+        self.store, self.plan, self.advances, self.began = store, plan, advances, 0
+
+    def submit(self, task):
+        self.began += 1
+        future = Future()
+        folder = self.store.folder(task.fingerprint, task.seed)
+        if self.began == 4:
+            future.set_result(factories.make_record(next(cell for cell in self.plan.cells if cell.name == task.cell), task.seed))
+            return future
+        if self.advances:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / CHECKPOINTS[1]).write_bytes(b"a checkpoint")
+            os.utime(folder / CHECKPOINTS[1], (self.began, self.began))
+        future.set_exception(BrokenProcessPool("killed"))
+        return future
+
+    def stop(self):
+        pass
+
+
+@pytest.mark.parametrize("advances", [True, False])
+def test_a_worker_that_is_killed_again_and_again_costs_nothing_while_its_run_advances(prepare, studies, recording, advances):
+    """Would catch a long run on a pre-emptible machine that "failed for good" at its second pre-emption."""
+    prepared = prepare(seeds=1)
+    studies.mkdir(exist_ok=True)
+    trials = Trials(prepared.plan, default_url(studies))
+    executor = Killed(RunStore(studies), prepared.plan, advances)
+    driver = Driver(RunStore(studies), trials, executor, recording)
+    driver.drive(prepared.missing[:1])
+    trials.close()
+
+    assert (driver.trained, executor.began) == ((1, 4) if advances else (0, 2))
+    assert len(driver.failures) == (0 if advances else 1)

@@ -1,0 +1,135 @@
+from dataclasses import replace
+
+from tiny_study import TINY, names
+
+from resnet_lab.records.plan import load_plan
+from resnet_lab.records.store import RunStore
+from resnet_lab.spec.library import load_ablation
+from resnet_lab.study.planning import keeps_enough, missing, register_claims, source_commit, variant_tag
+from resnet_lab.study.running import Options, prepare_study, run_prepared
+
+
+def test_seeds_are_outermost_and_the_longest_run_first_within(prepare):
+    """Would catch a study that, stopped early, has five seeds of one cell and none of another, or ends on its longest run."""
+    prepared = prepare(seeds=(7, 3))
+
+    assert [task.seed for task in prepared.tasks] == [7] * 4 + [3] * 4  # the seeds' own order, not sorted
+    for seed in (7, 3):
+        work = [task.work for task in prepared.tasks if task.seed == seed]
+        assert work == sorted(work, reverse=True)
+        assert work[0] > work[-1]
+
+
+def test_a_runs_work_is_multiply_adds_times_images(prepare):
+    """Would catch an order that goes by the network alone: an arm trained twice as long takes twice as long."""
+    twice = prepare(replace={'network.shortcut = "identity"': 'network.shortcut = "identity"\ntraining.epochs = 4'})
+    work = {task.cell: task.work for task in twice.tasks}
+    cell = next(task for task in twice.tasks if task.cell == "plain/6")
+
+    assert work["residual/6"] == 2 * work["plain/6"]
+    assert work["plain/6"] == cell.cost.macs * 4 * 16  # 2 epochs of 2 batches of 16
+
+
+def test_finished_runs_are_not_missing_and_damaged_ones_are(prepare, studies):
+    """Would catch retraining what is there, and trusting a file that was cut short."""
+    run_prepared(prepare())
+    assert prepare().missing == ()
+
+    store, task = RunStore(studies), prepare().tasks[2]
+    result = store.folder(task.fingerprint, task.seed) / "result.json"
+    result.write_bytes(result.read_bytes()[:-200])
+    again = prepare()
+
+    assert names(again.missing) == [task.name]
+    assert again.damaged == (f"{task.name}: {result} was cut short or is no result",)
+
+
+def test_a_run_that_kept_too_little_is_missing(prepare, studies):
+    """Would catch a paper figure drawn without its test curve because the run was there already; and the reverse: asking for less is free."""
+    run_prepared(prepare(seeds=1))
+    more = prepare(seeds=1, overrides=["record.test_curve=true"])
+    assert len(more.missing) == 4
+
+    fingerprints = [task.fingerprint for task in more.tasks]
+    assert fingerprints == [task.fingerprint for task in prepare(seeds=1).tasks]  # what is kept is no part of a run's identity
+    run_prepared(more)
+
+    assert prepare(seeds=1, overrides=["record.test_curve=true"]).missing == ()
+    assert prepare(seeds=1).missing == ()
+    record = RunStore(studies).load(fingerprints[0], 0)
+    assert record is not None
+    assert all(epoch.test_error is not None for epoch in record.epochs)
+
+
+def test_a_diverged_run_need_not_have_its_test_curve(prepare, studies):
+    """Would catch a study that trains a diverged run again at every call."""
+    prepared = prepare(seeds=1, overrides=["record.test_curve=true", "training.lr=1e18", "training.epochs=6"])
+    run_prepared(prepared)
+    record = RunStore(studies).load(prepared.tasks[0].fingerprint, 0)
+
+    assert record is not None
+    assert record.status == "diverged"
+    assert keeps_enough(replace(record, epochs=()), prepared.tasks[0].run)
+    assert prepare(seeds=1, overrides=["record.test_curve=true", "training.lr=1e18", "training.epochs=6"]).missing == ()
+
+
+def test_gradients_that_were_not_kept_are_asked_for(prepare):
+    """Would catch a report without its gradient figure after a run with `record.gradients = false`."""
+    run_prepared(prepare(seeds=1, overrides=["record.gradients=false"]))
+
+    assert len(prepare(seeds=1).missing) == 4
+
+
+def test_cells_that_are_the_same_run_are_trained_once(prepare, studies):
+    """Would catch training a shared baseline once for every arm that contains it."""
+    prepared = prepare(seeds=1, replace={"[grid]": '[arms.control]\nnetwork.shortcut = "none"\n[grid]'})
+
+    assert len(prepared.tasks) == 6
+    assert len(prepared.missing) == 4
+    assert len(list(missing(list(prepared.tasks), RunStore(studies)))) == 4
+    assert any("plain/6 and control/6 are the same" in warning for warning in prepared.plan.warnings)
+
+
+def test_variants_have_a_tag_of_their_own():
+    """Would catch two variants that overwrite each other's report, or one variant with two folders because of the order of its words."""
+    assert variant_tag(()) == ""
+    assert variant_tag(("training.lr=0.05",)) != variant_tag(("training.lr=0.5",))
+    assert variant_tag(("training.lr=0.05", "data.flip=true")) == variant_tag(("data.flip=true", "training.lr=0.05"))
+
+
+def test_the_first_registration_of_claims_stands(prepare, studies):
+    """Would catch a claim written after the results that counts as if it had been there before."""
+    first = prepare(seeds=1).plan
+    assert first.registered is None  # a plan alone registers nothing
+    run_prepared(prepare(seeds=1))
+    stored = load_plan(studies, first.name)
+    assert stored is not None
+    assert stored.registered == (first.claims[0].digest,)
+
+    added = '[[claims]]\nname = "late"\nexpect = "< 0"\ncontrast = { "plain/6" = 1, "residual/6" = -1 }\n[[claims]]\nname = "degradation"'
+    edited = prepare(seeds=1, replace={'[[claims]]\nname = "degradation"': added}).plan
+
+    assert len(edited.claims) == 2
+    assert edited.registered == stored.registered
+    assert register_claims(edited).registered == stored.registered
+
+
+def test_the_plan_says_where_it_came_from(prepare):
+    """Would catch a report that names no commit, or one that names the commit of whatever repository the user stands in."""
+    plan = prepare().plan
+
+    assert plan.commit == source_commit()
+    assert plan.commit == "" or len(plan.commit.removesuffix("+")) == 40
+    assert plan.file.endswith("/tiny.toml")
+    assert plan.toml.startswith('\nquestion = "Does a very small net learn?"')
+    assert {cell.axes["layers"]: cell.layers for cell in plan.cells} == {6: 6, 10: 10}
+
+
+def test_a_question_from_the_working_directory_is_found_from_elsewhere(tmp_path, monkeypatch):
+    """Would catch claims taken from another project's file of the same name, where a plan holds a relative path."""
+    (tmp_path / "ablations").mkdir()
+    (tmp_path / "ablations" / "mine.toml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    plan = prepare_study(load_ablation("mine"), Options(studies=tmp_path / "studies"), command="a test").plan
+
+    assert plan.file == str(tmp_path / "ablations" / "mine.toml")

@@ -1,0 +1,152 @@
+"""A real study small enough for tests (four nets, a tenth of a second a run), blocks that misbehave while they train, and what to look at."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnet_lab.records.record import RunRecord
+from resnet_lab.records.store import Failure
+from resnet_lab.study.driving import Watcher
+from resnet_lab.study.planning import Task
+
+TINY = """
+question = "Does a very small net learn?"
+varies = ["network.shortcut"]
+seeds = 2
+
+[network]
+widths = [2, 2]
+[arms.plain]
+network.shortcut = "none"
+[arms.residual]
+network.shortcut = "identity"
+[grid]
+network.layers = [6, 10]
+[data]
+name = "synthetic"
+train_images = 32
+[training]
+epochs = 2
+batch_size = 16
+[[claims]]
+name = "degradation"
+contrast = { "plain/10" = 1, "plain/6" = -1 }
+expect = "> 0"
+"""
+"""Four cells of a tenth of a second a run."""
+
+LAB = """
+    import multiprocessing
+    import os
+    import signal
+    import time
+    from pathlib import Path
+
+    from torch import nn
+
+    HERE = Path({folder!r})
+
+
+    def first_time(name):
+        try:
+            (HERE / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+
+    class Sound(nn.Module):
+        weighted_layers = 1
+        inner = 1.0
+
+        def __init__(self, in_channels, out_channels, stride, spec):
+            super().__init__()
+            self.conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+            self.norm = nn.BatchNorm2d(out_channels)
+
+        def misbehave(self):
+            pass
+
+        def forward(self, x):
+            if self.training and x.device.type == "cpu" and (HERE / "armed").exists():
+                self.misbehave()
+            return self.norm(self.conv(x))
+
+
+    class RaisesOnce(Sound):
+        def misbehave(self):
+            if first_time("raised"):
+                raise MemoryError("the first try")
+
+
+    class Raises(Sound):
+        def misbehave(self):
+            raise ArithmeticError("every try")
+
+
+    class DiesOnce(Sound):
+        def misbehave(self):
+            if multiprocessing.parent_process() is not None and first_time("died"):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+    class Dies(Sound):
+        def misbehave(self):
+            if multiprocessing.parent_process() is not None:
+                os._exit(1)
+
+
+    class Slow(Sound):
+        def misbehave(self):
+            if multiprocessing.parent_process() is not None:
+                (HERE / f"worker-{{os.getpid()}}").touch()
+                time.sleep(0.2)
+"""
+
+
+class Lab:
+    """A package outside the checkout whose blocks misbehave while they train, once `arm()` was called."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").touch()
+        (folder / name / "blocks.py").write_text(textwrap.dedent(LAB.format(folder=str(folder))), encoding="utf-8")
+
+    def block(self, name: str) -> str:
+        return f"{self.name}.blocks:{name}"
+
+    def arm(self) -> None:
+        (self.folder / "armed").touch()
+
+
+class Recording(Watcher):
+    """Remembers what a display would have been told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.records: list[RunRecord] = []
+        self.failures: list[Failure] = []
+
+    def begun(self, task: Task) -> None:
+        self.told.append(("begun", task.name))
+
+    def finished(self, task: Task, record: RunRecord) -> None:
+        self.told.append(("finished", task.name))
+        self.records.append(record)
+
+    def failed(self, task: Task, failure: Failure, again: bool) -> None:
+        self.told.append(("failed, again" if again else "failed", task.name))
+        self.failures.append(failure)
+
+    def count(self, what: str) -> int:
+        return sum(one == what for one, _ in self.told)
+
+
+def results(studies: Path) -> dict[str, int]:
+    """result.json of every finished run -> when it was written (ns)."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in studies.glob("runs/*/*/result.json")}
+
+
+def names(tasks: Sequence[Task]) -> list[str]:
+    return [task.name for task in tasks]
