@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: study test lint benchmarks clean
+.PHONY: study test lint calibration benchmarks clean
 
 study: $(READY)          ## the founding example: two minutes on a laptop
 	$(BIN)/python -m resnet_lab.study plain_vs_residual
@@ -16,6 +16,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+calibration: $(READY)    ## a minute: the statistics held against simulated studies; fails where a bar is missed
+	$(BIN)/python benchmarks/calibration/simulated.py
 
 benchmarks: $(READY)     ## minutes; quote the ratios
 	$(BIN)/python benchmarks/default_study.py

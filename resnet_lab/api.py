@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from resnet_lab.analysis.looks import read_as_planned
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge
+from resnet_lab.records.looks import load_looks
 from resnet_lab.records.plan import Plan, load_plan, study_name
 from resnet_lab.records.store import RunStore, StoreError
 from resnet_lab.report.build import write_report
@@ -17,9 +19,14 @@ from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.library import load_ablation
 
 if TYPE_CHECKING:  # importing the study imports torch: done when a study is run
+    from resnet_lab.description.frame import LayerFrame
+    from resnet_lab.networks.build import Network
+    from resnet_lab.single.training import Outcome
+    from resnet_lab.spec.data import DatasetFacts, DataSpec
+    from resnet_lab.spec.network import NetworkSpec
     from resnet_lab.study.running import Prepared
 
-__all__ = ["StudyResult", "load_ablation", "load_study", "run_study", "stored_plan"]
+__all__ = ["StudyResult", "build", "describe", "load_ablation", "load_study", "load_weights", "run_study", "stored_plan", "train"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,49 @@ class StudyResult:
             f"<li><b>{escape(verdict.verdict)}</b> {escape(verdict.name)}: {escape(verdict.words)}</li>" for verdict in self.verdicts
         )
         return f"<p>{escape(self.data.plan.question)}</p><ul>{rows}</ul><p>Report: {escape(str(self.report))}</p>"
+
+
+def build(
+    network: "str | NetworkSpec", *, classes: int | None = None, in_channels: int | None = None, seed: int = 0, size: int | None = None
+) -> "Network":
+    """A network of the catalogue by its name, or of a spec, as a `torch.nn.Module`: images [B, C, H, W] to logits [B, classes].
+
+    `classes` and `in_channels` replace those of the original (1000 and 3 for most); every initial tensor follows from `seed`. With `size`,
+    the side of the images in pixels, images too small for the network are refused here and not in its first forward pass.
+    Raises SpecError for an unknown name (with the nearest), a spec that contradicts itself, or a size that does not fit.
+    """
+    from resnet_lab.networks.build import build as build_network
+    from resnet_lab.spec.catalogue import named_network
+    from resnet_lab.spec.network import check_size, resolve_network
+
+    spec = named_network(network) if isinstance(network, str) else network
+    spec = replace(spec, classes=classes or spec.classes, in_channels=in_channels or spec.in_channels)
+    if spec.classes is None or spec.in_channels is None:
+        raise SpecError.of("say how many classes and in_channels: the spec leaves them to a dataset")
+    spec = resolve_network(spec, channels=spec.in_channels, classes=spec.classes)
+    if size is not None:
+        check_size(spec, size)
+    return build_network(spec, seed=seed)
+
+
+def describe(network: "str | NetworkSpec", *, input: tuple[int, int, int] | None = None, full: bool = True) -> "LayerFrame":
+    """The layers of a network as a DataFrame, a row a layer, that shows the network's diagram in a notebook; `.svg` is the diagram.
+
+    `network`: a name, `ABLATION:CELL`, a `FILE.toml` or a spec. `input`: (channels, height, width) of the images, the network's own by default.
+    With `full=False` a repeated block has its rows once, and `repeats` says how often it comes.
+    Raises SpecError for what is not there (with the nearest names) and for images of other channels or too small.
+    """
+    from resnet_lab.description.frame import LayerFrame
+    from resnet_lab.description.layers import describe_network
+    from resnet_lab.description.resolve import find_network, name_spec
+
+    def facts(data: "DataSpec") -> "DatasetFacts":
+        from resnet_lab.data.facts import dataset_facts
+
+        return dataset_facts(data, data_root=None, cache=Path("studies") / "cache")
+
+    found = find_network(network, input, facts=facts) if isinstance(network, str) else name_spec("network", network, input)
+    return LayerFrame.of(describe_network(found.title, found.spec, found.shape), full=full)
 
 
 def run_study(
@@ -82,6 +132,62 @@ def run_study(
     return finish_study(prepare_study(ablation, options, command=command), Path(reports), console=console)
 
 
+def train(
+    network: str,
+    data: str | None = None,
+    *,
+    image_size: int | None = None,
+    epochs: int | None = None,
+    optimizer: str | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    validation: float | None = None,
+    precision: str | None = None,
+    init: str | Path = "",
+    freeze: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 0,
+    fields: dict[str, dict[str, Any]] | None = None,
+    data_root: str | Path | None = None,
+    studies: str | Path = "studies",
+    reports: str | Path = "reports",
+    console: Console | None = None,
+) -> "Outcome":
+    """Train one network on your own images: `train("resnet18", "folder:pets", epochs=20)`; in a notebook its curves are drawn as it goes.
+
+    `network` is a name of the catalogue or a FILE.toml; `fields` overrides any other field, as in {"training": {"schedule": "cosine"}}. What is
+    not said is as in `resnet-lab train`. The same call goes on where it was interrupted, and returns at once what is done.
+    Raises SpecError for whatever is wrong with it, resnet_lab.single.training.Stopped where it was interrupted.
+    """
+    from resnet_lab.single.display import train_and_show
+    from resnet_lab.single.recipe import Wanted
+    from resnet_lab.single.training import Places, prepare_job
+
+    said: dict[str, dict[str, Any]] = {
+        "data": {"name": data, "image_size": image_size, "validation": validation},
+        "training": {"epochs": epochs, "optimizer": optimizer, "lr": lr, "batch_size": batch_size, "freeze": list(freeze) or None},
+    }
+    given = {section: {name: value for name, value in values.items() if value is not None} for section, values in said.items()}
+    over = fields or {}
+    merged = {section: {**given.get(section, {}), **over.get(section, {})} for section in {**given, **over}}
+    places = Places(Path(studies), Path(reports), None if data_root is None else Path(data_root))
+    job = prepare_job(Wanted(network, merged, seed), places, init=str(init), device=device, threads=threads, precision=precision)
+    return train_and_show(job, console or Console())
+
+
+def load_weights(model: "Network", source: str | Path, *, studies: str | Path = "studies") -> "Network":
+    """Put weights into a network built here: of a run (its id), or of a file (.pt, .th, .safetensors, Keras .h5 or .keras); returns the network.
+
+    Raises SpecError where there is no such thing, and where it does not fit: which tensors are missing, unexpected, of which shape.
+    """
+    from resnet_lab.single.weights import fit_exactly, initial_weights
+
+    weights, _ = initial_weights(str(source), studies=Path(studies))
+    fit_exactly(model, weights, str(source))
+    return model
+
+
 def finish_study(prepared: "Prepared", reports: Path, *, console: Console | None = None) -> StudyResult:
     """Drive a prepared study and write its report; also where it was interrupted, for what is there."""
     from resnet_lab.study.running import check_writable, run_prepared
@@ -91,12 +197,15 @@ def finish_study(prepared: "Prepared", reports: Path, *, console: Console | None
     try:
         outcome = run_prepared(prepared, console=console)
     except KeyboardInterrupt:
-        write_report(_stored(studies, prepared.plan), studies=studies, reports=reports)
+        if (stopped := load_plan(studies, prepared.plan.name)) is not None:  # else it was stopped before there was anything to report
+            write_report(stopped, studies=studies, reports=reports)
         raise
     plan = _stored(studies, prepared.plan)
-    report = write_report(plan, studies=studies, reports=reports)
     data = load(plan, RunStore(studies))
-    return StudyResult(data, judge(data), report, failed=len(outcome.failures))
+    looks = read_as_planned(data, load_looks(studies, plan.name))
+    looks.save(studies, plan.name)  # seeds that are added after this reading are known for what they are
+    report = write_report(plan, studies=studies, reports=reports)
+    return StudyResult(data, judge(data, looks=looks), report, failed=len(outcome.failures))
 
 
 def load_study(name: str, scale: str | None = None, *, tag: str = "", studies: str | Path = "studies") -> StudyData:
@@ -111,7 +220,7 @@ def stored_plan(studies: Path, name: str, scale: str | None, tag: str) -> Plan:
     Raises SpecError where no such study ran, and where the edited claims do not fit the cells that were run.
     """
     wanted = Path(name).stem if name.endswith(".toml") else name
-    plan = load_plan(studies, study_name(wanted, scale, tag)) if scale else _default_plan(studies, wanted, tag)
+    plan = load_plan(studies, study_name(wanted, scale, tag)) if scale else _default_plan(studies, name, wanted, tag)
     if plan is None:
         known = sorted(path.parent.relative_to(studies).as_posix() for path in studies.glob("*/*/plan.json"))
         there = f"there are {', '.join(known)}" if known else "there is none yet"
@@ -120,9 +229,16 @@ def stored_plan(studies: Path, name: str, scale: str | None, tag: str) -> Plan:
     return with_current_claims(plan)
 
 
+def plan_named(studies: Path, name: str) -> Plan:
+    """The plan of a study called NAME, NAME/SCALE or NAME/SCALE@TAG. Raises SpecError where there is none."""
+    question, _, rest = name.partition("/")
+    scale, _, tag = rest.partition("@")
+    return stored_plan(studies, question, scale or None, tag)
+
+
 def with_current_claims(plan: Plan) -> Plan:
     """The plan with question and claims as its file has them now; as planned where the file is gone."""
-    from resnet_lab.spec.resolve import claims_at
+    from resnet_lab.spec.claiming import claims_at
 
     path = Path(plan.file)
     if not path.exists():
@@ -130,15 +246,15 @@ def with_current_claims(plan: Plan) -> Plan:
     ablation = load_ablation(path)
     if plan.scale not in ablation.scales:
         return plan
-    claims, dropped = claims_at(ablation, plan.scale, [cell.name for cell in plan.cells], regridded=bool(plan.overrides))
+    claims, dropped = claims_at(ablation, plan.scale, plan.cells, regridded=bool(plan.overrides))
     warnings = tuple(dict.fromkeys([*plan.warnings, *dropped]))
     return replace(plan, question=ablation.file.question, claims=claims, warnings=warnings)
 
 
-def _default_plan(studies: Path, name: str, tag: str) -> Plan | None:
-    """The study of the question's default scale, or the only one there is."""
+def _default_plan(studies: Path, question: str, name: str, tag: str) -> Plan | None:
+    """The study of the question's default scale, or the only one there is. `question` is its name or file."""
     try:
-        first = load_plan(studies, study_name(name, load_ablation(name).scales[0], tag))
+        first = load_plan(studies, study_name(name, load_ablation(question).scales[0], tag))
     except SpecError:
         first = None  # the question's file is elsewhere: go by what ran
     if first is not None:

@@ -1,4 +1,4 @@
-"""The tests behind verdicts, as functions of plain arrays: Student t, the exact sign test, and Holm's step-down over a family of claims.
+"""The tests behind verdicts, as functions of plain arrays: Student t, Welch, exact sign and binomial tests, Holm's step-down over a family.
 
 One value a seed goes in, in the metric's unit. Tests are two-sided: a p is twice the smaller of the probabilities, at the boundary of the
 claim's region, of data at least as far inside and of data at least as far outside. `scipy.special` stands in for the same functions of
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, stdtr, stdtrit
+from scipy.special import bdtr, bdtrc, betaincinv, stdtr, stdtrit
 
 from resnet_lab.spec.claims import Region
 
@@ -45,14 +45,7 @@ def larger(first: Sides, second: Sides) -> Sides:
 
 def t_sides(differences: Floats, region: Region) -> Sides:
     """Student t with n - 1 degrees of freedom against the region. `differences` (n,), n > 1, not all equal."""
-    mean, se = _mean_and_se(differences)
-    df = len(differences) - 1
-
-    def tails(boundary: float) -> tuple[float, float]:
-        t = (mean - boundary) / se
-        return float(stdtr(df, -t)), float(stdtr(df, t))
-
-    return _sides(tails, region)
+    return estimate_sides(paired_estimate(differences), region)
 
 
 def sign_sides(differences: Floats, region: Region) -> Sides:
@@ -64,6 +57,75 @@ def sign_sides(differences: Floats, region: Region) -> Sides:
         return (float(bdtr(below, tossed, 0.5)), float(bdtr(above, tossed, 0.5))) if tossed else (1.0, 1.0)
 
     return _sides(tails, region)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its standard error and the degrees of freedom of that error."""
+
+    mean: float
+    se: float
+    df: float
+
+
+def paired_estimate(differences: Floats) -> Estimate:
+    """The mean of per-seed differences (n,), n > 1, with n - 1 degrees of freedom."""
+    return Estimate(*_mean_and_se(differences), len(differences) - 1)
+
+
+def welch_estimate(weights: Floats, values: Floats) -> Estimate:
+    """A contrast of the means of independent samples: `weights` (cells,), `values` (cells, n), n > 1.
+
+    Degrees of freedom by Satterthwaite (1946), V^2 / sum of v_j^2 / (n - 1) with v_j = c_j^2 s_j^2 / n (Welch 1947 for two cells).
+    """
+    n = values.shape[1]
+    parts = weights**2 * values.var(axis=1, ddof=1) / n
+    parts = np.where(np.ptp(values, axis=1) == 0, 0.0, parts)  # equal numbers spread by rounding alone
+    return Estimate(float(weights @ values.mean(axis=1)), math.sqrt(parts.sum()), satterthwaite(parts, np.full(len(parts), n - 1.0)))
+
+
+def satterthwaite(variances: Floats, df: Floats) -> float:
+    """Degrees of freedom of a sum of independent variance estimates with so many each (Satterthwaite 1946); nan where all are zero."""
+    total = float(variances.sum())
+    return float(total**2 / (variances**2 / df).sum()) if total > 0 else math.nan
+
+
+def estimate_sides(estimate: Estimate, region: Region) -> Sides:
+    """Student t of an estimate against the region; its standard error is above zero."""
+
+    def tails(boundary: float) -> tuple[float, float]:
+        t = (estimate.mean - boundary) / estimate.se
+        return float(stdtr(estimate.df, -t)), float(stdtr(estimate.df, t))
+
+    return _sides(tails, region)
+
+
+def estimate_interval(estimate: Estimate, level: float) -> tuple[float, float]:
+    """The two-sided t interval of an estimate at a confidence level in (0, 1)."""
+    half = float(stdtrit(estimate.df, 0.5 + level / 2)) * estimate.se
+    return estimate.mean - half, estimate.mean + half
+
+
+def share_sides(count: int, n: int, region: Region) -> Sides:
+    """The exact binomial test of a probability against the region, from `count` of `n`."""
+
+    def tails(boundary: float) -> tuple[float, float]:
+        return float(bdtrc(count - 1, n, boundary)) if count else 1.0, float(bdtr(count, n, boundary))
+
+    return _sides(tails, region)
+
+
+def share_interval(count: int, n: int, level: float) -> tuple[float, float]:
+    """The exact interval of a probability from `count` of `n` (Clopper & Pearson 1934), each tail with (1 - level) / 2."""
+    tail = (1 - level) / 2
+    low = float(betaincinv(count, n - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
+    return low, high
+
+
+def share_bound(n: int, alpha: float = 0.05) -> float:
+    """The one-sided upper bound of a probability that showed in none of n: 1 - alpha^(1/n)."""
+    return float(1 - alpha ** (1 / n))
 
 
 def paired_t(differences: Floats, region: Region) -> tuple[float, float, float]:
@@ -78,11 +140,7 @@ def paired_t(differences: Floats, region: Region) -> tuple[float, float, float]:
 
 def t_interval(differences: Floats, level: float) -> tuple[float, float]:
     """The two-sided t interval of the mean at a confidence level in (0, 1); (nan, nan) for fewer than two values."""
-    mean, se = _mean_and_se(differences)
-    if len(differences) < 2:
-        return math.nan, math.nan
-    half = float(stdtrit(len(differences) - 1, 0.5 + level / 2)) * se
-    return mean - half, mean + half
+    return estimate_interval(paired_estimate(differences), level) if len(differences) > 1 else (math.nan, math.nan)
 
 
 def sign_test(differences: Floats, boundary: float) -> float:

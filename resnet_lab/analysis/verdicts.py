@@ -1,28 +1,42 @@
 """A verdict on each claim of a study: supported, contradicted or undecided, with the interval at the level that the verdict used.
 
-Rules. D_s, the contrast at seed s, is tested with Student's t against the nearest boundary of the claim's region, two-sided. Holm's
-procedure runs over the claims that stood before the first run; a claim added later is post hoc and judged alone. A claim is supported
-where the interval at the level used lies inside the region, contradicted where it lies outside. Where a run diverged, the sign test has
-to agree and no interval is shown; where all seeds agree exactly there is no t, and the sign test decides alone. There is one look, at the
-planned number of seeds.
+Rules (docs/statistics.md has their sources). D_s, the contrast at seed s, is tested with Student's t against the nearest boundary of the
+claim's region, two-sided; analysis/rules.py has the tests for other evidence. Holm's procedure runs over the claims that stood before the
+first run; a claim added later is post hoc and judged alone. A claim is supported where the interval at the level used lies inside the
+region, contradicted where it lies outside. There is one look, at the planned number of seeds, or a schedule of them (analysis/looks.py).
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
-from resnet_lab.analysis.contrasts import Evidence, Evidences
-from resnet_lab.analysis.statistics import HolmStep, Sides, holm, larger, sign_sides, t_interval, t_sides
+from resnet_lab.analysis.contrasts import Evidence, Evidences, Mixed
+from resnet_lab.analysis.looks import is_post_hoc, withdrawn
+from resnet_lab.analysis.new_images import ImageErrors, NewImages, over_new_images
+from resnet_lab.analysis.rules import ClaimTest, Tested, tested
+from resnet_lab.analysis.statistics import HolmStep, holm, share_bound
 from resnet_lab.analysis.tables import StudyData
-from resnet_lab.analysis.wording import Finding, words_of
-from resnet_lab.records.plan import Plan
-from resnet_lab.spec.claims import Claim, Region
+from resnet_lab.analysis.wording import Finding, Stage, words_of
+from resnet_lab.records.looks import Looks
+from resnet_lab.spec.claims import Claim
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was found about one of a claim's contrasts, at the level that the claim used."""
+
+    contrast: dict[str, float]
+    verdict: str
+    effect: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a study says about one claim. Effects are in percentage points for errors, in nats for losses."""
+    """What a study says about one claim. Effects are in `unit`; of several contrasts, those of the one that the verdict hangs on."""
 
     name: str
     says: str
@@ -30,7 +44,7 @@ class Verdict:
     expect: str
     contrast: dict[str, float]
     verdict: str
-    """`supported`, `contradicted`, `undecided`, or `waiting` until all planned seeds of its cells are there."""
+    """`supported`, `contradicted`, `undecided`, or `waiting` until all seeds of the next look are there."""
     effect: float | None
     """Mean of the contrast over seeds."""
     ci_low: float | None
@@ -38,7 +52,8 @@ class Verdict:
     ci_level: float | None
     """1 - alpha / r: the level at which Holm's procedure used the interval. A pointwise interval, not a simultaneous one."""
     p: float | None
-    """What the verdict went by: that of t, of the sign test where there is no t, the larger of both where runs diverged."""
+    """What the verdict went by: that of t, of the sign test where there is no t, the larger of both where a cell has two kinds of run, the
+    largest of several contrasts."""
     p_sign: float | None
     n: int
     """Seeds shared by all cells."""
@@ -56,6 +71,27 @@ class Verdict:
     """Any of FLAGS."""
     words: str
     """The verdict in a sentence or two, which never say more than the data."""
+    unit: str = "percentage points"
+    """Of effect and interval: `percentage points`, `%`, `nats`, either per unit of an axis, or `share of seeds`."""
+    pairing: str = "seed"
+    """`none` where cells were taken as independent samples."""
+    wanted: float | None = None
+    """The effect that the claim wants to see."""
+    above: float | None = None
+    """The error beyond which a run counts as failed, in a claim about failing."""
+    failure_bound: float | None = None
+    """95 % upper bound of the probability of failing, where no failure was seen."""
+    new_images_low: float | None = None
+    """The interval of a test error over new seeds and new images, at `ci_level`."""
+    new_images_high: float | None = None
+    look: int | None = None
+    """Which look decided, counted from 1, where several were planned."""
+    looks: int | None = None
+    """How many looks were planned, where there are several."""
+    mixed: tuple[Mixed, ...] = ()
+    """Cells with runs that failed to train beside runs that did not."""
+    parts: tuple[Part, ...] = ()
+    """Every contrast, where the claim has several."""
 
 
 FLAGS: dict[str, str] = {
@@ -66,28 +102,37 @@ FLAGS: dict[str, str] = {
     "floor": "a cell's mean error is next to zero",
     "ceiling": "a cell's mean error is at chance",
     "diverged": "a run of its cells diverged",
-    "counts only": "diverged runs: judged by t and sign test together, no interval",
+    "mixed": "a cell has runs that failed to train beside runs that did not",
+    "counts only": "two kinds of run in a cell: judged by t and sign test together, no interval",
     "failed runs": "runs of its cells failed",
     "no values": "finished runs without a number for the metric",
+    "stopped early": "decided before the last of several looks: such effects are overstated",
+    "error rate not controlled": "seeds were added, or the looks changed, after a verdict had been read",
 }
 
 
-def judge(data: StudyData, *, alpha: float = 0.05) -> tuple[Verdict, ...]:
-    """The verdicts on all claims of a study's plan, in their order.
+def judge(data: StudyData, *, alpha: float = 0.05, looks: Looks | None = None) -> tuple[Verdict, ...]:
+    """The verdicts on all claims of a study's plan, in their order. `looks`: the study's looks.json, None where no verdict was ever read.
 
     The family of Holm's procedure are the claims registered at the first run. One that was edited or deleted since still counts in it,
     undecided: else the bar for the others would fall with every claim that is withdrawn once its result is seen.
     """
-    evidences = Evidences(data)
-    tested = [_test(evidences.of(claim)) for claim in data.plan.claims]
-    family = [i for i, claim in enumerate(data.plan.claims) if not _is_post_hoc(claim, data.plan)]
-    withdrawn = _withdrawn(data.plan)
-    p_values = [math.nan if tested[i].p is None else float(tested[i].p or 0.0) for i in family]
-    steps = dict(zip(family, holm([*p_values, *[math.nan] * withdrawn], alpha)[: len(family)], strict=True))
+    images = ImageErrors(data)
+    if looks is None or not _is_staged(looks, data):
+        changed = looks is not None and (not looks.controlled or any(set(look.seeds) != set(data.plan.seeds) for look in looks.done))
+        return _at_once(data, images, alpha, uncontrolled=changed)
+    whole = Evidences(data)
+    upto: dict[int, Evidences] = {}
     verdicts = []
-    for i, test in enumerate(tested):
-        alone = holm([math.nan if test.p is None else test.p], alpha)[0]
-        verdicts.append(_verdict(test, steps.get(i, alone), post_hoc=i not in steps, family=len(family) + withdrawn, withdrawn=withdrawn))
+    for claim in data.plan.claims:
+        if is_post_hoc(claim, data.plan):
+            test = _claim_test(whole, claim)
+            verdicts.append(_verdict(test, images, holm([math.nan if test.p is None else test.p], alpha)[0], Stage(post_hoc=True)))
+            continue
+        look, step, stage = _standing(claim, data, looks)
+        if look not in upto:
+            upto[look] = Evidences(data, looks.done[look].seeds if look >= 0 else None)
+        verdicts.append(_verdict(_claim_test(upto[look], claim), images, step, stage))
     return tuple(verdicts)
 
 
@@ -96,127 +141,148 @@ def verdicts_as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
     return [{field.name: _plain(getattr(verdict, field.name)) for field in fields(verdict)} for verdict in verdicts]
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """Evidence with its tests. `sides` is what the verdict goes by, None where nothing may be decided; `why` then says why."""
-
-    evidence: Evidence
-    sides: Sides | None
-    sign: Sides | None
-    has_interval: bool = False
-    why: str = ""
-    """A flag of FLAGS, or `waiting`."""
-
-    @property
-    def p(self) -> float | None:
-        return self.sides.p if self.sides else None
+def _is_staged(looks: Looks, data: StudyData) -> bool:
+    """Whether verdicts are to be read from the looks: there are several, and nothing was done to them."""
+    return looks.controlled and len(looks.schedule) > 1 and all(set(look.seeds) <= set(data.plan.seeds) for look in looks.done)
 
 
-def _test(evidence: Evidence) -> _Tested:
-    values, region = evidence.values, evidence.claim.region
-    if evidence.missing:
-        return _Tested(evidence, None, None, why="waiting")
-    if evidence.diverged and not evidence.is_error:
-        return _Tested(evidence, None, None, why="diverged")
-    if evidence.valueless:
-        return _Tested(evidence, None, None, why="no values")
-    if evidence.n < 2:
-        return _Tested(evidence, None, None, why="one seed")
-    sign = sign_sides(values, region)
-    if evidence.identical:
-        return _Tested(evidence, None, sign, why="identical arms")
-    if evidence.zero_spread:
-        is_equivalence = len(region.boundaries) == 2
-        return _Tested(evidence, None, sign, why="saturated") if is_equivalence else _Tested(evidence, sign, sign, why="zero spread")
-    if evidence.diverged:
-        return _Tested(evidence, larger(t_sides(values, region), sign), sign, why="counts only")
-    return _Tested(evidence, t_sides(values, region), sign, has_interval=True)
+def _at_once(data: StudyData, images: ImageErrors, alpha: float, *, uncontrolled: bool) -> tuple[Verdict, ...]:
+    """One look, at all seeds of the plan."""
+    evidences, plan = Evidences(data), data.plan
+    tests = [_claim_test(evidences, claim) for claim in plan.claims]
+    family = [i for i, claim in enumerate(plan.claims) if not is_post_hoc(claim, plan)]
+    gone = withdrawn(plan)
+    p_values = [math.nan if test.p is None else test.p for test in tests]
+    steps = dict(zip(family, holm([*(p_values[i] for i in family), *[math.nan] * gone], alpha)[: len(family)], strict=True))
+    stage = Stage(family=len(family) + gone, withdrawn=gone, uncontrolled=uncontrolled)
+    return tuple(
+        _verdict(test, images, steps[i], stage)
+        if i in steps
+        else _verdict(test, images, holm([p_values[i]], alpha)[0], Stage(post_hoc=True))
+        for i, test in enumerate(tests)
+    )
 
 
-def _verdict(test: _Tested, step: HolmStep, *, post_hoc: bool, family: int, withdrawn: int) -> Verdict:
-    evidence, claim = test.evidence, test.evidence.claim
-    interval = t_interval(evidence.values, 1 - step.level) if test.has_interval else None
-    counts_nothing = evidence.n == 0 or (bool(evidence.diverged) and not evidence.is_error)  # dropping diverged runs would select
-    effect = None if counts_nothing else float(evidence.values.mean())
-    verdict = "waiting" if test.why == "waiting" else _decision(test, step, interval)
+def _standing(claim: Claim, data: StudyData, looks: Looks) -> tuple[int, HolmStep, Stage]:
+    """(the look to go by, -1 for all seeds; Holm's step there; what stage the claim is at) of a claim that is judged in several looks."""
+    plan, at = data.plan, looks.decided.get(claim.digest)
+    gone = withdrawn(plan, looks)
+    stage = Stage(family=len(plan.registered or plan.claims), withdrawn=gone, looks=looks.schedule)
+    if at is not None:
+        index, decision = at
+        return index, HolmStep(True, decision.level, decision.remaining), stage.at(index, was=decision.verdict)
+    last = looks.done[-1].decisions.get(claim.digest) if looks.done else None
+    if looks.next is None and last is not None:
+        return len(looks.done) - 1, HolmStep(False, last.level, last.remaining), stage.at(len(looks.done) - 1, was=last.verdict)
+    return -1, HolmStep(False, looks.alpha, 1), stage.at(len(looks.done), waiting=True)
+
+
+def _claim_test(evidences: Evidences, claim: Claim) -> ClaimTest:
+    return ClaimTest(tuple(tested(evidence) for evidence in evidences.of(claim)))
+
+
+def _verdict(test: ClaimTest, images: ImageErrors, step: HolmStep, stage: Stage) -> Verdict:
+    verdict, hinge = test.verdict(step.level, decided=step.decided)
+    if stage.waiting:
+        verdict = "waiting"
+    p = None if verdict == "waiting" else test.p
+    evidence, claim = hinge.evidence, hinge.evidence.claim
+    interval = None if stage.waiting else _interval(hinge, step)
+    new = _new_images(hinge, images, step) if interval else None
+    bound = share_bound(evidence.n) if claim.fails and evidence.n and not evidence.values.any() else None
+    parts = tuple(_part(part, step, staged=stage.waiting) for part in test.parts) if len(test.parts) > 1 else ()
     finding = Finding(
         evidence=evidence,
         verdict=verdict,
-        why=test.why,
-        effect=effect,
+        why="waiting" if verdict == "waiting" else hinge.why,
+        effect=_effect(evidence),
         interval=interval,
-        p=test.p,
+        p=p,
         step=step,
-        family=family,
-        withdrawn=withdrawn,
-        post_hoc=post_hoc,
+        stage=stage,
+        new_images=new,
+        failure_bound=bound,
+        parts=tuple((part.contrast, part.verdict, part.effect) for part in parts),
     )
     return Verdict(
         name=claim.name,
         says=claim.says,
         metric=claim.metric,
-        expect=claim.expect,
-        contrast=dict(claim.contrast),
+        expect=claim.expectation,
+        contrast=dict(evidence.contrast),
         verdict=verdict,
-        effect=effect,
+        effect=finding.effect,
         ci_low=interval[0] if interval else None,
         ci_high=interval[1] if interval else None,
         ci_level=1 - step.level if interval else None,
-        p=test.p,
-        p_sign=test.sign.p if test.sign else None,
+        p=p,
+        p_sign=hinge.sign.p if hinge.sign and verdict != "waiting" else None,
         n=evidence.n,
         n_planned=evidence.planned,
-        post_hoc=post_hoc,
-        level=claim.is_level,
-        correlation=None if math.isnan(evidence.correlation) else evidence.correlation,
+        post_hoc=stage.post_hoc,
+        level=evidence.is_level,
+        correlation=None if math.isnan(evidence.correlation) or claim.fails else evidence.correlation,
         per_seed=dict(zip(evidence.seeds, evidence.values.tolist(), strict=True)),
         diverged=len(evidence.diverged),
-        flags=_flags(test),
+        flags=_flags(test, stage, verdict),
         words=words_of(finding),
+        unit=claim.unit,
+        pairing=claim.pairing,
+        wanted=claim.effect,
+        above=claim.fails.above if claim.fails else None,
+        failure_bound=bound,
+        new_images_low=new.low if new else None,
+        new_images_high=new.high if new else None,
+        look=stage.look + 1 if stage.looks and verdict in ("supported", "contradicted") else None,
+        looks=len(stage.looks) if stage.looks else None,
+        mixed=evidence.mixed,
+        parts=parts,
     )
 
 
-def _decision(test: _Tested, step: HolmStep, interval: tuple[float, float] | None) -> str:
-    """Read from the interval where there is one, so that the two cannot disagree, not even by a rounding."""
-    if interval is not None:
-        return _position(interval, test.evidence.claim.region)
-    if test.sides is None or not step.decided:
-        return "undecided"
-    return "supported" if test.sides.leans_inside else "contradicted"
+def _interval(test: Tested, step: HolmStep) -> tuple[float, float] | None:
+    return test.interval(1 - step.level) if test.interval else None
 
 
-def _position(interval: tuple[float, float], region: Region) -> str:
-    low, high = interval
-    if low >= region.low and high <= region.high:
-        return "supported"
-    return "contradicted" if high <= region.low or low >= region.high else "undecided"
+def _effect(evidence: Evidence) -> float | None:
+    counts_nothing = evidence.n == 0 or (bool(evidence.diverged) and not evidence.is_error)  # dropping diverged runs would select
+    return None if counts_nothing else float(evidence.values.mean())
 
 
-def _flags(test: _Tested) -> tuple[str, ...]:
-    evidence = test.evidence
-    is_judged = test.sign is not None
+def _part(test: Tested, step: HolmStep, *, staged: bool) -> Part:
+    interval = None if staged else _interval(test, step)
+    p_decides = test.p is not None and test.p <= step.level
+    verdict = "waiting" if staged or test.why == "waiting" else test.position(step.level, decided=p_decides)
+    low, high = interval or (None, None)
+    return Part(dict(test.evidence.contrast), verdict, _effect(test.evidence), low, high, None if staged else test.p)
+
+
+def _new_images(test: Tested, images: ImageErrors, step: HolmStep) -> NewImages | None:
+    errors = images.of(test.evidence) if test.estimate is not None else None
+    return None if errors is None or test.estimate is None else over_new_images(test.estimate, errors, 1 - step.level)
+
+
+def _flags(test: ClaimTest, stage: Stage, verdict: str) -> tuple[str, ...]:
+    evidences = [part.evidence for part in test.parts]
+    judged = [part.evidence for part in test.parts if part.sign is not None]
     raised = {
-        test.why: True,
-        "zero spread": evidence.zero_spread and is_judged,
-        "floor": bool(evidence.floor),
-        "ceiling": bool(evidence.ceiling),
-        "diverged": bool(evidence.diverged),
-        "counts only": bool(evidence.diverged) and is_judged,
-        "failed runs": bool(evidence.failed),
+        **{part.why: True for part in test.parts},
+        "zero spread": any(evidence.zero_spread for evidence in judged),
+        "floor": any(evidence.floor for evidence in evidences),
+        "ceiling": any(evidence.ceiling for evidence in evidences),
+        "diverged": any(evidence.diverged for evidence in evidences),
+        "mixed": any(evidence.mixed for evidence in evidences),
+        "counts only": any(evidence.diverged or evidence.mixed for evidence in judged),
+        "failed runs": any(evidence.failed for evidence in evidences),
+        "stopped early": stage.stopped_early and verdict in ("supported", "contradicted"),
+        "error rate not controlled": stage.uncontrolled and verdict != "waiting",
     }
     return tuple(flag for flag in FLAGS if raised.get(flag))
 
 
-def _is_post_hoc(claim: Claim, plan: Plan) -> bool:
-    return plan.registered is not None and claim.digest not in plan.registered
-
-
-def _withdrawn(plan: Plan) -> int:
-    """Claims that were registered at the first run and are no longer there."""
-    return len(set(plan.registered or ()) - {claim.digest for claim in plan.claims})
-
-
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,19 +1,51 @@
 """A verdict as a sentence or two that name the claim's own cells, n, the interval at the level used and p, and say no more than the data.
 
 Numbers carry as many decimals as their interval deserves; errors are in percentage points where cells are compared and in percent where
-the claim is about a level; losses are in nats.
+the claim is about a level; losses are in nats; a slope is per unit of its axis; how often a cell fails is in percent of its seeds.
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resnet_lab.analysis.contrasts import Evidence
+from resnet_lab.analysis.new_images import NewImages
+from resnet_lab.analysis.rules import region_position
 from resnet_lab.analysis.statistics import HolmStep
 from resnet_lab.analysis.tables import Run
 
 MINUS = "\u2212"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """When and among what a claim was judged."""
+
+    post_hoc: bool = False
+    family: int = 1
+    """Claims that Holm's procedure ran over."""
+    withdrawn: int = 0
+    """Of these, claims that are no longer in the question."""
+    looks: tuple[int, ...] = ()
+    """Numbers of seeds of all planned looks, where there are several."""
+    look: int = 0
+    """The look that spoke last, counted from 0; the one to come, where `waiting`."""
+    waiting: bool = False
+    """Undecided so far, with looks to come."""
+    was: str = ""
+    """The verdict when that look was taken."""
+    uncontrolled: bool = False
+    """Seeds were added, or the looks changed, after a verdict had been read."""
+
+    def at(self, look: int, *, was: str = "", waiting: bool = False) -> "Stage":
+        """The same, at a look."""
+        return replace(self, look=look, was=was, waiting=waiting)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether a decision came before the last of several looks."""
+        return bool(self.looks) and not self.waiting and self.look < len(self.looks) - 1
 
 
 @dataclass(frozen=True)
@@ -28,11 +60,12 @@ class Finding:
     interval: tuple[float, float] | None
     p: float | None
     step: HolmStep
-    family: int
-    """Claims that Holm's procedure ran over."""
-    withdrawn: int
-    """Of these, claims that are no longer in the question."""
-    post_hoc: bool
+    stage: Stage
+    new_images: NewImages | None = None
+    failure_bound: float | None = None
+    """Upper bound of the probability of failing, where no failure was seen."""
+    parts: tuple[tuple[dict[str, float], str, float | None], ...] = ()
+    """(contrast, verdict, effect) of all contrasts, where the claim has several."""
 
 
 def words_of(finding: Finding) -> str:
@@ -49,6 +82,14 @@ def contrast_text(contrast: dict[str, float]) -> str:
         sign = MINUS if weight < 0 else "+"
         terms.append(f"{sign} {size}{cell}")
     return " ".join(terms).removeprefix("+ ")
+
+
+def subject(evidence: Evidence) -> str:
+    """What was measured: a contrast, or the slope that it stands for."""
+    trend = evidence.claim.trend
+    if trend is None:
+        return contrast_text(evidence.contrast)
+    return f"slope of {trend.arm} over {trend.axis}" + (f" {MINUS} slope of {trend.minus}" if trend.minus else "")
 
 
 def percent(share: float) -> str:
@@ -68,7 +109,7 @@ def _from_interval(finding: Finding) -> str:
     decimals = _decimals((high - low) / 2)
     interval = f"{percent(1 - finding.step.level)} interval {_signed(low, decimals)} to {_signed(high, decimals)}"
     return (
-        f"{_equation(finding, decimals)} ({interval}, n = {finding.evidence.n} seeds, {_p_in_family(finding)}) {_where(finding.evidence)}"
+        f"{_equation(finding, decimals)} ({interval}, {_seeds(finding.evidence)}, {_p_in_family(finding)}) {_where(finding.evidence)}"
         f"{_expectation(finding)}"
     )
 
@@ -83,26 +124,56 @@ def _from_zero_spread(finding: Finding) -> str:
 def _from_counts(finding: Finding) -> str:
     evidence, region = finding.evidence, finding.evidence.claim.region
     inside = sum(region.low < value < region.high for value in evidence.values)
+    kinds = [
+        f"{mixed.failed} of {mixed.n} runs of {mixed.cell} failed to train (error above {mixed.above:g} %)" for mixed in evidence.mixed
+    ]
+    if evidence.diverged and evidence.is_error:
+        kinds.append(f"diverged runs ({_counted(evidence.diverged)}) count as chance, {evidence.chance:.3g} % error")
     return (
-        f"{contrast_text(evidence.claim.contrast)} is {evidence.claim.expect.strip()} in {inside} of {evidence.n} seeds "
-        f"{_where(evidence)}, among runs like these: diverged runs ({_counted(evidence.diverged)}) count as chance, "
-        f"{evidence.chance:.3g} % error, with which the mean is {_quantity(finding)}; no interval, {_p_in_family(finding)}, "
-        f"the larger p of t and sign test{_too_few(finding)}"
+        f"{subject(evidence)} is {evidence.claim.expectation} in {inside} of {evidence.n} seeds "
+        f"{_where(evidence)}, among runs like these: {'; '.join(kinds)}, with which the mean is {_quantity(finding)}; no interval, "
+        f"{_p_in_family(finding)}, the larger p of t and sign test{_too_few(finding)}"
     )
 
 
+def _from_share(finding: Finding) -> str:
+    evidence, fails = finding.evidence, finding.evidence.claim.fails
+    assert fails is not None
+    low, high = finding.interval or (math.nan, math.nan)
+    which = "training" if evidence.claim.metric.startswith("train") else "test"
+    cell = next(iter(evidence.contrast))
+    text = (
+        f"{cell} fails to train ({which} error above {fails.above:g} %) in {int(evidence.values.sum())} of {evidence.n} seeds "
+        f"({percent(1 - finding.step.level)} Clopper-Pearson interval {100 * low:.3g} % to {100 * high:.3g} %, {_p_in_family(finding)})"
+    )
+    if finding.failure_bound is not None:
+        text += f"; no failure seen: with 95 % confidence it fails in at most {100 * finding.failure_bound:.2g} %"
+    if finding.verdict == "contradicted":
+        text += f"; the claim expects {evidence.claim.expectation[0]} {percent(fails.share)}"
+    return text + _too_few_to_fail(finding)
+
+
 def _waiting(finding: Finding) -> str:
-    evidence = finding.evidence
-    text = f"{evidence.n} of {evidence.planned} seeds are there for all of its cells"
+    evidence, stage = finding.evidence, finding.stage
+    if stage.waiting:
+        looks = ", ".join(str(n) for n in stage.looks)
+        text = f"undecided so far, the next look is at n = {stage.looks[stage.look]} seeds (looks at {looks}); {evidence.n} are there"
+    else:
+        text = f"{evidence.n} of {evidence.planned} seeds are there for all of its cells"
     if finding.effect is not None:
-        text += f"; so far {_equation(finding)} {_where(evidence)}, which is no verdict yet"
+        so_far = f"{_share_so_far(finding)}" if evidence.claim.fails else f"{_equation(finding)} {_where(evidence)}"
+        text += f"; so far {so_far}, which is no verdict yet"
     if evidence.failed:
         text += f"; failed: {_listed(evidence.failed)} (run the study again to try once more)"
     return text
 
 
+def _share_so_far(finding: Finding) -> str:
+    return f"{next(iter(finding.evidence.contrast))} failed to train in {int(finding.evidence.values.sum())} of {finding.evidence.n}"
+
+
 def _one_seed(finding: Finding) -> str:
-    observed = f"{_equation(finding)} {_where(finding.evidence)}, n = 1 seed"
+    observed = _share_so_far(finding) if finding.evidence.claim.fails else f"{_equation(finding)} {_where(finding.evidence)}, n = 1 seed"
     return f"a single seed shows no spread, so there is no interval and no test; {observed}"
 
 
@@ -122,7 +193,7 @@ def _no_values(finding: Finding) -> str:
 def _identical(finding: Finding) -> str:
     evidence = finding.evidence
     return (
-        f"{contrast_text(evidence.claim.contrast)} is exactly zero at every one of n = {evidence.n} seeds {_where(evidence)}: no "
+        f"{subject(evidence)} is exactly zero at every one of n = {evidence.n} seeds {_where(evidence)}: no "
         "difference to judge, and no spread to judge it by"
     )
 
@@ -137,24 +208,64 @@ def _saturated(finding: Finding) -> str:
 
 def _remarks(finding: Finding) -> list[str]:
     """What else a reader must know."""
-    evidence = finding.evidence
-    counted_at_chance = bool(evidence.diverged) and evidence.is_error and finding.why != "counts only"
+    evidence, stage = finding.evidence, finding.stage
+    counted_at_chance = bool(evidence.diverged) and evidence.is_error and finding.why != "counts only" and not evidence.claim.fails
+    decided = finding.verdict in ("supported", "contradicted")
     return [
+        _of_several(finding),
         f"Diverged: {_counted(evidence.diverged)}, counted as chance ({evidence.chance:.3g} % error)." if counted_at_chance else "",
-        "This is a level, not a difference." if evidence.claim.is_level else "",
+        f"Diverged: {_counted(evidence.diverged)}, counted as failing." if evidence.diverged and evidence.claim.fails else "",
+        "This is a level, not a difference." if evidence.is_level else "",
         f"At the floor, with next to no errors left: {', '.join(evidence.floor)}." if evidence.floor else "",
         f"At chance level: {', '.join(evidence.ceiling)}." if evidence.ceiling else "",
-        "Post hoc: added or changed after the first run, judged alone, outside the registered family." if finding.post_hoc else "",
-        f"Holm's family holds {finding.withdrawn} registered claim(s) no longer in the question."
-        if finding.withdrawn and not finding.post_hoc and finding.p is not None
+        _over_new_images(finding),
+        f"Decided at look {stage.look + 1} of {len(stage.looks)} (n = {evidence.n} of at most {stage.looks[-1]} seeds): effects of studies "
+        "that stop early are overstated."
+        if decided and stage.stopped_early
+        else "",
+        f"When that look was taken the verdict was {stage.was}; its runs have changed since."
+        if stage.was and stage.was != finding.verdict
+        else "",
+        "Error rate not controlled: seeds were added, or the looks changed, after a verdict had been read."
+        if stage.uncontrolled and finding.verdict != "waiting"
+        else "",
+        "Post hoc: added or changed after the first run, judged alone, outside the registered family." if stage.post_hoc else "",
+        f"Holm's family holds {stage.withdrawn} registered claim(s) no longer in the question."
+        if stage.withdrawn and not stage.post_hoc and finding.p is not None
         else "",
     ]
+
+
+def _of_several(finding: Finding) -> str:
+    """The other contrasts of the claim, where it has several."""
+    others = [part for part in finding.parts if part[0] != finding.evidence.contrast]
+    if not others:
+        return ""
+    said = []
+    for contrast, verdict, effect in others:
+        size = (
+            "" if effect is None or finding.evidence.claim.fails else f" = {_amount(finding.evidence, effect, _decimals(abs(effect) / 10))}"
+        )
+        said.append(f"{contrast_text(contrast)}{size} ({verdict})")
+    return f"The claim is about {len(finding.parts)} contrasts and hangs on this one; the others: {', '.join(said)}."
+
+
+def _over_new_images(finding: Finding) -> str:
+    new = finding.new_images
+    if new is None:
+        return ""
+    decimals = _decimals((new.high - new.low) / 2)
+    text = f"Over new images of the same kind the interval is {_signed(new.low, decimals)} to {_signed(new.high, decimals)}"
+    decided = finding.verdict in ("supported", "contradicted")
+    if decided and region_position((new.low, new.high), finding.evidence.claim.region) == "undecided":
+        text += ", which reaches both sides: the verdict is about these images"
+    return text + "."
 
 
 def _expectation(finding: Finding) -> str:
     claim = finding.evidence.claim
     if finding.verdict == "contradicted":
-        return f"; the claim expects {claim.expect.strip()}"
+        return f"; the claim expects {claim.expectation}"
     if finding.verdict == "undecided" and finding.interval is not None:
         low, high = finding.interval
         crossed = [f"{boundary:g}".replace("-", MINUS) for boundary in claim.region.boundaries if low < boundary < high]
@@ -164,12 +275,14 @@ def _expectation(finding: Finding) -> str:
 
 def _p_in_family(finding: Finding) -> str:
     """p, and what it was held against."""
-    text = f"{p_text(1.0 if finding.p is None else finding.p)} against {finding.step.level:.3g}"
-    if finding.post_hoc or finding.family < 2:
-        return text
-    alpha = finding.step.level * finding.step.remaining
-    step = "at the last step of Holm" if finding.step.remaining == 1 else f"= {alpha:g}/{finding.step.remaining} by Holm"
-    return f"{text} {step} over {finding.family} claims"
+    stage, step = finding.stage, finding.step
+    text = f"{p_text(1.0 if finding.p is None else finding.p)} against {step.level:.3g}"
+    look = f" at look {stage.look + 1} of {len(stage.looks)}" if stage.looks else ""
+    if stage.post_hoc or stage.family < 2:
+        return text + look
+    alpha = step.level * step.remaining
+    which = "at the last step of Holm" if step.remaining == 1 else f"= {alpha:.3g}/{step.remaining} by Holm"
+    return f"{text} {which} over {stage.family} claims{look}"
 
 
 def _too_few(finding: Finding) -> str:
@@ -180,17 +293,40 @@ def _too_few(finding: Finding) -> str:
     return f"; with n = {n} seeds the sign test cannot reach this level, it takes {math.ceil(1 - math.log2(level))}"
 
 
+def _too_few_to_fail(finding: Finding) -> str:
+    """Says so where no data at this n could have decided: all runs failing, or none."""
+    fails, level, n = finding.evidence.claim.fails, finding.step.level, finding.evidence.n
+    assert fails is not None
+    likelier = max(1 - fails.share, fails.share)  # of the two extremes, the one that is harder to be surprised by
+    least = min(fails.share, 1 - fails.share)
+    if finding.verdict != "undecided" or 2 * least**n <= level:
+        return ""
+    takes = math.ceil(math.log(level / 2) / math.log(least))
+    both = f", and {math.ceil(math.log(level / 2) / math.log(likelier))} for the other side" if likelier > least else ""
+    return f"; with n = {n} seeds no outcome could reach this level, it takes {takes}{both}"
+
+
+def _seeds(evidence: Evidence) -> str:
+    return f"n = {evidence.n} seeds" + (" a cell, unpaired (Welch)" if evidence.claim.pairing == "none" else "")
+
+
 def _equation(finding: Finding, decimals: int | None = None) -> str:
-    return f"{contrast_text(finding.evidence.claim.contrast)} = {_quantity(finding, decimals)}"
+    return f"{subject(finding.evidence)} = {_quantity(finding, decimals)}"
 
 
 def _quantity(finding: Finding, decimals: int | None = None) -> str:
-    evidence, effect = finding.evidence, finding.effect or 0.0
-    number = _signed(effect, _decimals(abs(effect) / 10) if decimals is None else decimals)
-    if evidence.claim.is_level:
-        return f"{number} {'%' if evidence.is_error else 'nats'}"
-    plus = "+" if effect > 0 else ""
-    return f"{plus}{number} {'percentage points' if evidence.is_error else 'nats'}"
+    effect = finding.effect or 0.0
+    return _amount(finding.evidence, effect, _decimals(abs(effect) / 10) if decimals is None else decimals)
+
+
+def _amount(evidence: Evidence, value: float, decimals: int) -> str:
+    trend = evidence.claim.trend
+    per = f" per unit of {trend.axis}" if trend else ""
+    number = _signed(value, decimals)
+    if evidence.is_level:
+        return f"{number} {'%' if evidence.is_error else 'nats'}{per}"
+    plus = "+" if value > 0 else ""
+    return f"{plus}{number} {'percentage points' if evidence.is_error else 'nats'}{per}"
 
 
 def _where(evidence: Evidence) -> str:
@@ -234,5 +370,6 @@ OPENINGS: dict[str, Callable[[Finding], str]] = {
     "saturated": _saturated,
     "zero spread": _from_zero_spread,
     "counts only": _from_counts,
+    "fails": _from_share,
 }
 """What each way of reaching a verdict says after the verdict itself."""

@@ -3,8 +3,10 @@
 from rich.console import Console
 from rich.table import Table
 
+from resnet_lab.analysis.power import planned_power, spreads
+from resnet_lab.analysis.tables import load
 from resnet_lab.records.store import RunStore
-from resnet_lab.study.display import duration
+from resnet_lab.records.units import duration, size
 from resnet_lab.study.predicting import wall_seconds
 from resnet_lab.study.running import Prepared, check_costs, predict
 
@@ -20,22 +22,19 @@ def print_plan(prepared: Prepared, console: Console) -> None:
         table.add_column(heading, justify="left" if heading == "cell" else "right")
     for cell in plan.cells:
         done = sum((cell.fingerprint, seed) not in left for seed in plan.seeds)
-        predicted = duration(seconds[cell.fingerprint])
+        predicted = duration(seconds[cell.fingerprint], rough=True)
         table.add_row(cell.name, str(cell.layers), f"{cell.params:,}", f"{cell.macs:,}", f"{done}/{len(plan.seeds)}", predicted)
     for line in (plan.question, plan.scale_says, *(f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged))):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if line:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     wall = wall_seconds(prepared.missing, seconds, prepared.workers)
     lines = (
         f"{plan.name}: {len(plan.cells)} cells x {len(plan.seeds)} seeds = {len(prepared.tasks)} runs, {len(prepared.missing)} to do",
-        f"predicted: {duration(wall)} with {prepared.workers} worker(s) on {prepared.device}; decoded images take {megabytes(prepared.data_bytes)}",
+        f"predicted: {duration(wall, rough=True)} with {prepared.workers} worker(s) on {prepared.device}; decoded images take {size(prepared.data_bytes)}",
         f"data: {plan.data_says}",
-        f"claims at this scale: {', '.join(claim.name for claim in plan.claims) or 'none'}",
+        "claims at this scale:" if plan.claims else "no claims at this scale",
+        *(f"    {power.name}: {power.words}" for power in planned_power(plan.claims, len(plan.seeds), known=spreads(load(plan, store)))),
     )
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def megabytes(count: int) -> str:
-    """Bytes as MB, with digits that matter."""
-    return f"{count / 1e6:.1f} MB" if count < 1e8 else f"{count / 1e6:,.0f} MB"

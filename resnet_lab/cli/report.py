@@ -22,6 +22,7 @@ def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path)
     from resnet_lab.analysis.tables import load
     from resnet_lab.analysis.verdicts import judge
     from resnet_lab.api import stored_plan
+    from resnet_lab.records.looks import load_looks
     from resnet_lab.records.store import RunStore
     from resnet_lab.report.build import write_report
     from resnet_lab.report.terminal import terminal_table
@@ -29,5 +30,5 @@ def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path)
     plan = stored_plan(studies, name, scale, tag)
     page = write_report(plan, studies=studies, reports=reports)
     data, console = load(plan, RunStore(studies)), Console()
-    console.print(terminal_table(data, judge(data)))
+    console.print(terminal_table(data, judge(data, looks=load_looks(studies, plan.name))))
     console.print(f"report in {page.absolute()}", markup=False, highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import judge
+from resnet_lab.records.looks import load_looks
 from resnet_lab.records.plan import Plan
 from resnet_lab.records.store import RunStore, write_atomically
 from resnet_lab.report.errors import ReportError
@@ -30,7 +31,7 @@ def write_report(plan: Plan, *, studies: Path, reports: Path, formats: Sequence[
     folder = _writable(reports / plan.name)
     store = RunStore(studies)
     data = load(plan, store)
-    verdicts = judge(data)
+    verdicts = judge(data, looks=load_looks(studies, plan.name))
     try:
         drawn = draw_figures(data, verdicts)
         shown = write_figures(drawn, folder / "figures", formats)

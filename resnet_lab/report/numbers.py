@@ -5,7 +5,8 @@ Errors and effects are in percent and percentage points, times in seconds. A mis
 
 import math
 
-DASH = "–"
+from resnet_lab.records.units import DASH
+
 MINUS = "−"
 
 
@@ -59,18 +60,6 @@ def tick(count: float) -> str:
     """`1.2 M` without trailing zeros, for the numbers along an axis."""
     scale, unit = next(((scale, unit) for scale, unit in _UNITS if abs(count) >= scale), (1.0, ""))
     return f"{count / scale:.4g} {unit}".strip()
-
-
-def duration(seconds: float | None) -> str:
-    """`2.4 s`, `3 min 20 s`, `5 h 12 min`."""
-    if seconds is None or math.isnan(seconds):
-        return DASH
-    if seconds < 99.5:
-        return f"{_three(seconds) if seconds < 1 else f'{seconds:.1f}'} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def probability(p: float | None) -> str:

@@ -15,9 +15,10 @@ import jinja2
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.records.units import DASH, duration
 from resnet_lab.report import numbers
 from resnet_lab.report.figures import Drawn, provenance
-from resnet_lab.report.tables import level_text, main_text, region_text, unit, verdict_text
+from resnet_lab.report.tables import level_text, main_text, region_text, unit_of, verdict_text
 
 MANY_ROWS = 60
 """Troubled runs beyond which the page names no more; runs.csv has them all."""
@@ -95,14 +96,14 @@ def settings(data: StudyData) -> Settings:
     """The resolved recipe of all cells, each field said once where all cells share it. Fields that are not set are left out."""
     flat = {cell.name: dict(_flatten(cell.spec)) for cell in data.plan.cells}
     keys = list(dict.fromkeys(key for recipe in flat.values() for key in recipe))
-    shared = {key: {recipe.get(key, numbers.DASH) for recipe in flat.values()} for key in keys}
+    shared = {key: {recipe.get(key, DASH) for recipe in flat.values()} for key in keys}
     sections: dict[str, list[tuple[str, str]]] = {}
     for key in keys:
         if len(shared[key]) == 1:
             section, _, field = key.rpartition(".") if key.count(".") <= 1 else (key.split(".")[0], ".", key.split(".", 1)[1])
             sections.setdefault(section or "run", []).append((field, next(iter(shared[key]))))
     differ = [key for key in keys if len(shared[key]) > 1]
-    rows = tuple((name, *(recipe.get(key, numbers.DASH) for key in differ)) for name, recipe in flat.items())
+    rows = tuple((name, *(recipe.get(key, DASH) for key in differ)) for name, recipe in flat.items())
     return Settings(tuple((name, tuple(fields)) for name, fields in sections.items()), ("cell", *differ), rows if differ else ())
 
 
@@ -112,14 +113,14 @@ def machine(data: StudyData) -> list[tuple[str, str]]:
     keys = dict.fromkeys(key for record in records for key in record.environment)
     lines = []
     for key in keys:
-        values = Counter(record.environment.get(key, numbers.DASH) for record in records)
+        values = Counter(record.environment.get(key, DASH) for record in records)
         several = len(values) > 1
         said = [f"{value} ({numbers.plural(count, 'run')})" if several else value for value, count in values.most_common(8)]
         more = f", and {len(values) - 8} more" if len(values) > 8 else ""
         lines.append((key.replace("_", " "), ", ".join(said) + more))
     if records:
         started = sorted(record.started for record in records)
-        lines.append(("time of all runs together", numbers.duration(math.fsum(record.seconds for record in records))))
+        lines.append(("time of all runs together", duration(math.fsum(record.seconds for record in records))))
         lines.append(("first run begun", started[0]))
         lines.append(("last run begun", started[-1]))
     return lines
@@ -155,15 +156,23 @@ def troubles(data: StudyData) -> list[Trouble]:
 
 
 def _card(verdict: Verdict) -> Card:
-    facts = [("expected", region_text(verdict.expect, verdict.metric, level=verdict.level))]
+    facts = [("expected", region_text(verdict.expect, unit_of(verdict)))]
     if verdict.effect is not None:
-        facts.append(("effect", f"{numbers.number(verdict.effect)} {unit(verdict.metric, level=verdict.level)}"))
+        facts.append(("effect", f"{numbers.number(verdict.effect)} {unit_of(verdict)}"))
     if verdict.ci_low is not None:
         facts.append((f"{level_text(verdict)} interval", numbers.interval(verdict.ci_low, verdict.ci_high)))
+    if verdict.new_images_low is not None:
+        facts.append(("over new images", numbers.interval(verdict.new_images_low, verdict.new_images_high)))
+    if verdict.failure_bound is not None:
+        facts.append(("no failure seen: at most", f"{100 * verdict.failure_bound:.2g} % fail"))
+    if verdict.correlation is not None:
+        facts.append(("correlation of the arms", numbers.number(verdict.correlation, 2)))
     if verdict.p_sign is not None:
         facts.append(("sign test", numbers.probability(verdict.p_sign)))
     n = f"{verdict.n} of {verdict.n_planned}" if verdict.n != verdict.n_planned else str(verdict.n)
     facts.append(("seeds", n))
+    if verdict.look is not None:
+        facts.append(("decided at", f"look {verdict.look} of {verdict.looks}"))
     words = verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ")  # the card says the verdict itself above
     return Card(verdict.verdict, _ICONS[verdict.verdict], verdict.name, verdict.says, words, tuple(facts), verdict.post_hoc)
 

@@ -3,19 +3,18 @@
 Sizes are in inches and points. Nothing here touches pyplot; `styled` holds its settings for the length of a `with` block.
 """
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform
+
+from resnet_lab.fonts import font_families
 
 WIDTH = 7.2
 """Inches: the text width of a page, and of a phone held sideways."""
@@ -47,16 +46,6 @@ def styled() -> Iterator[None]:
     settings: Any = {**_SETTINGS, "font.family": font_families()}
     with matplotlib.rc_context(settings):
         yield
-
-
-def font_families() -> list[str]:
-    """Font names in the order in which a missing glyph is looked for: Latin, Greek and Cyrillic first, then Chinese and Japanese."""
-    package = importlib.util.find_spec(_FONT_PACKAGE)
-    installed = set(font_manager.fontManager.get_font_names())
-    if package and package.origin and _FONT_NAME not in installed:
-        font_manager.fontManager.addfont(Path(package.origin).parent / _FONT_FILE)
-        installed.add(_FONT_NAME)
-    return ["DejaVu Sans", *(name for name in _FALLBACKS if name in installed)]
 
 
 def grid(rows: int, columns: int, *, height: float, width: float = WIDTH, **options: Any) -> tuple[Figure, list[list[Axes]]]:
@@ -95,12 +84,6 @@ def _cells(text: str) -> int:
 _COLORS = ("#c2410c", "#0072b2", "#009e73", "#a3448c", "#b58900", "#56b4e9", "#4d4d4d")  # after Okabe and Ito, darkened for white paper
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-_FONT_PACKAGE, _FONT_FILE, _FONT_NAME = "pylopdf_fonts_zh_cn", "NotoSansSC-Regular.otf", "Noto Sans SC"
-"""A data-only package with Noto Sans SC (SIL Open Font License): Chinese and Japanese on machines that have no such font."""
-_FALLBACKS = (
-    _FONT_NAME, "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans KR", "Noto Sans CJK KR", "Source Han Sans SC", "Source Han Sans CN",
-    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",
-)  # fmt: skip
 _SETTINGS: dict[str, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.records.units import DASH, duration
 from resnet_lab.report import numbers
 from resnet_lab.spec.claims import parse_expect
 
@@ -71,7 +72,7 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
                 numbers.interval(row[f"{metric}_ci_low"], row[f"{metric}_ci_high"]),
             )
         ]
-        cost = [numbers.short(row["params"]), numbers.short(row["macs"]), numbers.duration(row["seconds_median"])]
+        cost = [numbers.short(row["params"]), numbers.short(row["macs"]), duration(row["seconds_median"])]
         rows.append((str(row["cell"]), str(row["n_done"]), *(str(row[f"n_{status}"]) for status in troubled), *errors, *cost))
     note = (
         "Mean ± standard deviation over n seeds; the interval is Student's t for one cell alone, so two overlapping intervals do not mean "
@@ -84,8 +85,8 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
 
 def verdict_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """One row a claim, in the order of the study."""
-    numbers_of = ("effect", "ci_low", "ci_high", "ci_level", "p", "p_sign", "n", "n_planned")
-    columns = ("name", "says", "metric", "expect", "verdict", *numbers_of, "post_hoc")
+    numbers_of = ("effect", "ci_low", "ci_high", "ci_level", "new_images_low", "new_images_high", "p", "p_sign", "n", "n_planned")
+    columns = ("name", "says", "metric", "expect", "unit", "verdict", *numbers_of, "correlation", "look", "looks", "post_hoc")
     return pd.DataFrame([{column: getattr(verdict, column) for column in columns} for verdict in verdicts], columns=list(columns))
 
 
@@ -94,7 +95,7 @@ def verdict_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     rows = [
         (
             verdict.name + (" (post hoc)" if verdict.post_hoc else ""),
-            verdict.metric.replace("_", " "),
+            verdict.metric.replace("_", " ") + (f" above {verdict.above:g} %" if verdict.above is not None else ""),
             verdict.expect,
             verdict.verdict,
             numbers.number(verdict.effect),
@@ -108,15 +109,15 @@ def verdict_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     ]
     headers = ("claim", "metric", "expected", "verdict", "effect", "interval", "level", "p", "p (sign test)", "n")
     note = (
-        "Effects are means of contrasts paired by seed, in percentage points for errors. p is two-sided and not adjusted; Holm's procedure "
-        "sets the level that it was held against, and the interval is at that level."
+        "Effects are means of contrasts paired by seed, in percentage points for errors, or shares of seeds that fail to train. p is two-sided "
+        "and not adjusted; Holm's procedure sets the level that it was held against, and the interval is at that level."
     )
     return TextTable("Verdicts", headers, (False, False, False, False, *[True] * 6), tuple(rows), note)
 
 
 def level_text(verdict: Verdict) -> str:
     """`97.5 %`, or a dash."""
-    return f"{100 * verdict.ci_level:.4g} %" if verdict.ci_level is not None and math.isfinite(verdict.ci_level) else numbers.DASH
+    return f"{100 * verdict.ci_level:.4g} %" if verdict.ci_level is not None and math.isfinite(verdict.ci_level) else DASH
 
 
 def latex(table: TextTable, comments: Sequence[str] = ()) -> str:
@@ -141,17 +142,14 @@ def escape(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def unit(metric: str, *, level: bool) -> str:
-    """The unit of a contrast: errors differ by percentage points, an error itself is in percent, losses are in nats."""
-    if not metric.endswith("error"):
-        return "nats"
-    return "%" if level else "percentage points"
+def unit_of(verdict: Verdict) -> str:
+    """The unit of a verdict's effect, as it follows a number."""
+    return "of the seeds" if verdict.above is not None else verdict.unit
 
 
-def region_text(expect: str, metric: str, *, level: bool) -> str:
-    """What a claim expects, in words: `above 0 percentage points`."""
+def region_text(expect: str, words: str) -> str:
+    """What a claim expects, in words, its unit last: `above 0 percentage points`."""
     region = parse_expect(expect)
-    words = unit(metric, level=level)
     if math.isinf(region.high):
         return f"above {numbers.number(region.low, _decimals(region.low))} {words}"
     if math.isinf(region.low):

@@ -13,6 +13,7 @@ from rich.text import Text
 from resnet_lab.records.plan import Plan
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import Failure, RunStore
+from resnet_lab.records.units import duration
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.planning import Task
 from resnet_lab.study.worker import Interrupted, Workplace, progress_file
@@ -89,7 +90,7 @@ class PlainLines(Tally):
         errors = (
             "diverged" if record.status == "diverged" else f"train error {record.train_error:6.2f} %, test error {record.test_error:6.2f} %"
         )
-        left = f", {duration(self.seconds_left())} left" if self.todo else ""
+        left = f", {duration(self.seconds_left(), rough=True)} left" if self.todo else ""
         self._line(f"[{self.done}/{self.total}] {task.name}: {errors} in {record.seconds:.1f} s{left}")
         for note in record.notes:
             self._line(f"{task.name}: note: {note}")
@@ -190,7 +191,7 @@ class LiveTable(Tally):
             TextColumn("{task.fields[left]}"),
         )
         failed = f", {self.failures} failed" if self.failures else ""
-        left = f"{duration(self.seconds_left())} left" if self.todo else duration(time.monotonic() - self.began)
+        left = f"{duration(self.seconds_left(), rough=True)} left" if self.todo else duration(time.monotonic() - self.began, rough=True)
         bar.add_task(self.plan.name, total=self.total, completed=self.done, left=left + failed)
         return bar
 
@@ -205,18 +206,6 @@ def stopped_words(where: Interrupted) -> str:
     """Where a run stopped, and whether it will go on from there."""
     kept = "goes on from there next time" if where.kept else "its last checkpoint could not be written, an earlier one will do"
     return f"stopped after iteration {where.iteration} of {where.iterations}, {kept}"
-
-
-def duration(seconds: float) -> str:
-    """`12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 def _mean(errors: Sequence[float | None]) -> str:

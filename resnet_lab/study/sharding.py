@@ -7,10 +7,13 @@ Share I of N (I from 0) is every N-th run in the order of the plan, so that the 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from resnet_lab.records.record import RunRecord
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.study.planning import Task
+
+if TYPE_CHECKING:  # the command line reads --shard before torch is needed
+    from resnet_lab.records.record import RunRecord
+    from resnet_lab.study.planning import Task
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Shard:
     index: int
     count: int
 
-    def of(self, tasks: Sequence[Task]) -> list[Task]:
+    def of(self, tasks: "Sequence[Task]") -> "list[Task]":
         """The tasks of this share."""
         return list(tasks[self.index :: self.count])
 
@@ -60,7 +63,7 @@ class NoTrials:
         """Nothing is written down."""
         return 0
 
-    def end(self, trial: int, record: RunRecord) -> None:
+    def end(self, trial: int, record: "RunRecord") -> None:
         """Nothing is written down."""
 
     def fail(self, trial: int, error: str) -> None:

@@ -13,9 +13,22 @@ def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_rough_durations_have_no_tenths() -> None:
-    assert duration(12.4, rough=True) == "12 s"
-    assert duration(119.6, rough=True) == "2 min 0 s", "rounded before it is split, never 1 min 60 s"
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+        (86399, "23 h 59 min"),
+        (3 * 86400 + 4 * 3600 + 100, "3 d 4 h"),
+    ],
+)
+def test_rough_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+    """Would catch "60 s", "0 min 59 s" and the like at the borders."""
+    assert duration(seconds, rough=True) == text
 
 
 def test_sizes() -> None:

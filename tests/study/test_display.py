@@ -10,7 +10,7 @@ from resnet_lab.networks.cost import Cost
 from resnet_lab.records.store import Failure
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.study.display import LiveTable, PlainLines, Tally, duration
+from resnet_lab.study.display import LiveTable, PlainLines, Tally
 from resnet_lab.study.planning import Task
 from resnet_lab.study.worker import Workplace, progress_file
 
@@ -89,24 +89,6 @@ def test_a_run_that_two_cells_share_is_done_for_both(plan, store, tasks):
     tally.finished(tasks[0], factories.make_record(plan.cells[0], 1))
 
     assert tally.done == 7
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.2, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 0 s"),
-        (200, "3 min 20 s"),
-        (3599.7, "1 h 0 min"),
-        (7500, "2 h 5 min"),
-        (86399, "23 h 59 min"),
-        (3 * 86400 + 4 * 3600 + 100, "3 d 4 h"),
-    ],
-)
-def test_durations_read_as_people_say_them(seconds, text):
-    """Would catch "60 s", "0 min 59 s" and the like at the borders."""
-    assert duration(seconds) == text
 
 
 def plain(arguments):

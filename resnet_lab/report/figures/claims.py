@@ -14,7 +14,7 @@ from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import style
 from resnet_lab.report.layout import Layout
-from resnet_lab.report.tables import unit
+from resnet_lab.report.tables import unit_of
 from resnet_lab.spec.claims import parse_expect
 
 COLORS = {"supported": "#1a7f37", "contradicted": "#b42318", "undecided": "#946200", "waiting": "#6b7280"}
@@ -35,7 +35,7 @@ def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
             "verdict": verdict.verdict,
             "region_low": region.low,
             "region_high": region.high,
-            "unit": unit(verdict.metric, level=verdict.level),
+            "unit": unit_of(verdict),
             "level": verdict.ci_level,
             "n": verdict.n,
         }

@@ -1,0 +1,114 @@
+"""When the claims of a study are judged, and how much of the error rate each look may spend.
+
+One look, at the planned seeds; or several on the way to a maximum (`--until-decided`): at look k, with n_k seeds, alpha_k = alpha
+(n_k - n_(k-1)) / n_max is spent, a claim is decided where p_k <= alpha_k / r by Holm's steps over the r that are still undecided, and a
+decision stands. The shares add up to alpha, so that the chance of any false decision at any look is at most alpha whatever the correlation
+between looks and claims (group sequential tests: Wassmer & Brannath 2016; with several hypotheses: Maurer & Bretz 2013). It takes no joint
+distribution of the looks, whose usual normal approximation errs at few seeds (Rom & McTague 2020). docs/statistics.md has simulations.
+"""
+
+import math
+from dataclasses import replace
+
+from resnet_lab.analysis.contrasts import Evidences
+from resnet_lab.analysis.rules import ClaimTest, tested
+from resnet_lab.analysis.statistics import holm
+from resnet_lab.analysis.tables import StudyData
+from resnet_lab.records.looks import Decision, Look, Looks
+from resnet_lab.records.plan import Plan
+from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.errors import SpecError
+
+FIRST = 5
+"""Seeds at the first of several looks: fewer have next to no power at a fraction of alpha."""
+
+
+def schedule(max_seeds: int) -> tuple[int, ...]:
+    """Numbers of seeds at which claims are judged: 5, 7, 10, 14, 20, ... (each next is about 1.4 times as many), and `max_seeds` at last.
+
+    Raises SpecError for fewer than two seeds.
+    """
+    if max_seeds < 2:
+        raise SpecError.of(f"{max_seeds} seed{'s' if max_seeds else ''}: one shows no spread, give at least 2", key="--max-seeds")
+    steps = (round(FIRST * math.sqrt(2) ** k) for k in range(2 * max_seeds.bit_length()))
+    return (*(n for n in steps if n < max_seeds), max_seeds)
+
+
+def spending(numbers: tuple[int, ...], alpha: float) -> tuple[float, ...]:
+    """alpha_k of each look: its share of the seeds times alpha."""
+    return tuple(alpha * ((n - before) / numbers[-1]) for n, before in zip(numbers, (0, *numbers), strict=False))
+
+
+def begin(looks: Looks | None, numbers: tuple[int, ...], alpha: float = 0.05) -> Looks:
+    """The looks of a study that is about to run with a schedule, `looks` being those it had before.
+
+    Where a verdict was read under another schedule the error rate is no longer controlled: what was spent cannot be spent again.
+    """
+    if looks is None or not looks.done:
+        return Looks(numbers, alpha)
+    had = len(looks.done[-1].seeds)
+    if looks.schedule == numbers or numbers[-1] <= had:
+        return looks
+    return replace(looks, schedule=(*(len(look.seeds) for look in looks.done), *(n for n in numbers if n > had)), controlled=False)
+
+
+def read_as_planned(data: StudyData, looks: Looks | None, alpha: float = 0.05) -> Looks:
+    """The looks of a study that is judged once, at its planned seeds, after this reading; where several looks are planned, these as they are."""
+    if looks is not None and looks.controlled and len(looks.schedule) > 1:
+        return looks
+    looks = begin(looks, (len(data.plan.seeds),), alpha)
+    return judge_look(data, looks) if looks.next == len(data.plan.seeds) else looks
+
+
+def next_seeds(plan: Plan, looks: Looks) -> tuple[int, ...]:
+    """All seeds that have to be there for the next look; none where every claim is decided or the last look is over.
+
+    The plan's own seeds come first, then the smallest numbers that are not among them.
+    """
+    n = looks.next
+    if n is None or not undecided(plan, looks):
+        return ()
+    spare = (seed for seed in range(n + len(plan.seeds)) if seed not in plan.seeds)
+    return (*plan.seeds, *spare)[:n]
+
+
+def undecided(plan: Plan, looks: Looks) -> tuple[Claim, ...]:
+    """Claims of the family that no look has decided. Post hoc claims are outside, and are not waited for."""
+    return tuple(claim for claim in plan.claims if not is_post_hoc(claim, plan) and claim.digest not in looks.decided)
+
+
+def judge_look(data: StudyData, looks: Looks) -> Looks:
+    """Judge the undecided claims at the next look's seeds, and add the look; `looks` as it is where runs are still to come.
+
+    A claim with a run that failed for good cannot be judged at this look, and is undecided after it. The plan has the look's seeds.
+    """
+    n = looks.next
+    assert n is not None, "the last look is over"
+    assert len(data.plan.seeds) >= n, "the next look needs more seeds than the plan has: see next_seeds"
+    seeds = data.plan.seeds[:n]
+    evidences = Evidences(data, seeds)
+    claims = undecided(data.plan, looks)
+    tests = [ClaimTest(tuple(tested(evidence) for evidence in evidences.of(claim))) for claim in claims]
+    to_come = (set(part.evidence.missing) - set(part.evidence.failed) for test in tests for part in test.parts)
+    if any(to_come):
+        return looks
+    alpha = spending(looks.schedule, looks.alpha)[len(looks.done)]
+    p_values = [math.nan if test.p is None else test.p for test in tests]
+    steps = holm([*p_values, *[math.nan] * withdrawn(data.plan, looks)], alpha)
+    decisions = {
+        claim.digest: Decision(test.verdict(step.level, decided=step.decided)[0], test.p, step.level, step.remaining)
+        for claim, test, step in zip(claims, tests, steps, strict=False)
+        if not test.waiting
+    }
+    return replace(looks, done=(*looks.done, Look(seeds, alpha, decisions)))
+
+
+def is_post_hoc(claim: Claim, plan: Plan) -> bool:
+    """Whether the claim was added or changed after the first run."""
+    return plan.registered is not None and claim.digest not in plan.registered
+
+
+def withdrawn(plan: Plan, looks: Looks | None = None) -> int:
+    """Claims that were registered at the first run, are no longer in the question, and that no look had decided before."""
+    gone = set(plan.registered or ()) - {claim.digest for claim in plan.claims}
+    return len(gone - set(looks.decided if looks else ()))

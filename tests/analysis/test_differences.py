@@ -1,0 +1,41 @@
+"""Where two studies differ."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import fill_store, make_plan
+
+from resnet_lab.analysis.differences import field_differences, only_in, result_differences
+from resnet_lab.analysis.tables import StudyData, load
+from resnet_lab.records.store import RunStore
+
+
+def study(tmp_path: Path, **fields) -> StudyData:
+    plan = make_plan(seeds=range(3), **fields)
+    fill_store(tmp_path, plan)
+    return load(plan, RunStore(tmp_path))
+
+
+def test_a_field_that_differs_is_named_once_with_its_values(tmp_path: Path) -> None:
+    differences = field_differences(study(tmp_path, epochs=3), study(tmp_path, epochs=5))
+    assert [difference.path for difference in differences] == ["training.iterations"]
+    assert (differences[0].first, differences[0].second) == (66, 110)
+    assert len(differences[0].cells) == 4
+    assert field_differences(study(tmp_path), study(tmp_path)) == []
+
+
+def test_cells_that_only_one_has(tmp_path: Path) -> None:
+    small, large = study(tmp_path), study(tmp_path, axes={"layers": [20, 44, 56]})
+    assert only_in(large, small) == ("plain/44", "residual/44")
+    assert only_in(small, large) == ()
+
+
+def test_results_side_by_side(tmp_path: Path) -> None:
+    first, second = study(tmp_path, epochs=3), study(tmp_path, epochs=5)
+    found = result_differences(first, second, "train_error").set_index("cell")
+    mine, theirs = (data.runs[data.runs["cell"] == "plain/56"]["train_error"] for data in (first, second))
+    assert found.loc["plain/56", "first"] == pytest.approx(mine.mean())
+    assert found.loc["plain/56", "difference"] == pytest.approx(theirs.mean() - mine.mean())
+    assert found.loc["plain/56", "first_sd"] == pytest.approx(np.std(mine, ddof=1))
+    assert (result_differences(first, first)["equal_seeds"] == 3).all()

@@ -1,0 +1,115 @@
+"""Seeds needed: the project's table, the formula against noncentral t and simulation, and what a plan is told."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+
+from resnet_lab.analysis.power import (
+    Spread,
+    least_effect,
+    planned_power,
+    power,
+    seeds_for,
+    seeds_needed,
+    share_power,
+    spread_of,
+    spreads,
+)
+from resnet_lab.spec.claims import Claim, Fails, Region
+from resnet_lab.spec.errors import SpecError
+
+PAIR = {"plain/56": 1.0, "plain/20": -1.0}
+
+
+@pytest.mark.parametrize(("alpha", "seeds"), [(0.05, [34, 15, 10, 6, 5, 4]), (0.0125, [48, 21, 15, 9, 7, 5])])
+def test_the_table_of_seeds_needed(alpha, seeds):
+    # The table that was checked by simulation. Catches z for t, one-sided tests, a formula without its spread of s.
+    assert [seeds_needed(d, alpha) for d in (0.5, 0.8, 1, 1.5, 2, 3)] == seeds
+
+
+@pytest.mark.parametrize(("d", "n", "alpha"), [(0.5, 12, 0.05), (1.0, 5, 0.0125), (3.0, 3, 0.05)])
+def test_power_is_the_double_integral_that_it_stands_for(d, n, alpha):
+    # Against adaptive integration over the density of the sample deviation. Catches a quadrature that is too coarse at few seeds.
+    t = scipy.stats.t.ppf(1 - alpha / 2, n - 1)
+
+    def integrand(w):
+        found = scipy.stats.norm.cdf(d * math.sqrt(n) - t * w) + scipy.stats.norm.cdf(-d * math.sqrt(n) - t * w)
+        return found * scipy.stats.chi.pdf(w * math.sqrt(n - 1), n - 1) * math.sqrt(n - 1)
+
+    assert power(d, n, alpha) == pytest.approx(scipy.integrate.quad(integrand, 0, 12, limit=200)[0], abs=1e-5)
+
+
+def test_power_at_no_effect_is_alpha_and_one_seed_has_none():
+    assert power(0.0, 7) == pytest.approx(0.05, abs=1e-6)
+    assert power(5.0, 1) == 0
+    assert seeds_needed(0.0) is None
+    assert seeds_needed(0.1) == 787
+    assert power(0.1, 787) >= 0.8 > power(0.1, 786)
+
+
+def test_the_least_effect_is_found_with_the_power_asked_for():
+    assert power(least_effect(5), 5) == pytest.approx(0.8)
+    assert least_effect(1) == math.inf
+
+
+@pytest.mark.parametrize("n", [6, 9, 15])
+def test_power_of_a_claim_about_failing_is_the_sum_of_its_binomial_terms(n):
+    # Catches a tail that leaves its own count out.
+    region, probability = Region(0.5, math.inf), 0.9
+    expected = sum(
+        scipy.stats.binom.pmf(count, n, probability)
+        for count in range(n + 1)
+        if 2 * min(scipy.stats.binom.sf(count - 1, n, 0.5), scipy.stats.binom.cdf(count, n, 0.5)) <= 0.05
+    )
+    assert share_power(probability, n, region) == pytest.approx(expected)
+
+
+def test_the_limit_of_a_spread_covers_the_truth_as_often_as_it_says():
+    # Catches the other tail of chi square, which would be a lower limit.
+    values = np.random.default_rng(0).normal(size=(2000, 5))
+    assert np.mean([spread_of(row).upper >= 1 for row in values]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_needed_seeds_are_a_range_from_the_spread_and_its_limit():
+    claim = Claim("c", PAIR, "> 0", effect=2.0)
+    assert seeds_for(claim, Spread(1.0, 2.0, 5)) == (5, 10)
+    assert seeds_for(Claim("c", PAIR, "within 3", effect=1.0), Spread(1.0, 2.0, 5)) == (5, 10)  # to the nearest margin
+    with pytest.raises(SpecError, match="add `effect"):
+        seeds_for(Claim("c", PAIR, "> 0"), Spread(1.0, 2.0, 5))
+
+
+def test_a_plan_is_told_what_its_seeds_can_decide():
+    claims = [
+        Claim("known", PAIR, "> 0", effect=5.0),
+        Claim("unknown", PAIR, "> 1", effect=5.0),
+        Claim("silent", PAIR, "> 0"),
+        Claim("fails", {"plain/56": 1.0}, fails=Fails(20), effect=0.99),
+    ]
+    known, unknown, silent, fails = planned_power(claims, 5, known={"known": Spread(1.0, 2.4, 5)})
+    assert known.can_decide
+    assert known.needed == (seeds_needed(5, 0.0125), seeds_needed(5 / 2.4, 0.0125))
+    assert unknown.can_decide is None
+    assert unknown.largest_sd == pytest.approx(4 / least_effect(5, 0.0125))
+    assert silent.can_decide is None
+    assert "add `effect" in silent.words
+    assert not fails.can_decide
+    assert "takes 8" in fails.words  # all-fail at alpha / 4
+    assert not planned_power(claims[:1], 1)[0].can_decide
+
+
+@pytest.mark.parametrize(("claims", "n"), [(1, 6), (4, 8), (10, 9)])
+def test_all_failing_takes_so_many_seeds(claims, n):
+    # 2 / 2^n against alpha / r, as the rules state it.
+    family = [Claim(str(i), {"plain/56": 1.0}, fails=Fails(20)) for i in range(claims)]
+    assert planned_power(family, n)[0].can_decide is None
+    assert planned_power(family, n - 1)[0].can_decide is False
+
+
+def test_spreads_come_from_the_runs_and_effects_do_not(study):
+    claims = [Claim("c", PAIR, "> 0", effect=5.0), Claim("level", {"plain/20": 1.0}, "> 0")]
+    found = spreads(study({"plain/56": [10.0, 12, 14, 16, 18], "plain/20": 5.0}, claims=claims))
+    assert found["c"].sd == pytest.approx(math.sqrt(10))
+    assert "level" not in found  # it has no spread
