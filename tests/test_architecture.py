@@ -17,22 +17,36 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"spec", "records", "networks", "data"},
     "study": {"spec", "records", "networks", "data", "training"},
     "analysis": {"spec", "records"},
-    "report": {"spec", "records", "analysis"},
+    "fonts": set(),
+    "description": {"spec", "networks", "fonts"},
+    "report": {"spec", "records", "analysis", "fonts"},
+    "single": {"spec", "records", "networks", "data", "training", "study", "report"},  # of the study only who holds a run
     "testing": {"spec", "networks"},
 }
 ON_TOP = {"cli", "api", "__main__", "__init__"}
 HOME: dict[str, set[str]] = {
-    "torch": {"networks", "data", "training", "study", "testing"},
-    "torchvision": {"data", "training"},  # training only writes its version down
+    "torch": {"networks", "description", "data", "training", "study", "single", "testing"},
+    "torchvision": {
+        "networks",
+        "data",
+        "training",
+        "single",
+    },  # training only writes its version down; single holds an export against it, networks ours
+    "timm": {"networks"},
+    "keras": {"networks"},
     "fvcore": {"networks"},
     "optuna": {"study"},
     "sqlalchemy": {"study"},
-    "matplotlib": {"report"},
+    "matplotlib": {"report", "description", "fonts"},
     "seaborn": {"report"},
     "jinja2": {"report"},
     "pydantic": {"spec"},
     "click": {"cli"},
     "sklearn": {"data"},
+    "h5py": {"data", "single"},
+    "onnxruntime": {"single"},
+    "plotext": {"report"},
+    "safetensors": {"training", "single"},
 }
 
 

@@ -44,6 +44,59 @@ data_root_option = click.option(
 )
 
 
+class ShardType(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
+    """`I/N`; `auto`: the share of this Slurm array task if it is one; `none`: all runs."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The Shard, or None."""
+        from resnet_lab.spec.errors import SpecError
+        from resnet_lab.study.sharding import parse_shard
+
+        try:
+            return parse_shard(value) if isinstance(value, str) else value
+        except SpecError as error:
+            self.fail(str(error), param, ctx)
+
+
+class TimeLimitType(click.ParamType):  # type: ignore[type-arg]
+    """`2h`, `90m`, `3h50m`, `1d`: seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Seconds, or None."""
+        from resnet_lab.spec.errors import SpecError
+        from resnet_lab.study.deadline import parse_time_limit
+
+        try:
+            return parse_time_limit(value) if isinstance(value, str) else value
+        except SpecError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _cluster_options() -> list[Decorator]:
+    directory = click.Path(path_type=Path)
+    return [
+        click.option("--ray-address", metavar="HOST:PORT", help="Of a Ray cluster; without it, one of its own on this machine."),
+        click.option("--runs-per-device", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Runs that share a GPU."),
+        click.option(
+            "--scratch", type=directory, metavar="DIR", help="Where decoded images go, and with Ray checkpoints; default: --studies."
+        ),
+        click.option(
+            "--shard",
+            type=ShardType(),
+            default="auto",
+            metavar="I/N",
+            help="Do share I (from 0) of N, into the store only; default: from Slurm.",
+        ),
+        click.option("--time-limit", type=TimeLimitType(), metavar="T", help="Stop in time: 2h, 90m, 3h50m, 1d."),
+        click.option("--take-over", is_flag=True, help="Take the study from a driver on another machine that is gone."),
+        click.option("--log-json", type=directory, metavar="FILE", help="Append a JSON object a line for every event."),
+    ]
+
+
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Everything that says what a study is and how it is run."""
     options: list[Decorator] = [
@@ -55,7 +108,8 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         data_root_option,
         studies_option,
         click.option("--storage", metavar="URL", help="Optuna storage; default: sqlite in the studies folder."),
-        click.option("--executor", default="processes", show_default=True, metavar="E", help="inline or processes."),
+        click.option("--executor", default="processes", show_default=True, metavar="E", help="inline, processes or ray."),
+        *_cluster_options(),
         click.option(
             "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a field, as in training.lr=0.05; makes a variant."
         ),

@@ -73,9 +73,14 @@ def _run(name: str, reports: Path, check: bool, options: dict[str, Any]) -> None
     todo = f"{len(prepared.missing)} of {len(prepared.tasks)} runs to do, {prepared.workers} at a time on {prepared.device}"
     _say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
     try:
+        if options["shard"] is not None:
+            _run_shard(prepared, console)
+            _say(console, where)
+            return
         result = finish_study(prepared, reports, console=console)
     except KeyboardInterrupt:
-        _say(console, "stopped: finished runs are kept, the same command goes on")
+        _say(console, "stopped: finished runs are kept, and so are the checkpoints of those that were not; go on with")
+        _say(console, f"    {typed_command()}")
         _say(console, where)
         sys.exit(INTERRUPTED)
     console.print(terminal_table(result.data, result.verdicts))
@@ -84,6 +89,16 @@ def _run(name: str, reports: Path, check: bool, options: dict[str, Any]) -> None
         sys.exit(FAILED)
     if check and any(verdict.verdict != "supported" for verdict in result.verdicts):
         sys.exit(NOT_SUPPORTED)
+
+
+def _run_shard(prepared: Any, console: Any) -> None:
+    from resnet_lab.study.running import run_prepared
+
+    outcome = run_prepared(prepared, console=console)
+    shard = prepared.options.shard
+    _say(console, f"share {shard}: {outcome.trained} runs done; the same command with --shard none collects all shares")
+    if outcome.failures:
+        sys.exit(FAILED)
 
 
 def _prepare(name: str, options: dict[str, Any]) -> Any:

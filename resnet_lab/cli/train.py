@@ -1,0 +1,90 @@
+"""`resnet-lab train`: one network on one's own images."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resnet_lab.cli.errors import INTERRUPTED, exits
+from resnet_lab.cli.options import data_root_option, reports_option, studies_option
+
+
+@click.command()
+@click.argument("network")
+@click.option("--data", metavar="NAME", help="folder:PATH, signs, cifar10, ...: images to train on (`resnet-lab data list`).")
+@click.option(
+    "--image-size", type=click.IntRange(4), metavar="N", help="Side in pixels. Default: as the images are, or 128 where they differ."
+)
+@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the training images. Default: 10.")
+@click.option("--optimizer", type=click.Choice(["adam", "sgd", "adamw"]), help="Default: adamw.")
+@click.option("--lr", type=float, metavar="X", help="Peak learning rate. Default: 0.001, with sgd 0.05.")
+@click.option("--weight-decay", type=float, metavar="X", help="Default: 0.01, with sgd 0.0005, with adam 0.")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Default: 32.")
+@click.option("--schedule", type=click.Choice(["constant", "cosine", "one_cycle"]), help="Of the learning rate. Default: one_cycle.")
+@click.option("--validation", type=float, metavar="SHARE", help="Training images held out for validation. Default: 0.1.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of initial weights, order and augmentation."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "auto"]),
+    help="auto: bf16 where the processor or GPU computes in it. Default: the file's, or auto.",
+)
+@click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps.")
+@click.option("--threads", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="0: one a core.")
+@click.option(
+    "--init", default="", metavar="RUN|FILE|torchvision:NAME", help="Start from these weights; a classifier of other classes begins anew."
+)
+@click.option("--freeze", default="", metavar="PARTS", help="Modules that keep their weights, as in stem,stage1.")
+@click.option("--skip-bad", is_flag=True, help="Leave images that cannot be decoded out.")
+@data_root_option
+@studies_option
+@reports_option
+@exits
+def train(
+    network: str, data: str | None, precision: str | None, seed: int, studies: Path, reports: Path, data_root: Path | None, **options: Any
+) -> None:
+    """Train NETWORK (a name, or a FILE.toml with [network], [data], [training]) and keep its weights, curves and history.
+
+    The same command goes on where it was interrupted. What is trained already is only shown.
+    """
+    from resnet_lab.single.recipe import Wanted, resolve_recipe
+
+    wanted = Wanted(network, _fields(data, options), seed)
+    resolve_recipe(wanted, data_root=data_root, cache=studies / "cache")  # what is wrong is said before torch is imported
+    from rich.console import Console
+
+    from resnet_lab.single.display import announce, conclude, train_and_show
+    from resnet_lab.single.training import Places, Stopped, prepare_job
+
+    job = prepare_job(
+        wanted,
+        Places(studies, reports, data_root),
+        init=options["init"],
+        device=options["device"],
+        threads=options["threads"],
+        precision=precision,
+    )
+    console = Console()
+    announce(job, console)
+    try:
+        outcome = train_and_show(job, console)
+    except Stopped as stopped:
+        console.print(f"{stopped}: the same command goes on", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(INTERRUPTED)
+    conclude(job, outcome, console)
+
+
+def _fields(data: str | None, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Options as the fields of a file's sections; what was not given stays as it is there."""
+    training = {name: options[name] for name in ("epochs", "optimizer", "lr", "weight_decay", "batch_size", "schedule")}
+    images = {
+        "name": data,
+        "image_size": options["image_size"],
+        "validation": options["validation"],
+        "skip_bad": options["skip_bad"] or None,
+    }
+    frozen = [part.strip() for part in options["freeze"].split(",") if part.strip()]
+    sections = {"training": {**training, "freeze": frozen or None}, "data": images}
+    return {section: {name: value for name, value in values.items() if value is not None} for section, values in sections.items()}
