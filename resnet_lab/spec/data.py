@@ -78,8 +78,12 @@ DATASETS: dict[str, DatasetFacts] = {
     "cifar10": DatasetFacts(3, 10, 32, 50000, 10000, "CIFAR-10: 60,000 real 32x32 colour images in ten classes"),
     "cifar100": DatasetFacts(3, 100, 32, 50000, 10000, "CIFAR-100: 60,000 real 32x32 colour images in a hundred classes"),
     "fashion_mnist": DatasetFacts(1, 10, 28, 60000, 10000, "Fashion-MNIST: 70,000 real 28x28 grey images of clothes in ten classes"),
-    "signs": DatasetFacts(3, 6, 64, 1080, 120, "SIGNS: 1,200 real 64x64 colour images of hands that show 0 to 5; put its .h5 files into DATA_ROOT/signs"),
-    "signs_jpeg": DatasetFacts(3, 6, 64, 1080, 120, "the same photographs decoded from JPEGs: train_signs_from_jpeg.h5, test_signs_from_jpeg.h5"),
+    "signs": DatasetFacts(
+        3, 6, 64, 1080, 120, "SIGNS: 1,200 real 64x64 colour images of hands that show 0 to 5; put its .h5 files into DATA_ROOT/signs"
+    ),
+    "signs_jpeg": DatasetFacts(
+        3, 6, 64, 1080, 120, "the same photographs decoded from JPEGs: train_signs_from_jpeg.h5, test_signs_from_jpeg.h5"
+    ),
 }
 FOLDER = "folder:"
 """`folder:PATH` names a folder of images; whatever follows the first colon is the path, drive letters included."""

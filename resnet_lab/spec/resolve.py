@@ -20,8 +20,8 @@ from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.network import NetworkSpec, check_size, resolve_network
 from resnet_lab.spec.parts import usual_stem_width
 from resnet_lab.spec.reading import check_fragment, check_grid, flatten_grid, grid_point, nested, placed, typed_fragment
-from resnet_lab.spec.run import RunSpec, canonical
-from resnet_lab.spec.training import check_freeze, resolve_training
+from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.training import RecordSpec, check_freeze, resolve_training
 
 SECTIONS = ("network", "data", "training", "record")
 _EITHER_OR = (("network", "layers", "depths"), ("training", "epochs", "iterations"))
@@ -269,10 +269,9 @@ def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterab
             ] = None
         if warning := _inner_widths(network):
             said[warning] = None
-    by_fingerprint: dict[str, str] = {}
+    names: dict[RunSpec, str] = {}
     for cell in cells:
-        form = json.dumps(canonical(cell.spec), sort_keys=True)
-        if (first := by_fingerprint.setdefault(form, cell.name)) != cell.name:
+        if (first := names.setdefault(replace(cell.spec, record=RecordSpec()), cell.name)) != cell.name:
             said[f"cells {first} and {cell.name} are the same network and recipe: they will be trained once and differ by exactly zero"] = (
                 None
             )

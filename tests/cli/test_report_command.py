@@ -1,0 +1,132 @@
+import json
+import re
+import shutil
+
+import pytest
+
+NO_TORCH = """
+import sys
+
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "optuna", "fvcore"):
+            raise AssertionError(f"{name} was imported")
+
+sys.meta_path.insert(0, Forbidden())
+import runpy
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a module as `python -m` does, in a process where torch cannot be imported."""
+
+
+def without_torch(command, *words, **options):
+    return command("-c", NO_TORCH, *words, **options)
+
+
+def test_a_report_is_redrawn_from_the_store_without_torch(smoke_copy, command):
+    """Would catch a laptop that has to install torch, or to train, to change a figure."""
+    report = smoke_copy / "reports" / "plain_vs_residual" / "smoke"
+    before = {path.name: path.read_bytes() for path in report.glob("*.csv")}
+    runs = sorted((smoke_copy / "studies").rglob("*"))
+    shutil.rmtree(smoke_copy / "reports")
+    result = without_torch(command, "resnet_lab.report", "plain_vs_residual", "--scale", "smoke")
+
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == f"report in {report / 'report.html'}"
+    assert {path.name: path.read_bytes() for path in report.glob("*.csv")} == before
+    assert len(list((report / "figures").iterdir())) >= 12
+    assert sorted((smoke_copy / "studies").rglob("*")) == runs
+
+
+def test_an_unfinished_study_has_a_report_too(smoke_copy, invoke):
+    """Would catch a study at work whose report cannot be looked at, or one that judges claims at fewer seeds than planned."""
+    for path in sorted((smoke_copy / "studies").glob("runs/*/*-seed1"))[:3]:
+        shutil.rmtree(path)
+    result = invoke("report", "plain_vs_residual", "--scale", "smoke")
+
+    assert result.exit_code == 0, result.output
+    report = smoke_copy / "reports" / "plain_vs_residual" / "smoke"
+    assert (report / "runs.csv").read_text(encoding="utf-8").count("missing") == 3
+    verdicts = json.loads((report / "verdicts.json").read_text(encoding="utf-8"))
+    assert "waiting" in {verdict["verdict"] for verdict in verdicts}
+
+
+def test_a_study_of_which_nothing_is_done_has_a_report_too(smoke_copy, invoke):
+    """Would catch an empty table that raises."""
+    shutil.rmtree(smoke_copy / "studies" / "runs")
+    result = invoke("report", "plain_vs_residual", "--scale", "smoke")
+
+    assert result.exit_code == 0, result.output
+
+
+def test_the_scale_may_be_left_out_where_one_ran(smoke_copy, invoke):
+    """Would catch a user who has to remember which scale it was."""
+    assert invoke("report", "plain_vs_residual").exit_code == 0
+
+
+def test_a_question_given_as_a_file_is_found_by_its_file(tiny, invoke, tmp_path):
+    """Would catch `report FILE.toml` looking for another question of the same name, where more than one scale ran."""
+    scales = "[scales.one]\nseeds = 1\ngrid.network.layers = [6]\n[scales.two]\nseeds = 1\ngrid.network.layers = [6]\n[[claims]]"
+    text = tiny.read_text(encoding="utf-8").replace("[[claims]]", scales).replace('"plain/10" = 1, "plain/6" = -1', '"plain/6" = 1')
+    (tmp_path / "questions").mkdir()
+    file = tmp_path / "questions" / "mine.toml"
+    file.write_text(text, encoding="utf-8")
+    for scale in ("two", "one"):
+        assert invoke("study", file, "--scale", scale, "--executor", "inline").exit_code == 0
+    result = invoke("report", file)
+
+    assert result.exit_code == 0, result.output
+    assert f"report in {tmp_path / 'reports' / 'mine' / 'one' / 'report.html'}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("plain_vs_residual", "--scale", "laptop"), r"no study plain_vs_residual/laptop under \S+: there are plain_vs_residual/smoke"),
+        (("plain_vs_residul", "--scale", "smoke"), "did you mean 'plain_vs_residual/smoke'"),
+        (("plain_vs_residual", "--scale", "smoke", "--tag", "wide"), "no study plain_vs_residual/smoke@wide"),
+        (("plain_vs_residual", "--studies", "nowhere"), "there is none yet"),
+        (("plain_vs_residual", "--scale", "smoke", "--reports", "file/x"), "cannot be written"),
+    ],
+)
+def test_a_report_of_what_never_ran(smoke_copy, invoke, words, says):
+    """Would catch an empty report, or a message that does not say what there is."""
+    (smoke_copy / "file").touch()
+    result = invoke("report", *words)
+
+    assert result.exit_code == 2
+    assert re.search(says, result.stderr)
+
+
+def test_a_plan_that_was_cut_short_names_the_remedy(smoke_copy, invoke):
+    """Would catch a traceback of the JSON parser."""
+    plan = smoke_copy / "studies" / "plain_vs_residual" / "smoke" / "plan.json"
+    plan.write_bytes(plan.read_bytes()[:500])
+    result = invoke("report", "plain_vs_residual", "--scale", "smoke")
+
+    assert result.exit_code == 2
+    assert "run the study again, finished runs are kept" in result.stderr
+
+
+def test_claims_are_read_anew_and_cells_are_not(tiny, invoke, tmp_path):
+    """Would catch an edited claim that needs a study to be seen; and a claim on a cell that never ran."""
+    assert invoke("study", tiny, "--executor", "inline", "--seeds", "1").exit_code == 0
+    text = tiny.read_text(encoding="utf-8")
+    tiny.write_text(text.replace('name = "degradation"', 'name = "renamed"'), encoding="utf-8")
+    assert invoke("report", tiny).exit_code == 0
+    (verdict,) = json.loads((tmp_path / "reports" / "tiny" / "default" / "verdicts.json").read_text(encoding="utf-8"))
+    assert verdict["name"] == "renamed"
+
+    tiny.write_text(text.replace('"plain/10" = 1', '"plain/14" = 1'), encoding="utf-8")
+    refused = invoke("report", tiny)
+    assert refused.exit_code == 2
+    assert re.match(rf"{re.escape(str(tiny))}:\d+: claims\.0\.contrast: no cell 'plain/14'", refused.stderr)
+
+
+def test_the_help_is_there(command):
+    """Would catch `python -m resnet_lab.report` with other words than `resnet-lab report`."""
+    result = command("resnet_lab.report", "--help")
+
+    assert result.returncode == 0
+    assert result.stdout.startswith("Usage: python -m resnet_lab.report [OPTIONS] NAME")

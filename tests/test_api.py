@@ -1,0 +1,145 @@
+import io
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from tiny_study import TINY, results
+
+import resnet_lab
+from resnet_lab import api
+from resnet_lab.spec.errors import SpecError
+
+
+@pytest.fixture(autouse=True)
+def _process_as_it_was(tmp_path, monkeypatch):
+    """A study inline sets this process up as a worker is: later tests find it as it was. Relative folders are the test's."""
+    threads = torch.get_num_threads()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(api, "write_report", partial(api.write_report, formats=("svg",)))  # tests/cli looks at all three formats
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
+    return tmp_path / "tiny.toml"
+
+
+def quiet():
+    return Console(file=io.StringIO(), width=100)
+
+
+def test_a_study_from_python_gives_tables_verdicts_and_a_report(tiny, tmp_path):
+    """Would catch a notebook in which a study runs and nothing can be done with it."""
+    result = resnet_lab.run_study(tiny, seeds=[3, 5], executor="inline", console=quiet())
+
+    assert result.failed == 0
+    assert result.report == Path("reports/tiny/default/report.html")
+    assert result.report.exists()
+    (verdict,) = result.verdicts
+    assert (verdict.name, verdict.n) == ("degradation", 2)
+    runs = result.data.runs
+    assert list(runs.columns[:4]) == ["cell", "arm", "layers", "seed"]
+    assert len(runs) == 8
+    assert set(runs.seed) == {3, 5}
+    assert set(runs.status) == {"done"}
+    assert len(result.data.epochs) == 16
+    assert set(result.data.gradients.epoch) == {0, 1, 2}
+
+    data = resnet_lab.load_study("tiny")
+    assert data.runs.equals(runs)
+    assert data.epochs.equals(result.data.epochs)
+    assert resnet_lab.load_study(str(tiny), "default", studies=tmp_path / "studies").runs.equals(runs)
+
+
+def test_what_ran_is_not_run_again(tiny, tmp_path):
+    """Would catch a notebook cell that trains for minutes each time it is run."""
+    resnet_lab.run_study(tiny, seeds=1, executor="inline", console=quiet())
+    before = results(tmp_path / "studies")
+    console = quiet()
+    resnet_lab.run_study(tiny, seeds=1, executor="inline", console=console)
+
+    assert results(tmp_path / "studies") == before
+
+
+def test_a_loaded_ablation_can_be_run_with_overrides(tiny, tmp_path):
+    """Would catch `run_study` taking names only, and a variant that overwrites."""
+    ablation = resnet_lab.load_ablation(tiny)
+    assert ablation.scales == ("default",)
+    result = resnet_lab.run_study(
+        ablation,
+        seeds=1,
+        executor="inline",
+        overrides=["grid.network.layers=[6]"],
+        tag="small",
+        reports=tmp_path / "elsewhere",
+        console=quiet(),
+    )
+
+    assert result.report == tmp_path / "elsewhere" / "tiny" / "default@small" / "report.html"
+    assert list(result.data.runs.cell) == ["plain/6", "residual/6"]
+    assert len(resnet_lab.load_study("tiny", "default", tag="small").runs) == 2
+    assert result.data.plan.command == "resnet_lab.run_study('tiny', scale=None, seeds=1, overrides=['grid.network.layers=[6]'])"
+
+
+def test_a_notebook_shows_the_verdicts(tiny):
+    """Would catch a cell that ends in `<StudyResult object at ...>`, or a question's text taken for HTML."""
+    tiny.write_text(TINY.replace("Does a very small net learn?", "Is 1 < 2 & <b>so</b>?"), encoding="utf-8")
+    html = resnet_lab.run_study(tiny, seeds=1, executor="inline", console=quiet())._repr_html_()
+
+    assert "Is 1 &lt; 2 &amp; &lt;b&gt;so&lt;/b&gt;?" in html
+    assert "degradation" in html
+    assert "report.html" in html
+
+
+def test_a_live_table_is_shown_where_there_is_a_terminal(tiny):
+    """Would catch a display that raises, or a notebook that shows nothing while a study runs."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, record=True)
+    resnet_lab.run_study(tiny, seeds=1, executor="inline", console=console)
+
+    assert "4/4 runs" in console.export_text()
+
+
+def test_mistakes_are_exceptions_with_the_same_words(tiny, tmp_path):
+    """Would catch `sys.exit` in a notebook, which ends the kernel."""
+    with pytest.raises(SpecError, match="did you mean 'plain_vs_residual'"):
+        resnet_lab.load_ablation("plain_vs_residul")
+    with pytest.raises(SpecError, match=r"--set training\.lrr"):
+        resnet_lab.run_study(tiny, overrides=["training.lrr=1"])
+    with pytest.raises(SpecError, match=r"no study tiny/SCALE under .*: there is none yet"):
+        resnet_lab.load_study("tiny")
+    assert not (tmp_path / "studies").exists()
+
+
+def test_importing_the_package_costs_nothing():
+    """Would catch an `import resnet_lab` that waits for torch and pandas."""
+    code = "import sys, resnet_lab; dir(resnet_lab); assert not {'torch', 'pandas', 'optuna', 'matplotlib'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    with pytest.raises(AttributeError, match="no attribute 'run_studdy'"):
+        resnet_lab.run_studdy  # noqa: B018
+
+
+SCRIPT = """
+import resnet_lab
+
+result = resnet_lab.run_study("tiny.toml", seeds=1, workers=2, overrides=["grid.network.layers=[6]"])
+print("failed:", result.failed)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_needs_no_main_guard(tiny, tmp_path):
+    """Would catch workers that run the user's script again, the study with it, so that every run fails."""
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "failed: 0"
+    assert "Traceback" not in done.stderr
+    assert len(results(tmp_path / "studies")) == 2
