@@ -5,6 +5,7 @@ What an epoch draws is drawn at its start, on the CPU, so that an interrupted ep
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from torch import Tensor
 from resnet_lab.data.splits import Split
 from resnet_lab.spec.data import DataSpec
 
+CROP_TRIES = 10
+"""Boxes that are drawn for an image before the whole image is taken."""
+
 Batch = tuple[Tensor, Tensor]
 """(images float32 [B, C, S, S], labels int64 [B])."""
 
@@ -24,16 +28,18 @@ class Draws:
     """The random part of one epoch over N images.
 
     `order` int64 [N] says which image comes n-th. For that image `shift` int64 [N, 2] is the corner (down, right) of its crop in the padded
-    image, and `flip` bool [N] whether it is mirrored.
+    image, and `flip` bool [N] whether it is mirrored. `box` float64 [N, 4] (top, left, height, width, as shares of the image's side) is what
+    `random_resized_crop` cuts out; None without it.
     """
 
     order: Tensor
     shift: Tensor
     flip: Tensor
+    box: Tensor | None = None
 
 
 def epoch_draws(images: int, spec: DataSpec, *, seed: int, epoch: int) -> Draws:
-    """What epoch `epoch` of seed `seed` draws for so many images. Order, crop and flip have generators of their own."""
+    """What epoch `epoch` of seed `seed` draws for so many images. Order, crop, box and flip have generators of their own."""
     order = torch.randperm(images, generator=_generator("order", seed, epoch))
     if spec.pad_crop:
         shift = torch.randint(0, 2 * spec.pad_crop + 1, (images, 2), generator=_generator("crop", seed, epoch))
@@ -43,7 +49,24 @@ def epoch_draws(images: int, spec: DataSpec, *, seed: int, epoch: int) -> Draws:
         flip = torch.randint(0, 2, (images,), generator=_generator("flip", seed, epoch)).bool()
     else:
         flip = torch.zeros(images, dtype=torch.bool)
-    return Draws(order, shift, flip)
+    box = crop_boxes(images, spec.crop_scale_min, _generator("box", seed, epoch)) if spec.random_resized_crop else None
+    return Draws(order, shift, flip, box)
+
+
+def crop_boxes(images: int, scale_min: float, generator: torch.Generator) -> Tensor:
+    """float64 [N, 4], (top, left, height, width) in shares of a square image's side: what random resized crops cut out.
+
+    As torchvision draws them: area uniform in [scale_min, 1], log of width / height uniform in +-log(4/3), ten tries to fit, else everything.
+    """
+    drawn = torch.rand(images, CROP_TRIES, 2, generator=generator, dtype=torch.float64)
+    area = scale_min + (1 - scale_min) * drawn[..., 0]
+    ratio = torch.exp((2 * drawn[..., 1] - 1) * math.log(4 / 3))
+    sides = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()], dim=-1)  # height, width
+    fits = (sides <= 1).all(-1)
+    first = fits.to(torch.uint8).argmax(1)
+    chosen = torch.where(fits.any(1)[:, None], sides[torch.arange(images), first], 1.0)
+    corner = torch.rand(images, 2, generator=generator, dtype=torch.float64) * (1 - chosen)
+    return torch.cat([corner, chosen], dim=1)
 
 
 def epoch_batches(
@@ -64,20 +87,24 @@ def epoch_batches(
     draws = epoch_draws(len(split), spec, seed=seed, epoch=epoch)
     rows = split.rows[draws.order]
     augmented = bool(spec.pad_crop or spec.flip)
+    side = split.side
     for batch in range(start, len(split) // batch_size):
         part = slice(batch * batch_size, (batch + 1) * batch_size)
         images, labels = _gather(split, rows[part], device)
-        if augmented:
+        if draws.box is not None:
+            images = resized_crop(images, draws.box[part], draws.flip[part], side=side)
+        elif augmented:
             images = crop_and_flip(images, draws.shift[part], draws.flip[part], padding=spec.pad_crop)
         yield _laid_out(images, channels_last), labels
 
 
 def ordered_batches(split: Split, *, batch_size: int, device: torch.device | str = "cpu", channels_last: bool = False) -> Iterator[Batch]:
-    """All images of a split in its order, without augmentation; the last batch may be smaller."""
+    """All images of a split in its order, without augmentation, cropped to their centre; the last batch may be smaller."""
+    margin, side = (split.images.shape[-1] - split.side) // 2, split.side
     for start in range(0, len(split), batch_size):
         rows = split.rows[start : start + batch_size]
         images, labels = _gather(split, rows, device)
-        yield _laid_out(images, channels_last), labels
+        yield _laid_out(images[:, margin : margin + side, margin : margin + side], channels_last), labels
 
 
 def crop_and_flip(images: Tensor, shift: Tensor, flip: Tensor, *, padding: int) -> Tensor:
@@ -93,6 +120,20 @@ def crop_and_flip(images: Tensor, shift: Tensor, flip: Tensor, *, padding: int) 
     index = (lines[:, :, None] + columns[:, None, :]).flatten().to(images.device)
     padded = F.pad(images, (0, 0, padding, padding, padding, padding))
     return padded.view(-1, channels).index_select(0, index).view(count, size, size, channels)
+
+
+def resized_crop(images: Tensor, box: Tensor, flip: Tensor, *, side: int) -> Tensor:
+    """Cut `box` [B, 4] out of each image [B, S, S, C], bring it to side x side pixels and mirror it where `flip` [B]; the whole batch at once.
+
+    Bilinear. Cached images are at most 8/7 as large as what a network sees, so a crop is hardly ever reduced and needs no smoothing first.
+    """
+    along = (torch.arange(side, dtype=torch.float64) + 0.5) / side
+    across = torch.where(flip[:, None], 1 - along, along)
+    ys, xs = (2 * (box[:, axis, None] + box[:, axis + 2, None] * share) - 1 for axis, share in ((0, along), (1, across)))
+    ys, xs = ys.float().to(images.device), xs.float().to(images.device)
+    grid = torch.stack([xs[:, None, :].expand(-1, side, -1), ys[:, :, None].expand(-1, -1, side)], dim=-1)
+    cut = F.grid_sample(images.permute(0, 3, 1, 2), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return cut.permute(0, 2, 3, 1)
 
 
 def _gather(split: Split, rows: Tensor, device: torch.device | str) -> Batch:

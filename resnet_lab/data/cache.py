@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from resnet_lab.data.averaging import average_down
 from resnet_lab.data.datasets import Images, load_images
 from resnet_lab.data.files import locked, whole_folder, writing_to
-from resnet_lab.data.folder import decode, find_folder, folder_identity, inspect, scan
+from resnet_lab.data.folder import decode, folder_identity, images_in, inspect
 from resnet_lab.data.root import resolve_data_root
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec
 from resnet_lab.spec.errors import SpecError
@@ -68,15 +68,15 @@ def prepare(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, cach
 
 def cache_folder(spec: DataSpec, facts: DatasetFacts, cache: Path) -> Path:
     """Where a dataset lies in the cache: keyed by its name (or its content, where it has an identity) and by the image size."""
-    key = json.dumps([FORMAT, facts.identity or spec.name, facts.size])
+    key = json.dumps([FORMAT, facts.identity or spec.name, facts.cached_size])
     label = "folder" if spec.name.startswith(FOLDER) else spec.name.rpartition(":")[2]
-    return cache / f"{label}-{facts.size}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return cache / f"{label}-{facts.cached_size}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def cache_bytes(facts: DatasetFacts) -> int:
     """Bytes that the arrays of a dataset take up in the cache (pixels and labels; file headers come to some hundred bytes more)."""
     images = facts.train_images + facts.validation_images + facts.test_images
-    return images * (facts.channels * facts.size**2 + np.dtype(np.int64).itemsize)
+    return images * (facts.channels * facts.cached_size**2 + np.dtype(np.int64).itemsize)
 
 
 def _read(folder: Path) -> Prepared | None:
@@ -139,8 +139,9 @@ def _table_content(spec: DataSpec, facts: DatasetFacts, data_root: Path | None) 
         splits["validation"] = (images.validation, images.validation_labels)
     if facts.identity and images_identity(images) != facts.identity:
         raise SpecError.of(f"{spec.name} gives other images than it gave when the study was planned: plan it again", key="data.name")
+    side = facts.cached_size
     parts = {
-        split: _Part(_averaged(pixels, facts.size), (len(pixels), facts.channels, facts.size, facts.size), labels)
+        split: _Part(_averaged(pixels, side), (len(pixels), facts.channels, side, side), labels)
         for split, (pixels, labels) in splits.items()
     }
     return _Content(parts, images.class_names)
@@ -152,13 +153,14 @@ def _averaged(pixels: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8
 
 
 def _folder_content(spec: DataSpec, facts: DatasetFacts, data_root: Path | None) -> _Content:
-    folder = scan(find_folder(spec.name, data_root))
+    folder = images_in(spec, data_root, cache=None)
+    side = facts.cached_size
     if folder_identity(inspect(folder, None)) != facts.identity:
         raise SpecError.of(f"the images in {folder.root} changed after the study was planned: plan it again", key="data.name")
     parts = {
         split: _Part(
-            decode(entries, facts.size),
-            (len(entries), facts.channels, facts.size, facts.size),
+            decode(entries, side),
+            (len(entries), facts.channels, side, side),
             np.array([entry.label for entry in entries], dtype=np.int64),
         )
         for split, entries in folder.splits.items()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from resnet_lab.data.drawing import hold_out, random_state
 from resnet_lab.data.root import VARIABLE, DataRoot
+from resnet_lab.data.signs import find_signs, read_signs
 from resnet_lab.spec.data import DATASETS as FACTS
 from resnet_lab.spec.data import FOLDER
 from resnet_lab.spec.errors import SpecError
@@ -128,6 +129,12 @@ def _from_torchvision(name: str, root: DataRoot) -> Images:
     return Images(*_arrays(train), *_arrays(test), class_names=tuple(train.classes))
 
 
+def _signs(name: str, root: DataRoot) -> Images:
+    train, test = (read_signs(path, split) for path, split in zip(find_signs(name, root), ("train", "test"), strict=True))
+    images = Images(train.images, train.labels, test.images, test.labels, train.class_names)
+    return _checked(images, name)
+
+
 def _arrays(dataset: Any) -> tuple[Pixels, Labels]:
     pixels = np.asarray(dataset.data)
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
@@ -186,4 +193,6 @@ DATASETS: dict[str, Loader] = {
     "cifar10": partial(_from_torchvision, "cifar10"),
     "cifar100": partial(_from_torchvision, "cifar100"),
     "fashion_mnist": partial(_from_torchvision, "fashion_mnist"),
+    "signs": partial(_signs, "signs"),
+    "signs_jpeg": partial(_signs, "signs_jpeg"),
 }

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from resnet_lab.data.datasets import LAYOUTS
 from resnet_lab.data.files import locked, whole_file, writing_to
+from resnet_lab.data.signs import SIGNS
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.errors import SpecError, nearest
 
@@ -61,6 +62,9 @@ def fetch(name: str, *, root: Path, url: str | None = None, sha256: str | None =
     """
     if name in LAYOUTS:
         return fetch_source(official_source(name), root=root, url=url, sha256=sha256, progress=progress)
+    if name in SIGNS:
+        files = ", or ".join(" and ".join(pair) for pair in SIGNS[name])
+        raise SpecError.of(f"{name} has no address of its own: put {files} into {root / 'signs'}", key="name")
     if name in DATASETS:
         raise SpecError.of(f"{name} comes with the package: there is nothing to fetch", key="name")
     raise SpecError.of(f"unknown dataset {name!r}{nearest(name, LAYOUTS)}; {', '.join(LAYOUTS)} can be fetched", key="name")

@@ -13,17 +13,17 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resnet_lab.data.files import whole_file
 from resnet_lab.data.root import resolve_data_root
-from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, split_counts
+from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin, split_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -58,13 +58,14 @@ class Inspected:
 class Folder:
     """What a folder holds: split -> its images in the order of their relative paths; all are `train` where there are no splits.
 
-    `passed_over` are folders beside the splits.
+    `passed_over` are folders beside the splits, `left_out` the relative paths of images that cannot be decoded, where those are skipped.
     """
 
     root: Path
     class_names: tuple[str, ...]
     splits: dict[str, tuple[Entry, ...]]
     passed_over: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Entry]:
         """Every image of every split."""
@@ -104,6 +105,34 @@ def scan(root: Path) -> Folder:
     return Folder(root, names, splits, passed_over=tuple(sorted(f.name for f in _folders(root) if f.name not in SPLITS)))
 
 
+def images_in(spec: DataSpec, data_root: Path | None, *, cache: Path | None) -> Folder:
+    """The images that a spec means: all in its folder, or those of them that can be decoded where it says `skip_bad`.
+
+    Raises SpecError as `find_folder` and `scan` do, and for a class of which nothing is left.
+    """
+    folder = scan(find_folder(spec.name, data_root))
+    return without_bad(folder, cache) if spec.skip_bad else folder
+
+
+def without_bad(folder: Folder, cache: Path | None) -> Folder:
+    """The folder without images that cannot be decoded. Each is decoded once, then remembered in `cache` by size and time of change."""
+    memory = _memory(folder, cache, "-decoded")
+    known = _remembered(memory, columns=3)
+    stamps = {entry.relative: _stamp(entry.path) for entry in folder}
+    unsure = [entry for entry in folder if known.get(entry.relative, [])[:2] != stamps[entry.relative]]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        fine = pool.map(lambda entry: not isinstance(_decode_or_problem(entry.path, 8), Problem), unsure)
+    found = {**known, **{entry.relative: [*stamps[entry.relative], int(good)] for entry, good in zip(unsure, fine, strict=True)}}
+    _remember(memory, known, {relative: found[relative] for relative in stamps})
+    splits = {split: tuple(entry for entry in entries if found[entry.relative][2]) for split, entries in folder.splits.items()}
+    for split, entries in splits.items():
+        empty = set(range(len(folder.class_names))) - {entry.label for entry in entries}
+        if empty:
+            names = ", ".join(folder.class_names[label] for label in sorted(empty))
+            raise SpecError.of(f"no image of {names} in {folder.root} ({split}) can be decoded", key="data.name")
+    return replace(folder, splits=splits, left_out=tuple(sorted(relative for relative in stamps if not found[relative][2])))
+
+
 def folder_facts(spec: DataSpec, data_root: Path | None, *, cache: Path | None = None) -> DatasetFacts:
     """What has to be known of a folder before training. Every file is read once, then remembered in `cache` by size and time of change.
 
@@ -111,13 +140,15 @@ def folder_facts(spec: DataSpec, data_root: Path | None, *, cache: Path | None =
     Raises SpecError for whatever is wrong with the folder, for a file that is no image, and where images differ in size without
     `data.image_size`.
     """
-    folder = scan(find_folder(spec.name, data_root))
+    folder = images_in(spec, data_root, cache=cache)
     inspected = inspect(folder, cache)
     size = spec.image_size or _common_size(folder, inspected)
-    smaller = sum(min(seen.width, seen.height) < size for seen in inspected.values())
-    if smaller == len(inspected):
-        largest = max(min(seen.width, seen.height) for seen in inspected.values())
+    sides = [min(seen.width, seen.height) for seen in inspected.values()]
+    largest = max(sides)
+    if largest < size:
         raise SpecError.of(f"no image in {folder.root} is {size} pixels wide and high: at most {largest}", key="data.image_size")
+    margin = cached_margin(spec, size, largest)
+    smaller = sum(side < size + margin for side in sides)
     train, test = len(folder.splits["train"]), len(folder.splits.get("test", ()))
     if not test:
         train, test = split_counts(train, TEST_SHARE)
@@ -127,11 +158,17 @@ def folder_facts(spec: DataSpec, data_root: Path | None, *, cache: Path | None =
         size=size,
         train_images=train,
         test_images=test,
-        says=_says(spec, folder, (train, test), smaller),
+        says=_says(spec, folder, (train, test), smaller, margin),
         validation_images=len(folder.splits.get("validation", ())),
         identity=folder_identity(inspected),
         class_names=folder.class_names,
+        margin=margin,
     )
+
+
+def folder_sides(spec: DataSpec, data_root: Path | None, *, cache: Path | None) -> list[tuple[int, int]]:
+    """(width, height) in pixels of every image that a spec means. Raises SpecError as `folder_facts` does."""
+    return [(seen.width, seen.height) for seen in inspect(images_in(spec, data_root, cache=cache), cache).values()]
 
 
 def folder_identity(inspected: dict[str, Inspected]) -> str:
@@ -142,24 +179,19 @@ def folder_identity(inspected: dict[str, Inspected]) -> str:
 
 def inspect(folder: Folder, cache: Path | None) -> dict[str, Inspected]:
     """Relative path -> digest and size of each image. Raises SpecError naming the files that are no images."""
-    memory = None if cache is None else cache / "folders" / f"{hashlib.sha256(str(folder.root).encode()).hexdigest()[:32]}.json"
-    known = _remembered(memory)
+    memory = _memory(folder, cache)
+    known = _remembered(memory, columns=5)
     problems: list[Problem] = []
     found: dict[str, list[str | int]] = {}
     for entry in folder:
-        state = entry.path.stat()
-        stamp = [state.st_size, state.st_mtime_ns]
+        stamp = _stamp(entry.path)
         row = known.get(entry.relative)
         try:
             found[entry.relative] = row if row and row[:2] == stamp else [*stamp, *_read(entry.path)]
         except Exception as error:  # whatever a decoder raises over a broken header
             problems.append(_problem(entry.path, error))
     _refuse(problems)
-    if memory is not None and found != known:
-        with suppress(OSError):  # without it the images are read again next time, no more
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(memory) as path:
-                path.write_text(json.dumps(found))
+    _remember(memory, known, found)
     return {relative: Inspected(str(row[2]), int(row[3]), int(row[4])) for relative, row in found.items()}
 
 
@@ -225,27 +257,49 @@ def _common_size(folder: Folder, inspected: dict[str, Inspected]) -> int:
     return first[0]
 
 
-def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int) -> str:
+def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int, margin: int) -> str:
     classes = f"{len(folder.class_names)} classes ({', '.join(folder.class_names[:10])}{', ...' if len(folder.class_names) > 10 else ''})"
     parts = [f"{spec.name}: {counts[0]} training and {counts[1]} test images in {classes}"]
     if "test" not in folder.splits:
         parts.append(f"no test/ of its own: a seeded fifth of each class is held out for test (data.split_seed = {spec.split_seed})")
     if spec.image_size:
-        parts.append(f"the largest centred square of each averaged down to {spec.image_size}x{spec.image_size}")
+        kept, seen = spec.image_size + margin, f"{spec.image_size}x{spec.image_size}"
+        crops = f", random parts of it as {seen} in training, its centre in tests" if spec.random_resized_crop else ""
+        parts.append(f"the largest centred square of each averaged down to {kept}x{kept}{crops}")
         parts += [f"{smaller} smaller ones enlarged"] if smaller else []
     if folder.passed_over:
         parts.append(f"passed over: {', '.join(folder.passed_over)}")
+    if folder.left_out:
+        parts.append(f"left out, since they cannot be decoded: {', '.join(folder.left_out)}")
     return "; ".join(parts)
 
 
-def _remembered(memory: Path | None) -> dict[str, list[str | int]]:
+def _stamp(path: Path) -> list[str | int]:
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
+
+
+def _memory(folder: Folder, cache: Path | None, kind: str = "") -> Path | None:
+    """Where what was found out about a folder's files is kept."""
+    return None if cache is None else cache / "folders" / f"{hashlib.sha256(str(folder.root).encode()).hexdigest()[:32]}{kind}.json"
+
+
+def _remembered(memory: Path | None, *, columns: int) -> dict[str, list[str | int]]:
     if memory is None:
         return {}
     try:
         known = json.loads(memory.read_bytes())
-        return {relative: row for relative, row in known.items() if len(row) == 5}
+        return {relative: row for relative, row in known.items() if len(row) == columns}
     except (OSError, ValueError, AttributeError, TypeError):  # not there yet, or damaged: read the images again
         return {}
+
+
+def _remember(memory: Path | None, known: dict[str, list[str | int]], found: dict[str, list[str | int]]) -> None:
+    if memory is not None and found != known:
+        with suppress(OSError):  # without it the images are read again next time, no more
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(memory) as path:
+                path.write_text(json.dumps(found))
 
 
 def _read(path: Path) -> tuple[str, int, int]:
@@ -262,7 +316,13 @@ def _decode_or_problem(path: Path, size: int) -> NDArray[np.uint8] | Problem:
 
 
 def _problem(path: Path, error: Exception) -> Problem:
-    return Problem(f"the image {path} cannot be read ({type(error).__name__}: {error}): repair it or take it out", key="data.name")
+    remedy = "repair it, take it away, or go on without it by `data.skip_bad = true` (--skip-bad)"
+    return Problem(f"the image {path} cannot be read ({what_is_wrong(error)}): {remedy}", key="data.name")
+
+
+def what_is_wrong(error: Exception) -> str:
+    """What a decoder raised over a file, in words: the name of the file, which Pillow may repeat, is said elsewhere."""
+    return "it is no image" if isinstance(error, UnidentifiedImageError) else f"{type(error).__name__}: {error}"
 
 
 def _refuse(problems: list[Problem]) -> None:

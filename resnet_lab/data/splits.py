@@ -12,7 +12,8 @@ from torch import Tensor
 from resnet_lab.data.cache import prepare
 from resnet_lab.data.drawing import hold_out, random_state
 from resnet_lab.data.statistics import Statistics, cached_statistics
-from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts
+from resnet_lab.spec.data import DatasetFacts, DataSpec, FixedNormalisation, image_counts
+from resnet_lab.spec.errors import SpecError
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,20 @@ class Normalisation:
 class Split:
     """Some images of a dataset. `images` uint8 [M, C, S, S] and `labels` int64 [M] may hold more; the split is `rows` int64 [N] of them.
 
-    Opened from the cache, `images` is a private map of the file: its pages are read on demand and shared by all processes.
+    Opened from the cache, `images` is a private map of the file: its pages are read on demand and shared by all processes. A network sees
+    `seen` x `seen` pixels of an image (0: all of it): the centre in evaluation, a random crop in training.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
     normalisation: Normalisation
+    seen: int = 0
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of what a network sees."""
+        return self.seen or self.images.shape[-1]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,6 +55,7 @@ class Split:
             self.labels[self.rows].to(device),
             torch.arange(len(self)),
             Normalisation(self.normalisation.scale.to(device), self.normalisation.shift.to(device)),
+            self.seen,
         )
 
 
@@ -77,9 +86,9 @@ def open_images(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, 
     labels = {split: np.load(prepared.folder / stored.file) for split, stored in prepared.labels.items()}
     where = draw_rows(spec, facts, labels)
     statistics = cached_statistics(pixels["train"], where["train"].rows, prepared.folder)
-    normalisation = NORMALISATIONS[spec.normalisation](statistics)
+    normalisation = make_normalisation(spec, statistics)
     tensors = {split: (torch.from_numpy(pixels[split]), torch.from_numpy(labels[split])) for split in pixels}
-    splits = {name: Split(*tensors[drawn.source], torch.from_numpy(drawn.rows), normalisation) for name, drawn in where.items()}
+    splits = {name: Split(*tensors[drawn.source], torch.from_numpy(drawn.rows), normalisation, facts.size) for name, drawn in where.items()}
     return Splits(splits["train"], splits.get("validation"), splits["test"], prepared.class_names, statistics)
 
 
@@ -104,6 +113,21 @@ def draw_rows(spec: DataSpec, facts: DatasetFacts, labels: dict[str, NDArray[np.
         _, chosen = hold_out(labels["train"][train], train_count, random_state("subset", spec.split_seed))
         train = train[chosen]
     return {**drawn, "train": Drawn("train", train)}
+
+
+def make_normalisation(spec: DataSpec, statistics: Statistics) -> Normalisation:
+    """What a spec asks for, from the training images' statistics or as given by hand. Raises SpecError for a wrong number of channels."""
+    given = spec.normalisation
+    if not isinstance(given, FixedNormalisation):
+        return NORMALISATIONS[given](statistics)
+    channels = len(statistics.mean)
+    if {len(given.mean), len(given.std)} != {channels}:
+        raise SpecError.of(
+            f"{len(given.mean)} means and {len(given.std)} deviations for images of {channels} channel(s): one each a channel",
+            key="data.normalisation",
+        )
+    mean, deviation = np.array(given.mean), np.array(given.std)
+    return _normalisation(1 / (255 * deviation), mean / deviation)
 
 
 def _channel(statistics: Statistics) -> Normalisation:

@@ -5,6 +5,7 @@ Errors are in percent, losses in nats, times in seconds. Arrays: `gradient_norms
 the network was trained with: what it sees is pixel * scale - shift, pixels counting from 0 to 255.
 """
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -75,20 +76,27 @@ class RunRecord:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the arrays, as plain values."""
+        """Everything but the arrays, as plain values; a number that is none (the loss of a diverged run) is null, as JSON has it."""
         plain = asdict(self)
         del plain["arrays"]
+        plain["epochs"] = [{name: _or_null(value) for name, value in epoch.items()} for epoch in plain["epochs"]]
         return {"format": FORMAT, **plain}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "RunRecord":
         """The record that `as_json` wrote. Raises KeyError or TypeError where fields are missing."""
         values = {key: value for key, value in plain.items() if key != "format"}
-        values["epochs"] = tuple(EpochRecord(**epoch) for epoch in values["epochs"])
+        values["epochs"] = tuple(
+            EpochRecord(**{**epoch, "loss": math.nan if epoch["loss"] is None else epoch["loss"]}) for epoch in values["epochs"]
+        )
         values["blocks"] = tuple(values["blocks"])
         values["notes"] = tuple(values.get("notes", ()))
         values["class_names"] = tuple(values.get("class_names", ()))
         return cls(**values, arrays=arrays)
+
+
+def _or_null(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def correct_bits(record: RunRecord) -> NDArray[np.bool_]:

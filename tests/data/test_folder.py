@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from resnet_lab.data.cache import prepare
 from resnet_lab.data.folder import decode, decode_image, find_folder, folder_facts, inspect, scan
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.errors import SpecError
@@ -268,3 +270,30 @@ def test_real_photographs_of_varied_size(real_data: Path, tmp_path: Path) -> Non
     assert decoded[10].mean(axis=(1, 2)) == pytest.approx(square.mean(axis=(0, 1)), abs=0.5)
     with pytest.raises(SpecError, match=r"images differ in size: .*\.jpg has"):
         folder_facts(DataSpec("folder:cats-vs-dogs"), real_data, cache=tmp_path)
+
+
+def test_images_that_cannot_be_decoded_are_left_out_where_asked(make_folder: FolderMaker, tmp_path: Path) -> None:
+    """Would catch a run that stops hours later over one broken file, and counts that include what is not there."""
+    root = make_folder({"train/cat": 3, "train/dog": 3, "test/cat": 2, "test/dog": 2})
+    (root / "train/cat/broken.png").write_bytes((root / "train/cat/000.png").read_bytes()[:90])  # a good header, and no pixels
+    (root / "test/dog/page.jpg").write_text("no image")
+    cache = tmp_path / "cache"
+    given = DataSpec(f"folder:{root}")
+    with pytest.raises(SpecError, match=r"page\.jpg cannot be read \(it is no image\).*--skip-bad"):
+        folder_facts(given, None, cache=cache)
+    for _ in range(2):  # the second time from what is remembered
+        facts = folder_facts(replace(given, skip_bad=True), None, cache=cache)
+        assert (facts.train_images, facts.test_images) == (6, 4)
+        assert "left out, since they cannot be decoded: test/dog/page.jpg, train/cat/broken.png" in facts.says
+    prepared = prepare(replace(given, skip_bad=True), facts, data_root=None, cache=cache)
+    assert prepared.images["train"].shape == (6, 3, 8, 8)
+    (root / "train/cat/broken.png").write_bytes((root / "train/cat/000.png").read_bytes())
+    assert folder_facts(replace(given, skip_bad=True), None, cache=cache).train_images == 7, "repaired: it counts again"
+
+
+def test_a_class_of_broken_images_alone_is_refused(make_folder: FolderMaker) -> None:
+    root = make_folder({"train/cat": 2, "train/dog": 2})
+    for path in (root / "train/dog").iterdir():
+        path.write_bytes(b"broken")
+    with pytest.raises(SpecError, match=r"no image of dog .* can be decoded"):
+        folder_facts(DataSpec(f"folder:{root}", skip_bad=True), None)

@@ -1,7 +1,9 @@
 """The run store: whole or not at all, damage is noticed, newer formats are left alone."""
 
 import json
+import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,16 @@ def test_what_is_saved_is_loaded_again(store: RunStore, record: RunRecord) -> No
     for name, array in record.arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array)
     assert list(store) == [record]
+
+
+def test_a_diverged_run_is_json_that_every_reader_takes(store: RunStore, record: RunRecord) -> None:
+    """NaN is no JSON: strict readers (jq, JavaScript, other languages) refuse the whole file."""
+    diverged = replace(record, status="diverged", epochs=(replace(record.epochs[0], loss=float("nan")),))
+    text = (store.save(diverged) / "result.json").read_text()
+    json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    found = store.load(record.fingerprint, record.seed)
+    assert found is not None
+    assert math.isnan(found.epochs[0].loss)
 
 
 def test_a_run_that_is_not_there(store: RunStore) -> None:

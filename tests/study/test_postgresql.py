@@ -66,7 +66,18 @@ def test_a_study_is_recorded_on_postgresql_and_goes_on_there(server: str, tmp_pa
     """sqlite hides much: types, time zones, connections that wait. Two calls: the second finds the first's trials and adds the new seed's."""
     import optuna
 
-    command = [sys.executable, "-m", "resnet_lab.study", "plain_vs_residual", "--scale", "smoke", "--executor", "inline", "--storage", server]
+    command = [
+        sys.executable,
+        "-m",
+        "resnet_lab.study",
+        "plain_vs_residual",
+        "--scale",
+        "smoke",
+        "--executor",
+        "inline",
+        "--storage",
+        server,
+    ]
     command += ["--set", "grid.network.layers=[8]", "--set", "training.epochs=1"]
     for seeds, count in ((1, 2), (2, 4)):
         done = subprocess.run([*command, "--seeds", str(seeds)], cwd=tmp_path, capture_output=True, text=True, timeout=200)
