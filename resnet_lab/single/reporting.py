@@ -39,13 +39,19 @@ def show_side_by_side(found: Sequence[Evaluation], console: Console) -> None:
     """Several networks on the same test images: accuracy with its interval, and each against the first, image by image."""
     first = found[0]
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "loss", "accuracy", "only the first is right", "only this one is", "exact p (McNemar)"):
-        table.add_column(column, justify="left" if column in ("run", "accuracy") else "right")
+    for column in ("run", "loss", "accuracy", "95 % interval", "n", "only first right", "only this right", "exact p"):
+        table.add_column(column, justify="left" if column == "run" else "right", no_wrap=column in ("run", "accuracy", "95 % interval"))
     for each in found:
         paired = each is not first and each.dataset == first.dataset and len(each.right) == len(first.right)
         lost, won, p = mcnemar(first.right, each.right) if paired else (0, 0, 1.0)
-        table.add_row(each.run, f"{each.loss:.4f}", str(each.accuracy), *((str(lost), str(won), f"{p:.3g}") if paired else ("", "", "")))
+        low, high = each.accuracy.interval
+        numbers = (f"{each.loss:.4f}", f"{each.accuracy.percent:.2f} %", f"{low:.2f} to {high:.2f}", f"{each.accuracy.images:,}")
+        table.add_row(each.run, *numbers, *((str(lost), str(won), f"{p:.3g}") if paired else ("", "", "")))
     console.print(table)
+    say(
+        console,
+        "p: two-sided, that neither is better on such images (McNemar, exact); one network of each, so another seed may say otherwise",
+    )
 
 
 def show_evaluation(found: Evaluation, folder: Path, console: Console) -> None:
