@@ -76,15 +76,15 @@ class Driver:
             while (self._flying and not self.stop.overdue) or (waiting and not self.stop.asked):
                 if self.deadline.reached and not self.stop.asked:
                     self.stop.ask()
-                if self.stop.asked and not told:
-                    told = True
-                    self.watcher.stopping(len(self._flying))
                 waiting = waiting if self.stop.asked else self._launch(waiting)
                 if waiting and not self._flying and not any(self.deadline.leaves(self.seconds.get(t.fingerprint, 0.0)) for t in waiting):
                     self.stop.ask()  # nothing that is left fits before the deadline
                 if waiting and not self._flying and self.executor.free:
                     time.sleep(POLL_SECONDS)  # all that is left is in another study's hands
                 done, _ = wait(self._flying, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                if self.stop.asked and not told:  # asked while waiting: said before those that have stopped since are counted out
+                    told = True
+                    self.watcher.stopping(len(self._flying))
                 for future in done:
                     again = self._land(future)
                     waiting = [again, *waiting] if again else waiting

@@ -400,7 +400,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_call_goes_on(tiny, lab, tmp_path
 @pytest.mark.slow
 def test_ctrl_c_while_workers_are_starting(tiny, tmp_path):
     """Would catch tracebacks of workers that hear Ctrl-C before they know to ignore it."""
-    with start(tmp_path, tiny, "--workers", "2") as process:
+    with start(tmp_path, tiny, "--workers", "2", "--seeds", "200") as process:  # more than it can finish before the signal comes
         driver = psutil.Process(process.pid)
         until(lambda: len(driver.children()) >= 2, process)
         os.killpg(process.pid, signal.SIGINT)
@@ -413,7 +413,7 @@ def test_ctrl_c_while_workers_are_starting(tiny, tmp_path):
 @pytest.mark.slow
 def test_a_study_interrupted_half_way_trains_only_what_is_missing(tiny, tmp_path, invoke):
     """Would catch a resume that starts anew; counted by the files themselves."""
-    words = (tiny, "--workers", "1", "--seeds", "6")
+    words = (tiny, "--workers", "1", "--seeds", "12")
     with start(tmp_path, *words) as process:
         until(lambda: len(results(tmp_path / "studies")) >= 3, process)
         os.killpg(process.pid, signal.SIGINT)
@@ -421,11 +421,11 @@ def test_a_study_interrupted_half_way_trains_only_what_is_missing(tiny, tmp_path
     before = results(tmp_path / "studies")
 
     assert process.returncode == 130, said
-    assert 3 <= len(before) < 24
+    assert 3 <= len(before) < 48
     done = len(before)
     result = inline(invoke, *words)
-    assert f"{24 - done} of 24 runs to do" in result.stdout
+    assert f"{48 - done} of 48 runs to do" in result.stdout
     after = results(tmp_path / "studies")
-    assert len(after) == 24
+    assert len(after) == 48
     assert {name: after[name] for name in before} == before
     assert not list((tmp_path / "studies").rglob("*.tmp"))
