@@ -214,26 +214,23 @@ def load_study(name: str, scale: str | None = None, *, tag: str = "", studies: s
     return load(stored_plan(folder, name, scale, tag), RunStore(folder))
 
 
-def stored_plan(studies: Path, name: str, scale: str | None, tag: str) -> Plan:
+def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, current: bool = True) -> Plan:
     """The plan a study last drove, with the claims as its file has them now: editing a claim never trains anything.
 
-    Raises SpecError where no such study ran, and where the edited claims do not fit the cells that were run.
+    `name` may be NAME/SCALE or NAME/SCALE@TAG. With `current` false the claims are those of the plan, and the file is not read. Raises SpecError
+    where no such study ran, and where the edited claims do not fit the cells that were run.
     """
+    if not name.endswith(".toml") and "/" in name:
+        name, _, rest = name.partition("/")
+        scale, _, tag = rest.partition("@")
     wanted = Path(name).stem if name.endswith(".toml") else name
     plan = load_plan(studies, study_name(wanted, scale, tag)) if scale else _default_plan(studies, name, wanted, tag)
     if plan is None:
         known = sorted(path.parent.relative_to(studies).as_posix() for path in studies.glob("*/*/plan.json"))
         there = f"there are {', '.join(known)}" if known else "there is none yet"
-        asked = study_name(wanted, scale or "SCALE", tag)
+        asked = study_name(wanted, scale, tag) if scale else wanted
         raise SpecError.of(f"no study {asked} under {studies.absolute()}: {there}{nearest(asked, known)}")
-    return with_current_claims(plan)
-
-
-def plan_named(studies: Path, name: str) -> Plan:
-    """The plan of a study called NAME, NAME/SCALE or NAME/SCALE@TAG. Raises SpecError where there is none."""
-    question, _, rest = name.partition("/")
-    scale, _, tag = rest.partition("@")
-    return stored_plan(studies, question, scale or None, tag)
+    return with_current_claims(plan) if current else plan
 
 
 def with_current_claims(plan: Plan) -> Plan:

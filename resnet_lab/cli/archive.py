@@ -17,10 +17,10 @@ from resnet_lab.cli.options import studies_option
 @exits
 def export_command(name: str, output: Path | None, studies: Path) -> None:
     """Write the study NAME/SCALE with its finished runs into one archive, for a colleague or a supplement."""
-    from resnet_lab.api import plan_named
+    from resnet_lab.api import stored_plan
     from resnet_lab.records.archive import export_study
 
-    plan = plan_named(studies, name)
+    plan = stored_plan(studies, name, None, "")
     file = output or Path(f"{plan.name.replace('/', '-')}.tar.gz")
     count = export_study(studies, plan, file)
     click.echo(f"{count} runs of {plan.name} are in {file.absolute()}")

@@ -55,10 +55,10 @@ def diff(first: str, second: str, studies: Path, metric: str) -> None:
 
 def _load(studies: Path, name: str) -> Any:
     from resnet_lab.analysis.tables import load
-    from resnet_lab.api import plan_named
+    from resnet_lab.api import stored_plan
     from resnet_lab.records.store import RunStore
 
-    return load(plan_named(studies, name), RunStore(studies))
+    return load(stored_plan(studies, name, None, ""), RunStore(studies))
 
 
 def _spread(mean: float, sd: float, n: int) -> str:

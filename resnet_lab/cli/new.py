@@ -19,9 +19,12 @@ def new(name: str, folder: Path) -> None:
     """Write a commented question to start from, as DIR/NAME.toml."""
     from resnet_lab.records.store import StoreError
     from resnet_lab.spec.errors import SpecError
+    from resnet_lab.spec.library import shipped_folder
 
     if not name.replace("-", "_").isidentifier():
         raise SpecError.of(f"{name!r}: letters, digits, _ and - make a name")
+    if name in {path.stem for path in shipped_folder().glob("*.toml")}:
+        raise SpecError.of(f"{name!r} is a shipped question, and a file in ./ablations would hide it: choose another name")
     path = folder / f"{name}.toml"
     if path.exists():
         raise SpecError.of("is there already: choose another name, or delete it first", file=str(path))

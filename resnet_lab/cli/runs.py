@@ -38,7 +38,9 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
         table.add_column(heading, justify="left" if heading in ("run", "status", "used by") else "right", no_wrap=heading == "run")
     for run in found:
         record = run.record
-        users = ", ".join(run.used_by) or ("kept for its weights" if run.has_weights else "no study")
+        users = ", ".join(run.used_by) or (
+            "kept for its weights" if run.has_weights else "stopped, can go on" if run.can_go_on else "no study"
+        )
         errors = [_percent(record.train_error), _percent(record.test_error)] if record else ["", ""]
         seconds = f"{record.seconds:.1f}" if record else ""
         table.add_row(run.name, record.status if record else "unfinished", *errors, seconds, size(run.size), users)
@@ -95,7 +97,7 @@ def rm(names: tuple[str, ...], studies: Path, yes: bool) -> None:
 @yes_option
 @exits
 def gc(studies: Path, yes: bool) -> None:
-    """Remove the runs that no study uses, after saying which and how much. Runs kept for their weights stay."""
+    """Remove the runs that no study uses, after saying which and how much. Runs kept for their weights, and stopped ones that can go on, stay."""
     from resnet_lab.records import usage
     from resnet_lab.records.units import size
 
@@ -126,7 +128,11 @@ def _find(studies: Path, name: str) -> Any:
 
 
 def _agreed(what: str, yes: bool) -> bool:
-    return yes or click.confirm(f"{what}?", default=False)
+    try:
+        return yes or click.confirm(f"{what}?", default=False)
+    except click.Abort:  # nobody is there to answer
+        click.echo("nothing removed; --yes does not ask")
+        return False
 
 
 def _sum(found: Any) -> str:

@@ -25,7 +25,7 @@ def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     from resnet_lab.records.store import RunStore
     from resnet_lab.report.terminal import terminal_table
 
-    plan = stored_plan(studies, name, scale, tag)
+    plan = stored_plan(studies, name, scale, tag, current=False)
     data, console = load(plan, RunStore(studies)), Console()
     counts = data.runs["status"].value_counts()
     said = ", ".join(f"{counts[status]} {status}" for status in ("done", "diverged", "failed", "missing") if status in counts)

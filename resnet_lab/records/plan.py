@@ -68,6 +68,8 @@ class Plan:
     created: str
     commit: str
     """Of the working tree the study ran from; empty where there is none."""
+    changes: tuple[str, ...] = ()
+    """What was changed in the recipe of its cells after the study first ran, in words; also among the warnings."""
 
     @property
     def name(self) -> str:
@@ -111,7 +113,7 @@ def parse_plan(content: bytes, path: str) -> Plan:
         raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab")
     plain["cells"] = tuple(PlannedCell(**cell) for cell in plain["cells"])
     plain["claims"] = tuple(claim_from_plain(claim) for claim in plain["claims"])
-    for key in ("varies", "axes", "seeds", "warnings", "overrides"):
-        plain[key] = tuple(plain[key])
+    for key in ("varies", "axes", "seeds", "warnings", "overrides", "changes"):
+        plain[key] = tuple(plain.get(key, ()))
     plain["registered"] = None if plain["registered"] is None else tuple(plain["registered"])
     return Plan(**plain)

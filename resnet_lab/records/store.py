@@ -145,9 +145,10 @@ class RunStore:
         """The file of a run's weights, `last` or `best`; `record.weights` has its checksum. Raises StoreError where it was not kept or is gone."""
         name = self.run_id(record.fingerprint, record.seed)
         if which not in record.weights:
-            kept = f"only {', '.join(record.weights)}" if record.weights else "none"
+            if record.weights:
+                raise StoreError(f"run {name} has no weights {which!r}, only {', '.join(record.weights)}: best needs validation images")
             raise StoreError(
-                f"run {name} kept no weights {which!r}, {kept}: do it again with record.weights = true (best needs validation images)"
+                f"run {name} kept no weights: do it again with record.weights = true, or use resnet-lab train, which keeps them"
             )
         path = self.folder(record.fingerprint, record.seed) / weights_name(which)
         if not path.exists():

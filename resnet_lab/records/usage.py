@@ -1,6 +1,7 @@
 """What lies in the run store, what it takes, and which studies use it; and removing what none does.
 
-A run that keeps weights was trained or imported to be used by itself, so that it counts as in use although no study plans it.
+A run that keeps weights was trained or imported to be used by itself, and one that was stopped goes on from its checkpoint: both count as in use
+although no study plans them.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from resnet_lab.records.plan import load_plan
 from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import RunStore, StoreError, weights_name
+from resnet_lab.records.store import CHECKPOINTS, RunStore, StoreError, weights_name
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,13 @@ class StoredRun:
 
     @property
     def is_used(self) -> bool:
-        """Whether a study plans it, or it was kept for its weights."""
-        return bool(self.used_by) or self.has_weights
+        """Whether a study plans it, it was kept for its weights, or it was stopped and can go on from its checkpoint."""
+        return bool(self.used_by) or self.has_weights or self.can_go_on
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the run is unfinished and has a checkpoint."""
+        return self.record is None and any((self.folder / name).exists() for name in CHECKPOINTS)
 
 
 def stored_runs(studies: Path) -> list[StoredRun]:

@@ -75,6 +75,16 @@ def normalisation_of(run: StoredRun) -> Normalisation | None:
     return Normalisation(torch.from_numpy(arrays["pixel_scale"]), torch.from_numpy(arrays["pixel_shift"]))
 
 
+def normalisation_as_fields(run: StoredRun) -> FixedNormalisation | None:
+    """Mean and deviation of each channel (pixels from 0 to 1) that the run's network expects; None where it is something else, a mean image."""
+    found = normalisation_of(run)
+    if found is None or found.shift.numel() != found.scale.numel():
+        return None
+    scale, shift = found.scale.double().flatten(), found.shift.double().flatten()
+    std = 1 / (255 * scale)
+    return FixedNormalisation(tuple((shift * std).tolist()), tuple(std.tolist()))
+
+
 def without_counters(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights less batch norm's counters of batches, which no computation reads here."""
     return {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}

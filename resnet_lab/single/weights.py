@@ -1,6 +1,7 @@
 """Weights in and out: a file from elsewhere becomes a run of the store, a run becomes a file that others can read."""
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from resnet_lab.networks.name_maps import MAPS, family_of
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import RunStore
 from resnet_lab.single.files import Tensors, read_tensors
-from resnet_lab.single.runs import IMPORTED, StoredRun, find_run, network_of, without_counters
+from resnet_lab.single.runs import IMPORTED, StoredRun, find_run, network_of, normalisation_as_fields, without_counters
 from resnet_lab.spec.catalogue import catalogue_entry, named_network
 from resnet_lab.spec.data import DataSpec, FixedNormalisation
 from resnet_lab.spec.errors import SpecError
@@ -32,6 +33,9 @@ SHOWN = 3
 """Names shown of a file that nothing fits."""
 LARGE = 128
 """Image size from which networks are tested on the centre of images an eighth larger, as on ImageNet."""
+
+METADATA = "resnet_lab.normalisation"
+"""Key of a safetensors file's metadata under which its network's normalisation stands, as JSON."""
 
 
 def convert(tensors: Tensors, where: str) -> tuple[Tensors, str]:
@@ -61,7 +65,8 @@ def network_for(name: str, weights: Mapping[str, Tensor]) -> NetworkSpec:
 def import_weights(path: Path, network: str, *, studies: Path, normalisation: FixedNormalisation | None = None) -> StoredRun:
     """Take a weights file into the run store as a network of the catalogue; returns its run, which can be evaluated, used and fine-tuned.
 
-    `normalisation` is what the weights were trained with; default: what their family is known for, else images from 0 to 1 as they are.
+    `normalisation` is what the weights were trained with; default: what a file of ours says of itself, what the
+    family is known for, else images from 0 to 1 as they are.
     Raises SpecError where the file is no checkpoint, is of no known family, or does not fit the network (what is missing, unexpected, misshapen).
     """
     ours, family = convert(read_tensors(path), str(path))
@@ -69,7 +74,7 @@ def import_weights(path: Path, network: str, *, studies: Path, normalisation: Fi
     model = build(spec, seed=0)
     fit_exactly(model, ours, f"{path} ({MAPS[family].says}) as {network}")
     known = MAPS[family].normalisation
-    carried = normalisation or (FixedNormalisation(known.mean, known.std) if known is not None else None)
+    carried = normalisation or _carried_by(path) or (FixedNormalisation(known.mean, known.std) if known is not None else None)
     _check_channels(carried, spec)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     size = catalogue_entry(network).size
@@ -146,9 +151,39 @@ def export_run(run: StoredRun, form: str, path: Path, *, studies: Path, which: s
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         images = _random_batch(run.spec.network, run.spec.data.image_size or 0)
-        return EXPORTS[form](model, run.spec.network, path, images)
+        said = EXPORTS[form](model, run.spec.network, path, images)
+        return f"{said}; {_with_normalisation(path, form, normalisation_as_fields(run))}"
     except OSError as error:
         raise SpecError.of(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _with_normalisation(path: Path, form: str, fields: FixedNormalisation | None) -> str:
+    """Write into a safetensors file what its network expects of a pixel; returns what a reader of any format has to know about it."""
+    import safetensors.torch
+
+    if fields is None:
+        return "its normalisation is no mean and deviation a channel, and is not in the file"
+    mean, std = (",".join(f"{value:.6g}" for value in values) for values in (fields.mean, fields.std))
+    if form != "safetensors":
+        return f"the file does not say its normalisation: --normalisation {mean}/{std}"
+    metadata = {"format": "pt", METADATA: json.dumps({"mean": fields.mean, "std": fields.std})}
+    path.write_bytes(safetensors.torch.save(safetensors.torch.load_file(path), metadata=metadata))
+    return f"normalisation {mean}/{std} is in its metadata"
+
+
+def _carried_by(path: Path) -> FixedNormalisation | None:
+    """The normalisation that a safetensors file of ours carries in its metadata."""
+    if path.suffix.lower() != ".safetensors":
+        return None
+    import safetensors
+
+    with safetensors.safe_open(path, framework="pt") as file:
+        written = (file.metadata() or {}).get(METADATA)
+    try:
+        fields = json.loads(written) if written else None
+        return FixedNormalisation(tuple(fields["mean"]), tuple(fields["std"])) if fields else None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise SpecError.of(f"{path} says its normalisation in a way that cannot be read: give --normalisation") from error
 
 
 def _safetensors(model: nn.Module, spec: NetworkSpec, path: Path, images: Tensor) -> str:

@@ -213,8 +213,9 @@ def _reach_problems(claim: Claim, region: Region) -> Iterator[Problem]:
     for contrast in claim.contrasts:
         most = 100 * sum(max(weight, 0.0) for weight in contrast.values())
         least = 100 * sum(min(weight, 0.0) for weight in contrast.values())
-        if region.low >= most or region.high <= least or (region.low < least and region.high > most):
-            what = "holds whatever is measured" if region.low < least and region.high > most else "can never hold"
+        always = region.low <= least and region.high >= most  # at most a value at the very end of what can be measured is outside
+        if region.low >= most or region.high <= least or always:
+            what = "holds whatever is measured" if always else "can never hold"
             yield Problem(f"`{claim.expectation}` {what}: this contrast lies between {least:g} and {most:g} {claim.unit}", key="expect")
 
 

@@ -27,6 +27,7 @@ class Tally(Watcher):
         self.total, self.todo = len(plan.cells) * len(plan.seeds), {(task.fingerprint, task.seed): task for task in tasks}
         self.running: dict[tuple[str, int], Task] = {}
         self.failures = 0
+        self._shown: set[str] = set()
         self.began = time.monotonic()
         self.ratio = 1.0  # measured seconds over predicted ones, of the runs finished here
         self._sums = [0.0, 0.0]
@@ -57,6 +58,12 @@ class Tally(Watcher):
         if not again:
             self.failures += 1
             self._drop(task)
+
+    def is_new(self, failure: Failure) -> bool:
+        """Whether this traceback has not been shown yet: what breaks one run often breaks all."""
+        known = failure.traceback in self._shown
+        self._shown.add(failure.traceback)
+        return not known
 
     def stopped(self, task: Task, where: Interrupted) -> None:
         """A run in flight has stopped."""
@@ -99,7 +106,7 @@ class PlainLines(Tally):
         """Print what went wrong: the last line on the first try, the whole traceback on the last."""
         super().failed(task, failure, again)
         self._line(f"{task.name} failed: {failure.error}{'; trying once more' if again else ''}")
-        if not again:
+        if not again and self.is_new(failure):
             self._line(failure.traceback.rstrip())
 
     def stopping(self, runs: int) -> None:
@@ -134,7 +141,7 @@ class LiveTable(Tally):
         """Show the traceback above the table once the run has failed for good."""
         super().failed(task, failure, again)
         self._console.print(Text(f"{task.name} failed: {failure.error}{'; trying once more' if again else ''}", style="red"))
-        if not again:
+        if not again and self.is_new(failure):
             self._console.print(Text(failure.traceback.rstrip(), style="dim"))
 
     def finished(self, task: Task, record: RunRecord) -> None:

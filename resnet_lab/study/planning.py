@@ -3,7 +3,7 @@
 import hashlib
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,11 +45,17 @@ class Task:
 
 
 def make_plan(question: Question, *, studies: Path, tag: str, command: str, data_says: str) -> Plan:
-    """The plan of a question; claims registered when the study first ran stay registered. Raises SpecError for a tag that names no folder."""
+    """The plan of a question; claims registered when the study first ran stay registered, and a variant's are those of the study it varies.
+
+    A recipe that was changed after the study first ran is said in the plan's warnings. Raises SpecError for a tag that names no folder.
+    """
     if tag and not re.fullmatch(r"[\w.+-]+", tag):
         raise SpecError.of(f"{tag!r}: letters, digits, _ . + and - make a tag", key="--tag")
     tag = tag or variant_tag(question.overrides)
     earlier = load_plan(studies, study_name(question.ablation.name, question.scale, tag))
+    shipped = load_plan(studies, study_name(question.ablation.name, question.scale, ""))
+    cells = tuple(_planned(cell) for cell in question.cells)
+    changes = _changes(earlier, cells) if earlier else ()
     return Plan(
         ablation=question.ablation.name,
         scale=question.scale,
@@ -61,10 +67,10 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         varies=question.ablation.file.varies,
         axes=question.axes,
         seeds=question.seeds,
-        cells=tuple(_planned(cell) for cell in question.cells),
+        cells=cells,
         claims=question.claims,
-        registered=earlier.registered if earlier else None,
-        warnings=question.warnings,
+        registered=earlier.registered if earlier else shipped.registered if shipped else None,
+        warnings=(*changes, *question.warnings),
         data_says=data_says,
         toml=question.ablation.text,
         file=str(question.ablation.path.absolute()),
@@ -72,7 +78,26 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=source_commit(),
+        changes=changes,
     )
+
+
+def _changes(earlier: Plan, cells: Sequence[PlannedCell]) -> tuple[str, ...]:
+    """Those said before, and the fields by which cells of a study that has run differ now: its claims were registered for other runs."""
+    if earlier.registered is None:
+        return ()
+    before = {cell.name: cell for cell in earlier.cells}
+    found: dict[str, None] = dict.fromkeys(earlier.changes)
+    for cell in cells:
+        was = before.get(cell.name)
+        if was is None or was.fingerprint == cell.fingerprint:
+            continue
+        for section in ("network", "data", "training"):
+            for name, value in cell.spec[section].items():
+                if (old := was.spec[section].get(name)) != value:
+                    said = f"{section}.{name} was changed from {old} to {value} after the study first ran: its claims were made for the earlier runs"
+                    found[said] = None
+    return tuple(found)
 
 
 def variant_tag(overrides: tuple[str, ...]) -> str:

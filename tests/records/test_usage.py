@@ -7,7 +7,7 @@ import pytest
 from factories import fill_store, make_plan
 from filelock import FileLock
 
-from resnet_lab.records.store import RunStore, StoreError, weights_name
+from resnet_lab.records.store import CHECKPOINTS, RunStore, StoreError, weights_name
 from resnet_lab.records.usage import as_json, remove, stored_runs, total_seconds
 
 
@@ -42,6 +42,17 @@ def test_only_unused_runs_are_removed_and_a_run_kept_for_its_weights_stays(studi
     assert freed == sum(run.size for run in unused) > 0
     assert len(stored_runs(studies)) == 12 - len(unused)
     assert len(list(RunStore(studies))) == 12 - len(unused)
+
+
+def test_a_stopped_run_that_can_go_on_stays(studies: Path) -> None:
+    """Would catch a gc that deletes the checkpoint of a training that was told "the same command goes on"."""
+    run = next(run for run in stored_runs(studies) if not run.is_used)
+    (run.folder / "result.json").unlink()
+    assert not next(found for found in stored_runs(studies) if found.folder == run.folder).is_used
+    (run.folder / CHECKPOINTS[1]).write_bytes(b"checkpoint")
+    found = next(found for found in stored_runs(studies) if found.folder == run.folder)
+    assert found.can_go_on
+    assert found.is_used
 
 
 def test_a_run_in_flight_is_not_removed(studies: Path) -> None:

@@ -87,6 +87,8 @@ def test_the_digest_covers_what_else_decides_a_verdict() -> None:
         (replace(CLAIM, expect="> 1 %"), "expect", "in percentage points already"),
         (replace(CLAIM, expect="within 0.1 nats", metric="test_loss"), "expect", "in nats already"),
         (replace(CLAIM, expect="> 100"), "expect", "can never hold"),
+        (Claim("c", {"a": 1}, "> 0"), "expect", "holds whatever is measured"),
+        (Claim("c", {"a": 1, "b": 0}, "> -3"), "expect", "holds whatever is measured"),
         (replace(CLAIM, expect="within 150"), "expect", "holds whatever is measured"),
         (Claim("c", {"a": 1}, "< -1"), "expect", "can never hold"),
         (replace(CLAIM, expect="> 1", effect=0.5), "effect", "does not lie in"),
@@ -108,7 +110,7 @@ def test_bad_claims_are_refused_with_a_remedy(claim: Claim, key: str, says: str)
     "claim",
     [
         CLAIM,
-        Claim("c", {"a": 1}, "> 0"),
+        Claim("c", {"a": 1}, "> 20"),
         Claim("c", {"a": 1}, fails=Fails(20), effect=0.9),
         Claim("c", {"a": 1}, "< 0.2", fails=Fails(20, 0.2)),
         Claim("c", {"a": 1, "b": -1}, "> 150", metric="train_loss"),

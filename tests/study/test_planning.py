@@ -114,6 +114,31 @@ def test_the_first_registration_of_claims_stands(prepare, studies):
     assert register_claims(edited).registered == stored.registered
 
 
+def test_a_variant_has_the_registration_of_the_study_it_varies(prepare, studies):
+    """Would catch a claim added after the first look that becomes a registered one by any `--set`."""
+    register_claims(prepare().plan).save(studies)
+    later = {'expect = "> 0"': 'expect = "> 1"'}
+    variant = prepare(replace=later, overrides=["training.lr=0.05"]).plan
+
+    assert variant.tag
+    assert variant.registered == prepare().plan.registered
+    assert variant.claims[0].digest not in variant.registered
+
+
+def test_a_recipe_changed_after_the_first_look_is_said_and_stays_said(prepare, studies):
+    """Would catch results replaced in place without a word, under claims that were made for others."""
+    register_claims(prepare().plan).save(studies)
+    assert prepare().plan.changes == ()
+    changed = prepare(replace={"epochs = 2": "epochs = 3"}).plan
+    assert len(changed.changes) == 1
+    assert changed.changes[0].startswith("training.iterations was changed from 4 to 6 after the study first ran")
+    assert changed.changes[0] in changed.warnings
+    changed.save(studies)
+
+    assert prepare(replace={"epochs = 2": "epochs = 3"}).plan.changes == changed.changes
+    assert load_plan(studies, changed.name) == changed
+
+
 def test_the_plan_says_where_it_came_from(prepare):
     """Would catch a report that names no commit, or one that names the commit of whatever repository the user stands in."""
     plan = prepare().plan
