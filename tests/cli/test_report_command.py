@@ -68,7 +68,11 @@ def test_the_scale_may_be_left_out_where_one_ran(smoke_copy, invoke):
 def test_a_question_given_as_a_file_is_found_by_its_file(tiny, invoke, tmp_path):
     """Would catch `report FILE.toml` looking for another question of the same name, where more than one scale ran."""
     scales = "[scales.one]\nseeds = 1\ngrid.network.layers = [6]\n[scales.two]\nseeds = 1\ngrid.network.layers = [6]\n[[claims]]"
-    text = tiny.read_text(encoding="utf-8").replace("[[claims]]", scales).replace('"plain/10" = 1, "plain/6" = -1', '"plain/6" = 1, "residual/6" = -1')
+    text = (
+        tiny.read_text(encoding="utf-8")
+        .replace("[[claims]]", scales)
+        .replace('"plain/10" = 1, "plain/6" = -1', '"plain/6" = 1, "residual/6" = -1')
+    )
     (tmp_path / "questions").mkdir()
     file = tmp_path / "questions" / "mine.toml"
     file.write_text(text, encoding="utf-8")
