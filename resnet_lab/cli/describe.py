@@ -67,8 +67,13 @@ def described(name: str, shape: str | None, data_root: Path | None, studies: Pat
 
 
 def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) -> None:
-    """Draw the networks into each file that was asked for."""
+    """Draw the networks into each file that was asked for. Raises SpecError where a file's ending says another kind."""
+    from resnet_lab.spec.errors import SpecError
+
     wanted = {form: path for form, path in pictures.items() if path is not None}
+    for form, path in wanted.items():
+        if path.suffix.lower() not in ("", f".{form}"):
+            raise SpecError.of(f"{path} would hold {form.upper()}: --{path.suffix.lower().lstrip('.')} writes that kind", key=f"--{form}")
     if wanted:
         from resnet_lab.description.diagram import draw
         from resnet_lab.description.drawing import render

@@ -6,6 +6,7 @@ Nothing here averages, normalises or splits off validation images: that is the s
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ def load_images(name: str, root: DataRoot) -> Images:
     """
     if name in DATASETS:
         return DATASETS[name](root)
+    if Path(name).is_dir():
+        raise SpecError.of(f"{name!r} is a folder: write {FOLDER}{name}", key="data.name")
     loader = load_external(name, known=[*DATASETS, f"{FOLDER}PATH"], what="dataset")
     try:
         images = loader(root.path)

@@ -105,8 +105,9 @@ class PlainLines(Tally):
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
         """Print what went wrong: the last line on the first try, the whole traceback on the last."""
         super().failed(task, failure, again)
-        self._line(f"{task.name} failed: {failure.error}{'; trying once more' if again else ''}")
-        if not again and self.is_new(failure):
+        whole = not again and self.is_new(failure)
+        self._line(failure_words(task, failure, again, whole))
+        if whole:
             self._line(failure.traceback.rstrip())
 
     def stopping(self, runs: int) -> None:
@@ -140,8 +141,9 @@ class LiveTable(Tally):
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
         """Show the traceback above the table once the run has failed for good."""
         super().failed(task, failure, again)
-        self._console.print(Text(f"{task.name} failed: {failure.error}{'; trying once more' if again else ''}", style="red"))
-        if not again and self.is_new(failure):
+        whole = not again and self.is_new(failure)
+        self._console.print(Text(failure_words(task, failure, again, whole), style="red"))
+        if whole:
             self._console.print(Text(failure.traceback.rstrip(), style="dim"))
 
     def finished(self, task: Task, record: RunRecord) -> None:
@@ -201,6 +203,12 @@ class LiveTable(Tally):
         left = f"{duration(self.seconds_left(), rough=True)} left" if self.todo else duration(time.monotonic() - self.began, rough=True)
         bar.add_task(self.plan.name, total=self.total, completed=self.done, left=left + failed)
         return bar
+
+
+def failure_words(task: Task, failure: Failure, again: bool, whole: bool) -> str:
+    """One line on a run that raised; `whole` where its traceback follows, which is shown once for all runs that share it."""
+    rest = "; trying once more" if again else "" if whole else " (the traceback is above)"
+    return f"{task.name} failed: {failure.error}{rest}"
 
 
 def stopping_words(runs: int) -> str:

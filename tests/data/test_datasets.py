@@ -141,6 +141,8 @@ def test_a_failed_download_names_every_way_out(tmp_path: Path, monkeypatch: pyte
 
 def test_an_unknown_name_brings_the_nearest(tmp_path: Path) -> None:
     """Catches a KeyError for a typing error."""
+    with pytest.raises(SpecError, match="is a folder: write folder:"):
+        load_images(str(tmp_path), DataRoot(tmp_path, explicit=False))
     with pytest.raises(SpecError, match=r"unknown dataset 'cifar-10'; did you mean 'cifar10'"):
         load_images("cifar-10", DataRoot(tmp_path, explicit=False))
 
