@@ -112,7 +112,7 @@ def test_mistakes_are_exceptions_with_the_same_words(tiny, tmp_path):
         resnet_lab.load_ablation("plain_vs_residul")
     with pytest.raises(SpecError, match=r"--set training\.lrr"):
         resnet_lab.run_study(tiny, overrides=["training.lrr=1"])
-    with pytest.raises(SpecError, match=r"no study tiny/SCALE under .*: there is none yet"):
+    with pytest.raises(SpecError, match=r"no study tiny under .*: there is none yet"):
         resnet_lab.load_study("tiny")
     assert not (tmp_path / "studies").exists()
 
