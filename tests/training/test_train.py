@@ -19,7 +19,7 @@ from resnet_lab.spec.resolve import merge, resolve_run
 from resnet_lab.spec.run import RunSpec, fingerprint
 from resnet_lab.training.evaluate import average_bn_statistics, evaluate
 from resnet_lab.training.gradients import gradient_norms
-from resnet_lab.training.runtime import configure, pick_device
+from resnet_lab.training.runtime import pick_device
 from resnet_lab.training.train import Progress, train
 
 SMALL = {
@@ -27,11 +27,6 @@ SMALL = {
     "data": {"name": "digits", "train_images": 256},
     "training": {"epochs": 2, "batch_size": 64},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    configure(1)
 
 
 @pytest.fixture(scope="module")
