@@ -19,6 +19,11 @@ TRAINING_VERSION = 1
 """Raised whenever the same spec and seed would train to other numbers: old runs are then no longer found."""
 
 
+LATER_FIELDS: dict[str, dict[str, Any]] = {"network": {}, "data": {}, "training": {}}
+"""Fields that a section has got since, with the plain value that says "as before": there they are left out of a fingerprint, so that a run done
+by an earlier version is found again."""
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """Everything a run depends on but its seed, resolved: no field is left to be derived."""
@@ -39,9 +44,9 @@ def canonical(spec: RunSpec) -> dict[str, Any]:
         data["name"] = f"content:{spec.data_identity}"  # a folder is what is in it, wherever it lies
     return {
         "version": TRAINING_VERSION,
-        "network": _plain(spec.network),
-        "data": data,
-        "training": _plain(spec.training),
+        "network": _as_before("network", _plain(spec.network)),
+        "data": _as_before("data", data),
+        "training": _as_before("training", _plain(spec.training)),
         "sources": sources,
     }
 
@@ -60,6 +65,11 @@ def as_plain(spec: RunSpec) -> dict[str, Any]:
     """The whole spec as JSON values, for result.json and plan.json."""
     plain: dict[str, Any] = _plain(spec)
     return plain
+
+
+def _as_before(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    later = LATER_FIELDS[section]
+    return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
 
 def _plain(value: Any) -> Any:

@@ -61,10 +61,14 @@ class Processes:
 
     def __init__(self, workplace: Workplace, workers: int) -> None:
         self._workplace = workplace
-        self._idle = [self._pool() for _ in range(workers)]
-        for pool in self._idle:
-            _submit(pool, warm_up)  # workers import torch while the driver plans
         self._busy: dict[Future[Result], ProcessPoolExecutor] = {}
+        self._idle = [self._pool() for _ in range(workers)]
+        try:
+            for pool in self._idle:
+                _submit(pool, warm_up)  # workers import torch while the driver plans
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def free(self) -> int:

@@ -111,15 +111,22 @@ def stopping_signals() -> list[signal.Signals]:
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Within, signals that ask wait. A process started meanwhile inherits that, until it has said what it does with them."""
+    """Within, signals that ask wait, whichever thread hears them. A process started meanwhile inherits that, until it has said what it does with them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    heard: list[int] = []  # by another thread: its mask is not ours, and Python would run the handler here
+    waits = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.signal(number, lambda n, _: heard.append(n)) for number in stopping_signals()} if waits else {}
     earlier = signal.pthread_sigmask(signal.SIG_BLOCK, stopping_signals())
     try:
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+        for number in heard:
+            signal.raise_signal(number)
 
 
 def deaf() -> None:
