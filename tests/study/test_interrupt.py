@@ -297,14 +297,18 @@ def test_a_signal_that_another_thread_hears_waits_too(number):
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    def hear_it_inside():
+        with blocked():
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+            reached.append("the end of the block")
+
     before = signal.signal(number, interrupt)
     listener = threading.Thread(target=ended.wait)
     listener.start()  # unmasked, so that the system gives it what the main thread does not take
     try:
-        with pytest.raises(KeyboardInterrupt), blocked():
-            os.kill(os.getpid(), number)
-            time.sleep(0.1)
-            reached.append("the end of the block")
+        with pytest.raises(KeyboardInterrupt):
+            hear_it_inside()
         assert signal.getsignal(number) is interrupt
     finally:
         ended.set()
