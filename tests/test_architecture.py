@@ -15,12 +15,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "networks": GROUND,
     "data": GROUND,
     "training": {"spec", "records", "networks", "data"},
-    "study": {"spec", "records", "networks", "data", "training"},
+    "study": {"spec", "records", "networks", "data", "training", "saying"},
     "analysis": {"spec", "records"},
     "fonts": set(),
+    "saying": set(),
     "description": {"spec", "networks", "fonts"},
     "report": {"spec", "records", "analysis", "fonts"},
-    "single": {"spec", "records", "networks", "data", "training", "study", "report"},  # of the study only who holds a run
+    "single": {"spec", "records", "networks", "data", "training", "study", "report", "saying"},  # of the study only who holds a run
     "testing": {"spec", "networks"},
 }
 ON_TOP = {"cli", "api", "__main__", "__init__"}

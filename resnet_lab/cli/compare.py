@@ -36,24 +36,23 @@ def compare(first: str, second: str, shape: str | None, data_root: Path | None, 
         counts.add_row({"params": "parameters", "macs": "MACs"}[word], f"{mine:,}", f"{theirs:,}", f"{theirs - mine:+,}")
     console.print(counts)
     if one.shape_in != other.shape_in:
-        say(f"images: {written(one.shape_in)} | {written(other.shape_in)} (MACs are of one image of each; --input gives both the same)")
+        click.echo(
+            f"images: {written(one.shape_in)} | {written(other.shape_in)} (MACs are of one image of each; --input gives both the same)"
+        )
     differing = field_differences(one.spec, other.spec)
     given, follow = [each for each in differing if not each.follows], [each for each in differing if each.follows]
-    say(f"\n{len(given)} fields of the spec differ" if len(given) > 1 else f"\n{len(given) or 'no'} field of the spec differs")
+    click.echo(f"\n{len(given)} fields of the spec differ" if len(given) > 1 else f"\n{len(given) or 'no'} field of the spec differs")
     for each in given:
-        say(f"  {each.path}: {spoken(each.first)} | {spoken(each.second)}")
+        click.echo(f"  {each.path}: {spoken(each.first)} | {spoken(each.second)}")
     if follow:
-        say("  and what follows from that: " + ", ".join(f"{each.path}: {spoken(each.first)} | {spoken(each.second)}" for each in follow))
+        click.echo(
+            "  and what follows from that: " + ", ".join(f"{each.path}: {spoken(each.first)} | {spoken(each.second)}" for each in follow)
+        )
     layers = layer_differences(one, other)
-    say("\nlayers that differ" if layers else "\nno layer differs")
+    click.echo("\nlayers that differ" if layers else "\nno layer differs")
     for difference in layers:
         _say_layers(difference, one.title, other.title)
     write_pictures([one, other], pictures)
-
-
-def say(text: str) -> None:
-    """A line as it is, however long."""
-    click.echo(text)
 
 
 def _say_layers(difference: Any, first: str, second: str) -> None:
@@ -62,11 +61,11 @@ def _say_layers(difference: Any, first: str, second: str) -> None:
     cost = f"{difference.params:+,} parameters, {difference.macs:+,} MACs"
     names = folded_names(difference.parts)
     if not all(difference.there):
-        say(f"  {names}: only in {first if difference.there[0] else second} ({cost})")
+        click.echo(f"  {names}: only in {first if difference.there[0] else second} ({cost})")
         return
-    say(f"  {names} ({cost})")
+    click.echo(f"  {names} ({cost})")
     for title, only in ((first, difference.only_first), (second, difference.only_second)):
         if only:
-            say(f"    only in {title}: {', '.join(only)}")
+            click.echo(f"    only in {title}: {', '.join(only)}")
     for inside, mine, theirs in difference.changed:
-        say(f"    {inside}: {mine} | {theirs}")
+        click.echo(f"    {inside}: {mine} | {theirs}")

@@ -8,6 +8,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
+from resnet_lab.saying import say
 
 
 @click.command()
@@ -32,12 +33,12 @@ def diff(first: str, second: str, studies: Path, metric: str) -> None:
     differing = field_differences(one, other)
     for difference in differing:
         cells = f"all {len(difference.cells)} cells" if len(difference.cells) == len(one.plan.cells) else ", ".join(difference.cells)
-        _say(console, f"{difference.path}: {difference.first} | {difference.second}   ({cells})")
+        say(console, f"{difference.path}: {difference.first} | {difference.second}   ({cells})")
     if not differing:
-        _say(console, "no field differs in cells of the same name")
+        say(console, "no field differs in cells of the same name")
     for name, mine, theirs in ((first, one, other), (second, other, one)):
         if alone := only_in(mine, theirs):
-            _say(console, f"only in {name}: {', '.join(alone)}")
+            say(console, f"only in {name}: {', '.join(alone)}")
     results = result_differences(one, other, metric)
     table = Table(box=None, pad_edge=False, title=metric, title_justify="left")
     for heading in ("cell", first, second, "difference", "seeds equal to the bit"):
@@ -66,7 +67,3 @@ def _spread(mean: float, sd: float, n: int) -> str:
         return "no runs"
     spread = "" if math.isnan(sd) else f" ± {sd:.2f}"
     return f"{mean:.2f}{spread} (n = {n})"
-
-
-def _say(console: Any, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from resnet_lab.cli.compare import say
 from resnet_lab.cli.describe import described, input_option
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
@@ -27,7 +26,7 @@ def flops(names: tuple[str, ...], shape: str | None, latency: bool, data_root: P
     console.width = max(console.width, 120)
     for position, description in enumerate(networks):
         if position:
-            say("")
+            click.echo("")
         _show(description, console)
         if latency:
             _show_latency(description, console)
@@ -40,7 +39,7 @@ def _show(description: Any, console: Any) -> None:
     from resnet_lab.description.table import summary
     from resnet_lab.description.words import written
 
-    say(summary(description))
+    click.echo(summary(description))
     table = Table(box=None, pad_edge=False)
     for heading in ("counted by", "parameters", "MACs", "FLOPs", "agrees", "source"):
         table.add_column(heading, justify="left" if heading in ("counted by", "source", "agrees") else "right", no_wrap=heading != "source")
@@ -56,13 +55,13 @@ def _show(description: Any, console: Any) -> None:
     console.print(table)
     for each in there:
         if each.why:
-            say(f"{each.published.by}: {'; '.join(each.why)}")
+            click.echo(f"{each.published.by}: {'; '.join(each.why)}")
     if known is None:
-        say("no published count of this network is known here")
+        click.echo("no published count of this network is known here")
     elif not there:
-        say(f"published counts are of {written(known)} images: leave --input out to see them")
+        click.echo(f"published counts are of {written(known)} images: leave --input out to see them")
     else:
-        say("agrees: our count of the network they counted, in their way of counting, gives their number to the digits they give")
+        click.echo("agrees: our count of the network they counted, in their way of counting, gives their number to the digits they give")
 
 
 def _counts(params: float | None, macs: float | None) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from resnet_lab.analysis.power import planned_power, spreads
 from resnet_lab.analysis.tables import load
 from resnet_lab.records.store import RunStore
 from resnet_lab.records.units import duration, size
+from resnet_lab.saying import say
 from resnet_lab.study.predicting import wall_seconds
 from resnet_lab.study.running import Prepared, check_costs, predict
 
@@ -26,7 +27,7 @@ def print_plan(prepared: Prepared, console: Console) -> None:
         table.add_row(cell.name, str(cell.layers), f"{cell.params:,}", f"{cell.macs:,}", f"{done}/{len(plan.seeds)}", predicted)
     for line in (plan.question, plan.scale_says, *(f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged))):
         if line:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(console, line)
     console.print(table)
     wall = wall_seconds(prepared.missing, seconds, prepared.workers)
     lines = (
@@ -37,4 +38,4 @@ def print_plan(prepared: Prepared, console: Console) -> None:
         *(f"    {power.name}: {power.words}" for power in planned_power(plan.claims, len(plan.seeds), known=spreads(load(plan, store)))),
     )
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)

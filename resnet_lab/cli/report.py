@@ -6,6 +6,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import reports_option, scale_option, studies_option, tag_option
+from resnet_lab.saying import say
 
 
 @click.command()
@@ -31,4 +32,4 @@ def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path)
     page = write_report(plan, studies=studies, reports=reports)
     data, console = load(plan, RunStore(studies)), Console()
     console.print(terminal_table(data, judge(data, looks=load_looks(studies, plan.name))))
-    console.print(f"report in {page.absolute()}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"report in {page.absolute()}")

@@ -7,6 +7,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
+from resnet_lab.saying import say
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -46,7 +47,7 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
         table.add_row(run.name, record.status if record else "unfinished", *errors, seconds, size(run.size), users)
     console = Console()
     console.print(table)
-    _say(console, _sum(found))
+    say(console, _sum(found))
 
 
 @runs.command()
@@ -63,16 +64,16 @@ def show(run: str, studies: Path) -> None:
 
     found = _find(studies, run)
     console = Console()
-    _say(console, f"{found.name} in {found.folder.absolute()} ({size(found.size)})")
-    _say(console, f"used by: {', '.join(found.used_by) or 'no study'}")
+    say(console, f"{found.name} in {found.folder.absolute()} ({size(found.size)})")
+    say(console, f"used by: {', '.join(found.used_by) or 'no study'}")
     if found.record is None:
-        _say(console, "unfinished, failed or damaged: there is no whole result.json")
+        say(console, "unfinished, failed or damaged: there is no whole result.json")
         return
     plain = found.record.as_json()
     epochs = plain.pop("epochs")
     console.print_json(json.dumps(plain))
     for epoch in epochs:
-        _say(console, f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, train error {epoch['train_error']:.2f} %, lr {epoch['lr']:.4g}")
+        say(console, f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, train error {epoch['train_error']:.2f} %, lr {epoch['lr']:.4g}")
 
 
 @runs.command()
@@ -144,7 +145,3 @@ def _sum(found: Any) -> str:
 
 def _percent(error: float | None) -> str:
     return "" if error is None else f"{error:.2f} %"
-
-
-def _say(console: Any, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import scale_option, studies_option, tag_option
+from resnet_lab.saying import say
 
 
 @click.command()
@@ -29,10 +29,10 @@ def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     data, console = load(plan, RunStore(studies)), Console()
     counts = data.runs["status"].value_counts()
     said = ", ".join(f"{counts[status]} {status}" for status in ("done", "diverged", "failed", "missing") if status in counts)
-    _say(console, f"{plan.name}: {len(data.runs)} runs: {said}")
-    _say(console, _driver(studies / plan.name))
+    say(console, f"{plan.name}: {len(data.runs)} runs: {said}")
+    say(console, _driver(studies / plan.name))
     for line in _in_flight(studies / plan.name / "progress"):
-        _say(console, line)
+        say(console, line)
     console.print(terminal_table(data, ()))
 
 
@@ -61,7 +61,3 @@ def _in_flight(folder: Path) -> list[str]:
             continue  # it is being replaced, or its run has just ended
         lines.append(f"  {told['task']}: epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %")
     return lines
-
-
-def _say(console: Any, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ import click
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
 from resnet_lab.cli.listing import print_ablations
 from resnet_lab.cli.options import reports_option, study_options
+from resnet_lab.saying import say
 
 
 @click.command()
@@ -64,27 +65,27 @@ def _run(name: str, reports: Path, check: bool, options: dict[str, Any]) -> None
 
     console = Console()
     where = f"runs in {options['studies'].absolute()}, report in {(reports / prepared.plan.name / 'report.html').absolute()}"
-    _say(console, where)
-    _say(console, prepared.plan.question)
+    say(console, where)
+    say(console, prepared.plan.question)
     for warning in prepared.plan.warnings:
-        _say(console, f"warning: {warning}")
+        say(console, f"warning: {warning}")
     for damage in prepared.damaged:
-        _say(console, f"warning: this run will be done again: {damage}")
+        say(console, f"warning: this run will be done again: {damage}")
     todo = f"{len(prepared.missing)} of {len(prepared.tasks)} runs to do, {prepared.workers} at a time on {prepared.device}"
-    _say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
+    say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
     try:
         if options["shard"] is not None:
             _run_shard(prepared, console)
-            _say(console, where)
+            say(console, where)
             return
         result = finish_study(prepared, reports, console=console)
     except KeyboardInterrupt:
-        _say(console, "stopped: finished runs are kept, and so are the checkpoints of those that were not; go on with")
-        _say(console, f"    {typed_command()}")
-        _say(console, where)
+        say(console, "stopped: finished runs are kept, and so are the checkpoints of those that were not; go on with")
+        say(console, f"    {typed_command()}")
+        say(console, where)
         sys.exit(INTERRUPTED)
     console.print(terminal_table(result.data, result.verdicts))
-    _say(console, where)
+    say(console, where)
     if result.failed:
         sys.exit(FAILED)
     if check and any(verdict.verdict != "supported" for verdict in result.verdicts):
@@ -96,7 +97,7 @@ def _run_shard(prepared: Any, console: Any) -> None:
 
     outcome = run_prepared(prepared, console=console)
     shard = prepared.options.shard
-    _say(console, f"share {shard}: {outcome.trained} runs done; the same command with --shard none collects all shares")
+    say(console, f"share {shard}: {outcome.trained} runs done; the same command with --shard none collects all shares")
     if outcome.failures:
         sys.exit(FAILED)
 
@@ -129,7 +130,3 @@ def typed_command() -> str:
     inside = program.name == "__main__.py"
     start = ["python", "-m", f"resnet_lab.{program.parent.name}".removesuffix(".resnet_lab")] if inside else [program.name]
     return shlex.join([*start, *sys.argv[1:]])
-
-
-def _say(console: Any, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

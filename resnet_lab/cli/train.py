@@ -8,6 +8,7 @@ import click
 
 from resnet_lab.cli.errors import INTERRUPTED, exits
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option
+from resnet_lab.saying import say
 
 
 @click.command()
@@ -71,7 +72,7 @@ def train(
     try:
         outcome = train_and_show(job, console)
     except Stopped as stopped:
-        console.print(f"{stopped}: the same command goes on", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"{stopped}: the same command goes on")
         sys.exit(INTERRUPTED)
     conclude(job, outcome, console)
 

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from resnet_lab.records.record import EpochRecord
 from resnet_lab.report.one_network import draw_curves, figure_bytes, history, terminal_curves
+from resnet_lab.saying import say
 from resnet_lab.single.evaluating import Share
 from resnet_lab.single.training import Job, Outcome, run_job, stop_on_signals
 from resnet_lab.spec.data import image_counts
@@ -72,13 +73,13 @@ class Display:
             self._redraw(epochs)
             return
         for epoch in epochs[self._told :]:
-            self.console.print(epoch_line(epoch, self.epochs), markup=False, highlight=False, soft_wrap=True)
+            say(self.console, epoch_line(epoch, self.epochs))
         self._told = len(epochs)
 
     def curves(self, epochs: tuple[EpochRecord, ...]) -> None:
         """The losses drawn in the terminal."""
         width = min(WIDE, max(NARROW, self.console.width))
-        self.console.print(terminal_curves(history(epochs), width), markup=False, highlight=False, soft_wrap=True)
+        say(self.console, terminal_curves(history(epochs), width))
 
     def _redraw(self, epochs: tuple[EpochRecord, ...]) -> None:
         from IPython.display import SVG, display  # only where a notebook runs
@@ -153,8 +154,3 @@ def say_repeated(console: Console, repeated: int, images: int, without: Share | 
 
 def _train_images(job: Job) -> int:
     return image_counts(job.recipe.run.data, job.recipe.facts)[0]
-
-
-def say(console: Console, line: str) -> None:
-    """One line as it is, however long."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

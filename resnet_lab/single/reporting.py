@@ -9,7 +9,8 @@ from rich.table import Table
 
 from resnet_lab.records.store import StoreError, write_atomically
 from resnet_lab.report.one_network import draw_confusion, write_figure
-from resnet_lab.single.display import say, say_repeated
+from resnet_lab.saying import say
+from resnet_lab.single.display import say_repeated
 from resnet_lab.single.evaluating import Evaluation, mcnemar
 from resnet_lab.single.training import short_name
 

@@ -14,6 +14,7 @@ from resnet_lab.records.plan import Plan
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import Failure, RunStore
 from resnet_lab.records.units import duration
+from resnet_lab.saying import say
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.planning import Task
 from resnet_lab.study.worker import Interrupted, Workplace, progress_file
@@ -120,7 +121,7 @@ class PlainLines(Tally):
         self._line(f"{task.name}: {stopped_words(where)}")
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(self._console, text)
 
 
 class LiveTable(Tally):
