@@ -16,6 +16,7 @@ from resnet_lab.networks.blocks import BLOCKS
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost, published_cost
 from resnet_lab.networks.init import initialise, untouched_rng
+from resnet_lab.networks.joins import JOINS
 from resnet_lab.networks.shortcuts import SHORTCUTS
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import load_external
@@ -191,13 +192,13 @@ def _check_memory_format(trial: Trial) -> None:
 
 
 def _check_networks(trial: Trial) -> None:
-    """In a network with each shortcut: built alike twice, undisturbed by the shortcut, trainable, countable."""
-    residuals: dict[str, dict[str, Tensor]] = {}
-    for shortcut in SHORTCUTS:
+    """In a network with each shortcut and each join: built alike twice, undisturbed by the shortcut, trainable, countable."""
+    without: dict[str, Tensor] | None = None
+    for shortcut, join in VARIANTS:
         if shortcut == "identity" and trial.out_channels < trial.in_channels:
             continue  # identity refuses to drop channels, whatever the block
-        spec = replace(trial.spec, shortcut=shortcut)  # type: ignore[arg-type]
-        where = f'{trial} in a network with shortcut = "{shortcut}"'
+        spec = replace(trial.spec, shortcut=shortcut, join=join)  # type: ignore[arg-type]
+        where = f'{trial} in a network with shortcut = "{shortcut}", join = "{join}"'
         with _naming(where):
             model = build(spec, seed=3)
         state = _copied_state(model)
@@ -206,8 +207,9 @@ def _check_networks(trial: Trial) -> None:
             logits = model(torch.randn(BATCH, spec.in_channels or 0, 9, 9))
             logits.square().sum().backward()
         _require(tuple(logits.shape) == (BATCH, spec.classes), f"{where} gives logits of shape {tuple(logits.shape)}")
-        residuals[shortcut] = {name: value for name, value in state.items() if ".shortcut." not in name}
-        different = _differing(residuals["none"], residuals[shortcut])
+        residuals = {name: value for name, value in state.items() if ".shortcut." not in name}
+        without = residuals if without is None else without
+        different = _differing(without, residuals)
         _require(not different, f"{where} starts with another {', '.join(different)} than without shortcuts: twins must start equal")
         with _naming(f"counting the cost of {where}"):
             quick, published = (
@@ -260,6 +262,8 @@ def _require(condition: bool, otherwise: str) -> None:
         raise AssertionError(otherwise)
 
 
+VARIANTS = (*((shortcut, "add") for shortcut in SHORTCUTS), *(("projection_everywhere", join) for join in JOINS if join != "add"))
+"""(shortcut, join) of the networks that a block is tried in; the first has no shortcut."""
 CHECKS: tuple[Callable[[Trial], None], ...] = (
     _check_shapes,
     _check_gradients,

@@ -21,10 +21,10 @@ class Anatomy:
 
     @property
     def kind(self) -> Kind:
-        """`projection` where the shortcut has parameters of its own, `identity` where it has none, `none` where nothing is joined."""
+        """`projection` where the carry has parameters of its own (a gate is no carry), `identity` where it has none, `none` without a join."""
         if self.join is None:
             return "none"
-        return "projection" if any(layer.params for layer in self.shortcut) else "identity"
+        return "projection" if any(layer.params for layer in self.shortcut if not _of(layer, "shortcut.join")) else "identity"
 
     @property
     def trunk(self) -> tuple[Layer, ...]:
@@ -41,6 +41,9 @@ def anatomy(part: Part) -> Anatomy:
     at = joins[-1]
     one, other = (_upstream(layers, source) for source in layers[at].inputs)
     residual, shortcut = (one, other) if _own(layers, one - other) >= _own(layers, other - one) else (other, one)
+    residual -= {
+        position for position in residual & shortcut if _of(layers[position], "shortcut")
+    }  # a gate on both paths is the shortcut's
     shared = residual & shortcut
     before, around, aside = (_pick(layers, positions) for positions in (shared, residual - shared, shortcut - shared))
     rest = _pick(layers, {position for position in range(len(layers)) if position not in residual | shortcut | {at}})
@@ -71,7 +74,12 @@ def block_kinds(description: Description) -> tuple[BlockKind, ...]:
 
 
 def _joins(layer: Layer) -> bool:
-    return layer.kind == "add" or layer.name.startswith(f"{layer.part}.shortcut")
+    return layer.kind == "add" or _of(layer, "shortcut")
+
+
+def _of(layer: Layer, name: str) -> bool:
+    """Whether a layer belongs to this submodule of its block."""
+    return layer.name.startswith(f"{layer.part}.{name}.")
 
 
 def _upstream(layers: Sequence[Layer], at: int) -> set[int]:
@@ -87,7 +95,7 @@ def _upstream(layers: Sequence[Layer], at: int) -> set[int]:
 
 def _own(layers: Sequence[Layer], positions: set[int]) -> tuple[int, int]:
     """What makes a path the residual function: layers that do not call themselves part of the shortcut, then how many there are."""
-    return (sum(not layer.name.startswith(f"{layer.part}.shortcut") for layer in _pick(layers, positions)), len(positions))
+    return (sum(not _of(layer, "shortcut") for layer in _pick(layers, positions)), len(positions))
 
 
 def _pick(layers: Sequence[Layer], positions: set[int]) -> tuple[Layer, ...]:

@@ -112,6 +112,8 @@ def spec_leaves(spec: NetworkSpec) -> Iterator[tuple[str, Any]]:
         value = getattr(spec, each.name)
         if each.name == "order":  # a word says more than five tables of letters
             value = next((name for name, table in ORDERS.items() if table == spec.order_table), value)
+        elif each.name == "join":  # its numbers mean nothing without its kind
+            value = str(spec.join_table)
         yield from _below(each.name, value)
 
 

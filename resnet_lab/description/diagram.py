@@ -205,7 +205,8 @@ class _Inside:
         of = f"{description.title}: " if several else ""
         self.title = wrapped(f"{of}{kind.example.name}", SIZE + 1, 3.2, bold=has_bold(of))
         blocks = len([part for part in description.parts if part.stage.startswith("stage")])
-        self.says = f"{SHORTCUT_WORDS[self.paths.kind]}; {_so_many(len(kind.parts), blocks)}"
+        joined = "" if description.spec.join_table.kind == "add" else f", {description.spec.join_table}"
+        self.says = f"{SHORTCUT_WORDS[self.paths.kind]}{joined}; {_so_many(len(kind.parts), blocks)}"
         self.trunk_width = max([text_width(_box_text(layer), SIZE) for layer in self.paths.trunk] + [1.0]) + 0.22
         self.aside_width = max([text_width(_box_text(layer), SIZE) for layer in self.paths.shortcut] + [0.0]) + 0.22
         self.lane = 0.2 + (self.aside_width if self.paths.shortcut else 0.25)
@@ -215,7 +216,7 @@ class _Inside:
         count = len(self.paths.before) + max(len(self.paths.residual), len(self.paths.shortcut)) + len(self.paths.after)
         self.height = 0.95 + LINE * (len(self.title) - 1) + count * (BOX + GAP) + (0.3 + FORK if self.paths.join else 0.0) + 0.12
         texts = ([_box_text(layer) for layer in layers] for layers in (self.paths.before, self.paths.trunk, self.paths.shortcut))
-        self.alike = (self.paths.kind, self.shape, *map(tuple, texts))
+        self.alike = (self.paths.kind, joined, self.shape, *map(tuple, texts))
 
     def put(self, pen: Pen, x: float, y: float) -> None:
         """Put it down with its upper left corner at (x, y)."""

@@ -14,7 +14,8 @@ from typing import Any
 from resnet_lab.description.compare import field_differences, released, resolved_again, spec_leaves, spoken
 from resnet_lab.description.layers import Description, describe_network
 from resnet_lab.description.words import short
-from resnet_lab.networks.cost import Cost, cost, published_cost
+from resnet_lab.networks.cost import cost, published_cost
+from resnet_lab.networks.counted import Cost
 from resnet_lab.spec.catalogue import catalogue_entry, named_network
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import NetworkSpec
@@ -191,6 +192,7 @@ _REASONS = {
     "conv_bias": "convolutions have biases: {there} there, {here} here",
     "order": "norms and activations stand in another order ({there} there, {here} here)",
     "shortcut": "the shortcuts are of another kind ({there} there, {here} here)",
+    "join": "shortcut and residual function are joined otherwise ({there} there, {here} here)",
     "strides": "the stages' strides are {there} there, {here} here",
     "stride_block": "they sit in a stage's {there} block there, in its {here} one here",
 }

@@ -201,7 +201,7 @@ def _makers(spec: NetworkSpec) -> Iterator[tuple[str, object, Callable[[], nn.Mo
     """(name, what it is built for, how) of each part of a resolved spec."""
     yield "stem", "stem", lambda: Stem(spec)
     for place in places(spec):
-        alike = replace(place, stage="", block="", first=place.first and spec.order_table.share_first)
+        alike = replace(place, stage="", block="", first=place.first and spec.order_table.share_first, depth=1.0)
         yield place.name, alike, partial(_block, spec, alike)
     yield "head", "head", lambda: Head(spec)
 

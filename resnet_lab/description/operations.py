@@ -161,6 +161,11 @@ def _dropout(call: _Call) -> Look:
     return Look("dropout", f"dropout {call.given(1, 'p', 0.5):g}", call.before)
 
 
+def _times(call: _Call) -> Look:
+    factors = [value for value in (call.given(0, "input"), call.given(1, "other")) if isinstance(value, int | float)]
+    return Look("mul", f"times {factors[0]:g}" if factors else "multiply", call.before)
+
+
 def window(kernel: Sequence[int], stride: Sequence[int]) -> str:
     """As in `3x3/2`."""
     size = "x".join(map(str, kernel))
@@ -190,6 +195,7 @@ _LOOKS: dict[str, Callable[[_Call], Look]] = {
     "pad": _pad,
     "dropout": _dropout,
     "dropout2d": _dropout,
+    "mul": _times,
 }
 _SILENT = {
     "get", "view", "reshape", "flatten", "unflatten", "t", "transpose", "permute", "movedim", "detach", "expand", "expand_as", "clone",
@@ -208,6 +214,6 @@ _NAMES = {
     "gelu": ("gelu", "GELU"),
     "silu": ("silu", "SiLU"),
     "elu": ("elu", "ELU"),
-    "mul": ("mul", "multiply"),
+    "rsub": ("sub", "one minus"),
     "cat": ("cat", "concatenate"),
 }

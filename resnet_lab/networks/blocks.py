@@ -33,6 +33,7 @@ class Convolutions(nn.Module):
         strided = self.kernels.index(3) if spec.stride_conv == "spatial" else 0
         self.orders = (order.inner,) * (count - 1) + (order.last,)
         self.activation, self.dropout = ACTIVATIONS[spec.activation], spec.dropout
+        self.starts_at_zero = spec.zero_init_residual
         for i, (kernel, letters) in enumerate(zip(self.kernels, self.orders, strict=True)):
             convolved = convolution(
                 spec,
@@ -45,6 +46,11 @@ class Convolutions(nn.Module):
             )
             self.add_module(f"conv{i + 1}", convolved)
             add_norm(self, f"norm{i + 1}", letters, channels[i + 1], spec)
+
+    def reset_parameters(self) -> None:
+        """The last norm starts with a weight of 0 where the spec says so (Goyal et al. 2017, section 5.1); its parts have started before."""
+        if self.starts_at_zero:
+            nn.init.zeros_(getattr(self, f"norm{len(self.orders)}").weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
@@ -98,8 +104,8 @@ class Block(nn.Module):
         return out if self.post is None else self.post(out)
 
 
-def make_block(spec: NetworkSpec, in_channels: int, out_channels: int, stride: int, *, first: bool = False) -> Block:
-    """The block of a resolved spec for one place in the net; `first`: whether it is the net's first.
+def make_block(spec: NetworkSpec, in_channels: int, out_channels: int, stride: int, *, first: bool = False, depth: float = 1.0) -> Block:
+    """The block of a resolved spec for one place in the net; `first`: whether it is the net's first; `depth`: l / L for block l of L.
 
     Raises SpecError where the spec's block is unknown, cannot be imported or cannot be built, or where its shortcut cannot carry.
     """
@@ -107,7 +113,7 @@ def make_block(spec: NetworkSpec, in_channels: int, out_channels: int, stride: i
     residual = make_residual(spec, in_channels, out_channels, stride)
     return Block(
         residual,
-        make_shortcut(spec.shortcut, in_channels, out_channels, stride, spec),
+        make_shortcut(spec.shortcut, in_channels, out_channels, stride, spec, depth),
         pre=NormAct(order.pre, in_channels, spec) if order.pre else None,
         post=NormAct(order.post, out_channels, spec) if order.post else None,
         shares_pre=first and order.share_first,

@@ -59,6 +59,8 @@ class Place:
     stride: int
     first: bool = False
     """Whether it is the net's first block."""
+    depth: float = 1.0
+    """l / L for block l of the net's L blocks, l from 1 to L."""
 
     @property
     def name(self) -> str:
@@ -69,11 +71,13 @@ class Place:
 def places(spec: NetworkSpec) -> Iterator[Place]:
     """The blocks of a resolved spec, first to last."""
     assert spec.stem_width is not None, "resolve_network comes first"
-    channels = spec.stem_width
+    channels, blocks, number = spec.stem_width, sum(stage.depth for stage in spec.stages), 0
     for s, stage in enumerate(spec.stages, start=1):
         for b in range(1, stage.depth + 1):
             strided = b == (1 if spec.stride_block == "first" else stage.depth)
-            yield Place(f"stage{s}", f"block{b}", channels, stage.width, stage.stride if strided else 1, first=s == b == 1)
+            number += 1
+            stride = stage.stride if strided else 1
+            yield Place(f"stage{s}", f"block{b}", channels, stage.width, stride, first=number == 1, depth=number / blocks)
             channels = stage.width
 
 
@@ -89,7 +93,7 @@ def build(spec: NetworkSpec, *, seed: int, init_salt: int = 0) -> Network:
             if not hasattr(model, place.stage):
                 model.add_module(place.stage, nn.Sequential())
             seed_constructor(seed, init_salt, place.name)
-            block = make_block(spec, place.in_channels, place.out_channels, place.stride, first=place.first)
+            block = make_block(spec, place.in_channels, place.out_channels, place.stride, first=place.first, depth=place.depth)
             model.get_submodule(place.stage).add_module(place.block, block)
         model.add_module("head", Head(spec))
         initialise(model, init=spec.init, seed=seed, salt=init_salt)

@@ -5,7 +5,6 @@ not count), and flops = 2 * macs. fvcore means the same by "flops". Parameters a
 """
 
 import warnings
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -14,23 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lab.networks.blocks import BLOCKS, make_block
 from resnet_lab.networks.build import Head, build, places
+from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.networks.stems import Stem
 from resnet_lab.spec.network import NetworkSpec
 
 _CONVOLUTIONS_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)  # a linear layer runs as mm or addmm
 _FVCORE_NAMES = ("conv", "linear", "addmm")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Learned parameters, and multiply-adds on one image."""
-
-    params: int
-    macs: int
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.params + other.params, self.macs + other.macs)
 
 
 @lru_cache(maxsize=4096)

@@ -1,17 +1,16 @@
 """The path around a residual function: a carry that brings the block's input to the output's shape, and a join that unites the two.
 
 A plain net is the shortcut `none`, so that plain and residual nets share every other line and, with identity carries, every parameter.
-Shapes: a carry maps [B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]; a join maps two of the latter to one.
-A new shortcut is one entry in SHORTCUTS (and its name in `resnet_lab.spec.network`).
+Shapes: a carry maps [B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]. A new carry is one entry in SHORTCUTS (and its name in
+`resnet_lab.spec.parts`), a new join one in `resnet_lab.networks.joins`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from resnet_lab.networks.joins import JOINS, Site, Without
 from resnet_lab.networks.layers import add_norm, convolution
 from resnet_lab.spec.network import NetworkSpec, check_identity
 
@@ -58,28 +57,6 @@ class Projection(nn.Module):
         return out if self.norm is None else self.norm(out)
 
 
-class Without(nn.Module):
-    """The join of a plain net: the residual function alone."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        """The block's output before its ReLU, from the carried input and the residual function's output, all [B, out, H', W']."""
-        return residual
-
-
-class Add(nn.Module):
-    """The join of a residual net: the sum (He et al. 2015, equation 1)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        """The block's output before its ReLU, from the carried input and the residual function's output, all [B, out, H', W']."""
-        return torch.add(residual, x)
-
-
 class Shortcut(nn.Module):
     """A carry and a join. `forward(x, residual)` takes the block's input and what its residual function made of it."""
 
@@ -90,22 +67,22 @@ class Shortcut(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """Join the carried [B, in, H, W] input and the residual function's [B, out, H', W'] output to [B, out, H', W']."""
-        out: Tensor = self.join(self.carry(x), residual)
+        out: Tensor = self.join(x, self.carry(x), residual)
         return out
 
 
-@dataclass(frozen=True)
-class ShortcutKind:
-    """How a shortcut is made: the carry for (in_channels, out_channels, stride, spec), the join for the block's output channels."""
-
-    carry: Callable[[int, int, int, NetworkSpec], nn.Module]
-    join: Callable[[int], nn.Module]
+Carry = Callable[[int, int, int, NetworkSpec], nn.Module]
+"""Makes a carry for (in_channels, out_channels, stride, spec)."""
 
 
-def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> Shortcut:
-    """The shortcut `name` of a block, with the spec's norms and biases. Raises SpecError where an identity would have to drop channels."""
-    kind = SHORTCUTS[name]
-    return Shortcut(kind.carry(in_channels, out_channels, stride, spec), kind.join(out_channels))
+def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec, depth: float = 1.0) -> Shortcut:
+    """The shortcut `name` of a block, with the spec's join, norms and biases; `depth` as in `Site`.
+
+    Raises SpecError where an identity would have to drop channels.
+    """
+    join = Without if name == PLAIN else JOINS[spec.join_table.kind]
+    carry = SHORTCUTS[name](in_channels, out_channels, stride, spec)
+    return Shortcut(carry, join(Site(in_channels, out_channels, stride, spec.join_table, depth)))
 
 
 def _nothing(in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> nn.Module:
@@ -121,9 +98,10 @@ def _project_where_channels_change(in_channels: int, out_channels: int, stride: 
     return make(in_channels, out_channels, stride, spec)
 
 
-SHORTCUTS: dict[str, ShortcutKind] = {
-    "none": ShortcutKind(carry=_nothing, join=Without),
-    "identity": ShortcutKind(carry=_identity, join=Add),  # option A
-    "projection": ShortcutKind(carry=_project_where_channels_change, join=Add),  # option B
-    "projection_everywhere": ShortcutKind(carry=Projection, join=Add),  # option C
+PLAIN = "none"
+SHORTCUTS: dict[str, Carry] = {
+    PLAIN: _nothing,
+    "identity": _identity,  # option A
+    "projection": _project_where_channels_change,  # option B
+    "projection_everywhere": Projection,  # option C
 }

@@ -19,6 +19,8 @@ from resnet_lab.spec.parts import (
     ActivationName,
     BlockFacts,
     InitName,
+    JoinName,
+    JoinSpec,
     NormName,
     NormSpec,
     OrderName,
@@ -27,6 +29,7 @@ from resnet_lab.spec.parts import (
     Shortcut,
     StemName,
     StemSpec,
+    resolve_join,
     resolve_norm,
     resolve_order,
     resolve_stem,
@@ -73,6 +76,8 @@ class NetworkSpec:
     """`basic` (two 3x3), `bottleneck` (1x1, 3x3, 1x1), or a block of your own as `package.module:Name`."""
     shortcut: Shortcut = "identity"
     """`none` is the plain net. `identity`: He's option A. `projection`: option B. `projection_everywhere`: option C."""
+    join: JoinName | JoinSpec = "add"
+    """How shortcut and residual function are united: by name, or as a table where its numbers are not the usual ones."""
     shortcut_norm: bool | None = None
     """Whether a projection's convolution has a norm after it. Default: unless `order` puts a norm before the block."""
     order: OrderName | OrderSpec = "original"
@@ -99,6 +104,9 @@ class NetworkSpec:
     """Which convolutions have a bias; `unless_norm`: those that no norm directly follows."""
     norm: NormName | NormSpec = "batch"
     """`batch`, `group` or `none`, or a table with its numbers."""
+    zero_init_residual: bool = False
+    """True: the last norm of each residual function starts with a weight of 0, so that blocks start as the identity (Goyal et al. 2017,
+    arXiv:1706.02677, section 5.1)."""
     activation: ActivationName = "relu"
     """The activation, everywhere in the net."""
     head_pool: Literal["global"] | Positive = "global"
@@ -132,6 +140,11 @@ class NetworkSpec:
     def norm_table(self) -> NormSpec:
         """`norm` as a table with nothing left to derive."""
         return resolve_norm(self.norm)
+
+    @property
+    def join_table(self) -> JoinSpec:
+        """`join` as a table with nothing left to derive."""
+        return resolve_join(self.join)
 
     @property
     def projection_norm(self) -> bool:
@@ -195,6 +208,7 @@ def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> Networ
         spec,
         stem=spec.stem_table,
         stem_width=spec.stem_width or usual,
+        join=spec.join_table,
         shortcut_norm=spec.projection_norm,
         order=spec.order_table,
         depths=depths,
@@ -207,6 +221,8 @@ def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> Networ
     )
     _check_inner(resolved)
     _check_norm_groups(resolved)
+    _check_join(resolved)
+    _check_zero_init(resolved)
     if spec.shortcut == "identity":
         check_identity((resolved.stem_width or 0, *spec.widths))
     return resolved
@@ -285,3 +301,27 @@ def _check_norm_groups(spec: NetworkSpec) -> None:
     if odd := sorted(width for width in normed if width % groups):
         remedy = 'write norm = { kind = "group", groups = N } with an N that divides every width'
         raise SpecError.of(f"a group norm of {groups} groups cannot share {odd[0]} channels: {remedy}", key="network.norm")
+
+
+def _check_join(spec: NetworkSpec) -> None:
+    if spec.shortcut == "none" and spec.join_table.kind != "add":
+        raise SpecError.of(
+            f'shortcut = "none" is the plain net, which has nothing to join by {spec.join_table.kind}: leave `join` out, or take another shortcut',
+            key="network.join",
+        )
+
+
+def _check_zero_init(spec: NetworkSpec) -> None:
+    if not spec.zero_init_residual:
+        return
+    why = ""
+    if spec.block not in BLOCKS:
+        why = "a block from outside says in its own reset_parameters how it starts"
+    elif spec.shortcut == "none":
+        why = "the plain net would send nothing but zeros through its first block, and would never learn"
+    elif spec.norm_table.kind == "none":
+        why = 'there are no norms; join = "learned_scalar" starts as the identity without any'
+    elif "n" not in spec.order_table.last:
+        why = 'the order has no norm after the last convolution of a residual function; join = "learned_scalar" starts as the identity without any'
+    if why:
+        raise SpecError.of(f"{why}: leave it out", key="network.zero_init_residual")

@@ -1,13 +1,13 @@
-"""The parts of a network that have a name or a table: stem, order of norm and activation, norm; and what is known of each block.
+"""The parts of a network that have a name or a table: stem, order of norm and activation, norm, join; and what is known of each block.
 
 A name is only a short way to write its table: once resolved, both are the same value. No torch here; a conformance test holds these facts
 against the modules.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from resnet_lab.spec.errors import SpecError
 
@@ -17,6 +17,7 @@ Shortcut = Literal["none", "identity", "projection", "projection_everywhere"]
 StemName = Literal["cifar", "imagenet"]
 OrderName = Literal["original", "norm_after_addition", "activation_before_addition", "activation_only_preactivation", "preactivation"]
 NormName = Literal["batch", "group", "none"]
+JoinName = Literal["add", "scale", "exclusive_gate", "shortcut_gate", "dropout", "stochastic_depth", "learned_scalar"]
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
 InitName = Literal["he_fan_out", "he_fan_in", "glorot_uniform", "glorot_normal"]
 Letters = Literal["", "n", "a", "na", "an"]
@@ -100,6 +101,37 @@ class NormSpec:
 
 
 @dataclass(frozen=True)
+class JoinSpec:
+    """How a shortcut h and the residual function F are united, and the numbers of that; x is the block's input, g = sigmoid(1x1 convolution(x) + b)."""
+
+    kind: JoinName = "add"
+    """`add`: h + F. `scale`: a h + b F. `exclusive_gate`: (1 - g) h + g F. `shortcut_gate`: (1 - g) h + F. `dropout`: h drops out (He et al. 2016,
+    Table 1). `stochastic_depth`: F is left out of whole batches (arXiv:1603.09382). `learned_scalar`: h + a F, a learned (SkipInit, ReZero)."""
+    shortcut: float | None = None
+    """Of `scale`: the factor of the shortcut. Default: 0.5."""
+    residual: float | None = None
+    """Of `scale`: the factor of the residual function. Default: 0.5."""
+    bias: float | None = None
+    """Of the gates: the initial b. Default: -6, the best in He et al. 2016."""
+    rate: Annotated[float, Ge(0), Lt(1)] | None = None
+    """Of `dropout`: the share of the shortcut's values that is set to zero. Default: 0.5."""
+    survival: Annotated[float, Gt(0), Le(1)] | None = None
+    """Of `stochastic_depth`: the probability that the last block stays in a training batch; it falls to this linearly over depth. Default: 0.5."""
+    start: float | None = None
+    """Of `learned_scalar`: the initial a. Default: 0 (De & Smith 2020, arXiv:2002.10444; Bachlechner et al. 2020, arXiv:2003.04887)."""
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers that its kind has, by name."""
+        given = ((each.name, getattr(self, each.name)) for each in fields(self) if each.name != "kind")
+        return {name: value for name, value in given if value is not None}
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name} {value:g}" for name, value in self.numbers.items())
+        return self.kind.replace("_", " ") + (f" ({numbers})" if numbers else "")
+
+
+@dataclass(frozen=True)
 class BlockFacts:
     """What `layers` arithmetic needs of a block: weighted layers in its residual function, and its inner width as a share of its output."""
 
@@ -124,6 +156,15 @@ NORMS: dict[str, NormSpec] = {
     "batch": NormSpec("batch", momentum=0.1),
     "group": NormSpec("group", groups=8),
     "none": NormSpec("none"),
+}
+JOINS: dict[str, JoinSpec] = {
+    "add": JoinSpec("add"),
+    "scale": JoinSpec("scale", shortcut=0.5, residual=0.5),
+    "exclusive_gate": JoinSpec("exclusive_gate", bias=-6.0),
+    "shortcut_gate": JoinSpec("shortcut_gate", bias=-6.0),
+    "dropout": JoinSpec("dropout", rate=0.5),
+    "stochastic_depth": JoinSpec("stochastic_depth", survival=0.5),
+    "learned_scalar": JoinSpec("learned_scalar", start=0.0),
 }
 BLOCKS: dict[str, BlockFacts] = {
     "basic": BlockFacts(layers=2, inner=1.0),
@@ -167,3 +208,14 @@ def resolve_norm(norm: NormName | NormSpec) -> NormSpec:
     if table.kind == "none":
         return usual
     return replace(table, momentum=table.momentum or usual.momentum, groups=table.groups or usual.groups)
+
+
+def resolve_join(join: JoinName | JoinSpec) -> JoinSpec:
+    """The table of a join, with nothing left to derive. Raises SpecError where a number is given that its kind does not have."""
+    table = JOINS[join] if isinstance(join, str) else join
+    usual = JOINS[table.kind].numbers
+    for name in table.numbers:
+        if name not in usual:
+            has = f"its numbers are {', '.join(usual)}" if usual else "it has no numbers; write the `kind` that has"
+            raise SpecError.of(f'{name} means nothing to kind = "{table.kind}": {has}', key=f"network.join.{name}")
+    return JoinSpec(table.kind, **{**usual, **table.numbers})

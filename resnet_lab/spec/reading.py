@@ -7,6 +7,7 @@ by parsing growing prefixes of the text until the key appears.
 import json
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import cache
@@ -17,11 +18,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from resnet_lab.spec.ablation import Ablation, AblationFile, Fragment, Scale
+from resnet_lab.spec.choosing import AUTO, AUTOMATIC
 from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
 from resnet_lab.spec.data import DataSpec, FixedNormalisation
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.network import NetworkSpec
-from resnet_lab.spec.parts import NormSpec, OrderSpec, PoolSpec, StemSpec
+from resnet_lab.spec.parts import JoinSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec, WarmupSpec
 
 
@@ -59,8 +61,11 @@ def check_fragment(values: dict[str, Any]) -> list[Problem]:
 
 
 def typed_fragment(values: dict[str, Any]) -> Fragment:
-    """The typed form of a fragment that `check_fragment` found nothing wrong with."""
-    fragment: Fragment = _adapter(Fragment).validate_json(json.dumps(values))
+    """The typed form of a fragment. Raises SpecError with what `check_fragment` finds wrong with it."""
+    try:
+        fragment: Fragment = _adapter(Fragment).validate_json(json.dumps(values, allow_nan=False))
+    except (ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError too
+        raise SpecError(check_fragment(values)) from error
     return fragment
 
 
@@ -155,13 +160,15 @@ def _other_reading(item: dict[str, Any]) -> bool:
 
 
 def _problem(item: dict[str, Any]) -> Problem:
-    readings = ("int", "constrained-int", "nullable", *WORD_OR_TABLE)
+    readings = ("int", "constrained-int", "bool", "nullable", *WORD_OR_TABLE)
     location = tuple(part for part in item["loc"] if not (isinstance(part, str) and ("[" in part or part in readings)))
     key = ".".join(map(str, location))
+    if location[-1:] == ("seeds",) and item["type"] in UNKNOWN_KEY:
+        return Problem(SAME_SEEDS, key=key)
     if "seeds" in location:  # a number or a list: pydantic reports both readings
         key = key[: key.index("seeds") + len("seeds")]
         return Problem("how many seeds (at least 1), or a list of the seeds themselves (0 or more)", key=key)
-    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+    if item["type"] in UNKNOWN_KEY:
         known = _known_keys(location[:-1])
         return Problem(f"unknown key{nearest(str(location[-1]), known)}; known here are {', '.join(known)}", key=key)
     if item["type"] == "missing":
@@ -169,6 +176,8 @@ def _problem(item: dict[str, Any]) -> Problem:
     given = item.get("input")
     if location[-2:] == ("network", "head_pool"):  # a word or a number: pydantic reports both readings
         return Problem(f'should be "global", or the side of an average pool (1 or more), not {json.dumps(given, default=str)}', key=key)
+    if location[-2:] == ("training", "compile"):  # a word or a truth: likewise
+        return Problem(f'should be true, false or "auto", not {json.dumps(given, default=str)}', key=key)
     shown = "" if isinstance(given, dict) else f", not {json.dumps(given, default=str)}"
     message = str(item["msg"]).replace("Input should be", "should be")
     close = ""
@@ -226,9 +235,11 @@ def check_grid(grid: dict[str, Any], place: str) -> list[Problem]:
             continue
         found = {problem.message: problem for value in values for problem in check_fragment(nested(path, grid_point(value)[1]))}
         problems += [Problem(problem.message, key=f"{place}.{problem.key}" if problem.key else key) for problem in found.values()]
+        if path in AUTOMATIC and AUTO in (grid_point(value)[1] for value in values):
+            problems.append(Problem('"auto" is one choice for all cells: an axis names the values that it compares', key=key))
         labels = [str(grid_point(value)[0]) for value in values]
         problems += [
-            Problem(f"{label} is there twice: duplicate cells", key=key) for label in sorted(set(labels)) if labels.count(label) > 1
+            Problem(f"{label} is there twice: duplicate cells", key=key) for label, count in sorted(Counter(labels).items()) if count > 1
         ]
     return problems
 
@@ -260,7 +271,16 @@ def _line_in_message(message: str, text: str) -> int:
     return int(rest.partition(",")[0]) if found else text.count("\n") + 1  # "at end of document"
 
 
-TABLES: dict[Any, type] = {"stem": StemSpec, "pool": PoolSpec, "order": OrderSpec, "norm": NormSpec, "normalisation": FixedNormalisation}
+TABLES: dict[Any, type] = {
+    "stem": StemSpec,
+    "pool": PoolSpec,
+    "join": JoinSpec,
+    "order": OrderSpec,
+    "norm": NormSpec,
+    "normalisation": FixedNormalisation,
+}
 """Fields of network and data that take a word or a table, and the tables within them."""
+UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
+SAME_SEEDS = "all cells of a study have the same seeds, by which they are compared: write it at the top or in a scale"
 WORD_OR_TABLE = tuple(kind.__name__ for kind in TABLES.values())
 """What pydantic puts into an error's place where it tried to read the table."""

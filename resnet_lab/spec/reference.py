@@ -10,6 +10,7 @@ SECTIONS = {
     "NetworkSpec": "[network]",
     "StemSpec": "network.stem",
     "PoolSpec": "network.stem.pool",
+    "JoinSpec": "network.join",
     "OrderSpec": "network.order",
     "NormSpec": "network.norm",
     "DataSpec": "[data]",

@@ -6,20 +6,26 @@ a folder dataset, and the source of any block that comes from outside the packag
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.external import is_external, source_digest
 from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.parts import JoinSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec
 
 TRAINING_VERSION = 1
 """Raised whenever the same spec and seed would train to other numbers: old runs are then no longer found."""
 
 
-LATER_FIELDS: dict[str, dict[str, Any]] = {"network": {}, "data": {}, "training": {}}
+LATER_FIELDS: dict[str, dict[str, Any]] = {
+    "network": {"join": asdict(JoinSpec()), "zero_init_residual": False},
+    "data": {},
+    "training": {"compile": False},
+}
 """Fields that a section has got since, with the plain value that says "as before": there they are left out of a fingerprint, so that a run done
 by an earlier version is found again."""
 
@@ -38,15 +44,16 @@ class RunSpec:
 
 def canonical(spec: RunSpec) -> dict[str, Any]:
     """What the fingerprint covers, as plain JSON values."""
+    assert "auto" not in (spec.training.precision, spec.training.compile), "what is left to the machine is chosen first"
     sources = {name: source_digest(name) for name in (spec.network.block, spec.data.name) if is_external(name)}
-    data = _plain(spec.data)
+    data = _section(spec.data)
     if spec.data_identity:
         data["name"] = f"content:{spec.data_identity}"  # a folder is what is in it, wherever it lies
     return {
         "version": TRAINING_VERSION,
-        "network": _as_before("network", _plain(spec.network)),
-        "data": _as_before("data", data),
-        "training": _as_before("training", _plain(spec.training)),
+        "network": as_before("network", _section(spec.network)),
+        "data": as_before("data", data),
+        "training": as_before("training", _section(spec.training)),
         "sources": sources,
     }
 
@@ -63,24 +70,38 @@ def fingerprint_of(canonical_form: dict[str, Any]) -> str:
 
 def as_plain(spec: RunSpec) -> dict[str, Any]:
     """The whole spec as JSON values, for result.json and plan.json."""
-    plain: dict[str, Any] = _plain(spec)
-    return plain
+    sections = {name: _section(getattr(spec, name)) for name in ("network", "data", "training", "record")}
+    return {**sections, "data_identity": spec.data_identity}
 
 
-def _as_before(section: str, values: dict[str, Any]) -> dict[str, Any]:
+def as_before(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A section's plain values without the fields it has got since, where these say "as before"."""
     later = LATER_FIELDS[section]
     return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
 
-def _plain(value: Any) -> Any:
-    """JSON values in which 1 and 1.0 are equal where the field is a float."""
+def _section(value: Any) -> dict[str, Any]:
+    """A section's plain values, a dict of the caller's own; what lies deeper is shared by equal sections, of which a study has thousands."""
+    try:
+        return dict(_known_section(value))
+    except TypeError:  # fields given as lists have no hash
+        return dict(_plain(value))
+
+
+@lru_cache(maxsize=1024)
+def _known_section(value: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = _plain(value)
+    return plain
+
+
+def _plain(value: Any, is_float: bool = False) -> Any:
+    """JSON values, the same for all that is equal: 1 and 1.0 where the field is of floats."""
     if is_dataclass(value) and not isinstance(value, type):
         floats = _float_fields(type(value))
-        plain = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-        return {name: float(item) if name in floats and type(item) is int else item for name, item in plain.items()}
+        return {f.name: _plain(getattr(value, f.name), f.name in floats) for f in fields(value)}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
+        return [_plain(item, is_float) for item in value]
+    return float(value) if is_float and type(value) is int else value
 
 
 @cache

@@ -19,16 +19,16 @@ Rate = Annotated[float, Gt(0)]
 
 @dataclass(frozen=True)
 class WarmupSpec:
-    """A gentle start. Linear up to the schedule's rate over a length, or a constant `lr` until the training error has fallen far enough."""
+    """A gentle start: linear up to the schedule's rate over a length, or at a constant `lr`, for a length or until a training error."""
 
     iterations: Positive | None = None
-    """Length of a linear warm-up in iterations."""
+    """Length of a warm-up in iterations."""
     epochs: Rate | None = None
-    """Length of a linear warm-up in epochs."""
+    """Length of a warm-up in epochs."""
     share: Annotated[float, Gt(0), Lt(1)] | None = None
-    """Length of a linear warm-up as a share of the whole training."""
+    """Length of a warm-up as a share of the whole training."""
     lr: Rate | None = None
-    """With `until_train_error`: the constant rate of the warm-up."""
+    """The constant rate of the warm-up (He et al. 2016, appendix: 0.01 for 400 iterations). Default: linear, up to the schedule's."""
     until_train_error: Annotated[float, Gt(0), Lt(100)] | None = None
     """Warm up until the running training error in percent falls below this (He et al. 2015, section 4.2: 80 for ResNet-110)."""
 
@@ -60,9 +60,13 @@ class TrainingSpec:
     drop_factor: Annotated[float, Gt(0), Lt(1)] = 0.1
     """What each drop multiplies the rate by."""
     warmup: WarmupSpec | None = None
-    """`{ epochs = 1 }`, `{ share = 0.1 }`, `{ iterations = 400 }` or `{ lr = 0.01, until_train_error = 80 }`."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16` runs convolutions and products in bfloat16 autocast; parameters stay in fp32."""
+    """`{ epochs = 1 }`, `{ share = 0.1 }`, `{ iterations = 400 }`, `{ lr = 0.01, iterations = 400 }` or
+    `{ lr = 0.01, until_train_error = 80 }`."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """`bf16` runs convolutions and products in bfloat16 autocast; parameters stay in fp32. `auto`: bf16 where the hardware computes in it and a measured
+    step says that it pays; chosen once for a study."""
+    compile: bool | Literal["auto"] = False
+    """Train through torch.compile. `auto`: where what it saves is measured to be more than compiling takes; chosen once for a study."""
     channels_last: bool = True
     """Memory layout of images and convolution weights; a matter of speed."""
     bn_statistics: Literal["moving", "averaged"] = "moving"
@@ -133,18 +137,18 @@ def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> WarmupSpec | 
     until = given.until_train_error is not None
     if len(lengths) + until != 1:
         raise SpecError.of("give one of iterations, epochs, share, or lr with until_train_error", key="training.warmup")
-    if until != (given.lr is not None):
-        raise SpecError.of("`lr` and `until_train_error` go together; a linear warm-up has neither", key="training.warmup")
+    if until and given.lr is None:
+        raise SpecError.of("`until_train_error` needs the constant `lr` of the warm-up beside it", key="training.warmup")
+    if given.lr is not None and spec.schedule == "one_cycle":
+        raise SpecError.of("one_cycle has its own warm-up of a given length, and no constant `lr`", key="training.warmup")
     if until:
-        if spec.schedule == "one_cycle":
-            raise SpecError.of("one_cycle has its own warm-up of a given length", key="training.warmup")
         return given
     length = given.iterations or round((given.epochs or 0) * steps) or round((given.share or 0) * total)
     if not 1 <= length < total:
         raise SpecError.of(
             f"a warm-up of {length} iterations in a training of {total} leaves no training or no warm-up", key="training.warmup"
         )
-    return WarmupSpec(iterations=length)
+    return WarmupSpec(iterations=length, lr=given.lr)
 
 
 def iterations_per_epoch(train_images: int, batch_size: int) -> int:

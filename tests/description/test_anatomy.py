@@ -52,6 +52,25 @@ def test_before_the_fork_stands_what_both_paths_see(number: int, before: list[st
     assert found.after == ()
 
 
+@pytest.mark.parametrize(
+    ("join", "residual", "aside"),
+    [
+        ("scale", [], ["mul"]),
+        ("exclusive_gate", ["mul"], ["conv", "sigmoid", "sub", "mul"]),
+        ("shortcut_gate", [], ["conv", "sigmoid", "sub", "mul"]),
+        ("dropout", [], ["dropout"]),
+        ("stochastic_depth", [], []),
+        ("learned_scalar", ["mul"], []),
+    ],
+)
+def test_a_join_stands_beside_the_residual_function_and_makes_no_projection(join: str, residual: list[str], aside: list[str]) -> None:
+    """A gate drawn before the fork because both paths need it, or a gated identity called a projection."""
+    found = block(join=join)
+    assert (kinds(found.before), found.kind, found.join.kind) == ([], "identity", "add")
+    assert kinds(found.residual) == ["conv", "norm", "relu", "conv", "norm", *residual]
+    assert kinds(found.shortcut) == aside
+
+
 def test_a_gate_inside_a_residual_function_is_not_its_join(squeeze_block: str) -> None:
     """The product in a squeeze-and-excitation block taken for the place where the shortcut comes in."""
     found = block(block=squeeze_block)

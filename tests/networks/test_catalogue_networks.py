@@ -3,7 +3,8 @@
 import pytest
 
 from resnet_lab.networks.build import build
-from resnet_lab.networks.cost import Cost, cost
+from resnet_lab.networks.cost import cost
+from resnet_lab.networks.counted import Cost
 from resnet_lab.spec.catalogue import catalogue, named_network
 
 COUNTED = {  # by other people's code: torchvision 0.29, timm 1.0.31 on 224x224x3, 1000 classes

@@ -3,7 +3,8 @@ import torch
 
 from resnet_lab.networks.blocks import BLOCKS
 from resnet_lab.networks.build import build
-from resnet_lab.networks.cost import Cost, cost, published_cost
+from resnet_lab.networks.cost import cost, published_cost
+from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.shortcuts import SHORTCUTS
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import NetworkSpec, resolve_network

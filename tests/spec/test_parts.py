@@ -8,7 +8,7 @@ import pytest
 
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import NetworkSpec, resolve_network
-from resnet_lab.spec.parts import NORMS, ORDERS, STEMS, NormSpec, OrderSpec, PoolSpec, StemSpec
+from resnet_lab.spec.parts import JOINS, NORMS, ORDERS, STEMS, JoinSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
 from resnet_lab.spec.reading import check_fragment, parse_ablation, typed_fragment
 from resnet_lab.spec.run import RunSpec, fingerprint
 
@@ -27,6 +27,10 @@ def resolved(**fields) -> NetworkSpec:
         ("norm", "batch", {"momentum": 0.1}),
         ("norm", "group", {"kind": "group"}),
         ("norm", "none", {"kind": "none", "eps": 1e-3}),
+        ("join", "add", {}),
+        ("join", "scale", {"kind": "scale", "shortcut": 0.5}),
+        ("join", "exclusive_gate", {"kind": "exclusive_gate", "bias": -6}),
+        ("join", "stochastic_depth", {"kind": "stochastic_depth"}),
     ],
 )
 def test_a_name_and_its_table_are_one_value(field: str, name: str, table: dict) -> None:
@@ -65,7 +69,7 @@ def test_a_projection_has_no_norm_where_the_block_begins_with_one() -> None:
 
 def test_every_name_is_one_of_its_tables() -> None:
     """A name that can be written and not resolved."""
-    for tables, field in ((STEMS, "stem"), (ORDERS, "order"), (NORMS, "norm")):
+    for tables, field in ((STEMS, "stem"), (ORDERS, "order"), (NORMS, "norm"), (JOINS, "join")):
         for name in tables:
             assert not check_fragment({"network": {field: name}})
             assert not check_fragment(
@@ -85,6 +89,15 @@ def test_every_name_is_one_of_its_tables() -> None:
         ({"norm": NormSpec("group", momentum=0.1)}, 'network.norm.momentum: momentum means nothing to kind = "group"'),
         ({"norm": NormSpec(groups=2)}, 'network.norm.groups: groups means nothing to kind = "batch"'),
         ({"order": OrderSpec(share_first=True)}, "network.order.share_first: nothing stands before a block"),
+        (
+            {"join": JoinSpec("scale", bias=0)},
+            'network.join.bias: bias means nothing to kind = "scale": its numbers are shortcut, residual',
+        ),
+        ({"join": JoinSpec(rate=0.5)}, 'network.join.rate: rate means nothing to kind = "add": it has no numbers'),
+        ({"join": "dropout", "shortcut": "none"}, 'network.join: shortcut = "none" is the plain net, which has nothing to join by dropout'),
+        ({"zero_init_residual": True, "shortcut": "none"}, "network.zero_init_residual: the plain net would send nothing but zeros"),
+        ({"zero_init_residual": True, "norm": "none"}, 'network.zero_init_residual: there are no norms; join = "learned_scalar"'),
+        ({"zero_init_residual": True, "order": "preactivation"}, "network.zero_init_residual: the order has no norm after the last"),
         ({"widths": (32, 16, 8)}, r"network.shortcut: an identity shortcut cannot drop channels \(32 to 16\)"),
         ({"stem_width": 64}, r"cannot drop channels \(64 to 16\).*stem_width"),
     ],
@@ -108,6 +121,13 @@ def test_parts_that_do_not_fit_each_other(fields: dict, says: str) -> None:
         ("network.stem = 3", "network.stem: should be 'cifar' or 'imagenet', not 3; or a table with"),
         ('network.order = "preactivaton"', "did you mean 'preactivation'"),
         ('network.order = { pre = "nna" }', "network.order.pre: should be '', 'n', 'a', 'na' or 'an', not \"nna\"; did you mean 'na'"),
+        (
+            'network.join = "exclusive_gat"',
+            "network.join: should be 'add', 'scale', 'exclusive_gate', 'shortcut_gate', 'dropout', 'stochastic_depth' or 'learned_scalar', "
+            "not \"exclusive_gat\"; did you mean 'exclusive_gate'?; or a table with kind, shortcut, residual, bias, rate, survival, start",
+        ),
+        ('network.join = { kind = "dropout", ratio = 0.5 }', "network.join.ratio: unknown key; did you mean 'rate'"),
+        ('network.join = { kind = "dropout", rate = 1.0 }', "network.join.rate: should be less than 1, not 1.0"),
         ("network.norm = { eps = true }", "network.norm.eps: should be a valid number, not true"),
         ("network.head_pool = 0", 'network.head_pool: should be "global", or the side of an average pool (1 or more), not 0'),
         ('network.head_pool = "avg"', 'network.head_pool: should be "global", or the side of an average pool (1 or more), not "avg"'),

@@ -8,6 +8,7 @@ import pytest
 
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.network import NetworkSpec, resolve_network
+from resnet_lab.spec.parts import JoinSpec
 from resnet_lab.spec.reading import typed_fragment
 from resnet_lab.spec.run import RunSpec, canonical, fingerprint
 from resnet_lab.spec.training import RecordSpec, TrainingSpec, resolve_training
@@ -53,6 +54,32 @@ def test_everything_that_is_trained_with_changes_the_fingerprint(other: RunSpec)
 
 def test_what_is_only_recorded_does_not() -> None:
     assert fingerprint(replace(RUN, record=RecordSpec(test_curve=True, gradients=False))) == fingerprint(RUN)
+
+
+@pytest.mark.parametrize("join", ["add", JoinSpec(), JoinSpec("add")])
+def test_a_join_that_was_always_there_is_not_in_the_fingerprint(join: str | JoinSpec) -> None:
+    """Would catch runs of an earlier version, which had no joins to choose from, that are trained again."""
+    network = resolve_network(NetworkSpec(layers=20, join=join, zero_init_residual=False), channels=3, classes=10)
+    assert fingerprint(replace(RUN, network=network)) == fingerprint(RUN)
+    assert not {"join", "zero_init_residual"} & canonical(RUN)["network"].keys()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"join": "scale"},
+        {"join": JoinSpec("scale", shortcut=1.0)},
+        {"join": JoinSpec("exclusive_gate", bias=0)},
+        {"join": JoinSpec("shortcut_gate", bias=0)},
+        {"join": "learned_scalar"},
+        {"zero_init_residual": True},
+    ],
+)
+def test_another_join_is_another_run(fields: dict) -> None:
+    """Would catch a gate that is found as the run without one, or two gates as one."""
+    others = [RUN.network, *(resolve_network(NetworkSpec(layers=20, **f), channels=3, classes=10) for f in ({"join": "exclusive_gate"},))]
+    mine = resolve_network(NetworkSpec(layers=20, **fields), channels=3, classes=10)
+    assert fingerprint(replace(RUN, network=mine)) not in {fingerprint(replace(RUN, network=other)) for other in others}
 
 
 def test_a_folder_is_its_content_wherever_it_lies() -> None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from resnet_lab.networks.build import build
-from resnet_lab.networks.cost import Cost, cost
+from resnet_lab.networks.cost import cost
+from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.name_maps import MAPS
 from resnet_lab.networks.verify.references import Reference, family_and_name
 from resnet_lab.spec.catalogue import catalogue_entry, named_network
