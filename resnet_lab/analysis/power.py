@@ -20,6 +20,8 @@ from resnet_lab.spec.claims import Claim, Region
 from resnet_lab.spec.errors import SpecError
 
 TARGET = 0.8
+FINDABLE = 5.0
+"""Spreads over seeds: where not even such an effect is found, seeds are too few to decide anything (the smallest of the shipped claims is about 5)."""
 MOST = 10_000
 """Seeds beyond which nobody asks for the exact number."""
 
@@ -120,6 +122,16 @@ def planned_power(
     return tuple(_of_claim(claim, n, level, (known or {}).get(claim.name)) for claim in claims)
 
 
+def least_seeds(claims: Sequence[Claim], *, alpha: float = 0.05) -> int:
+    """The fewest seeds that can decide every claim of a family at all.
+
+    That is, find an effect of FINDABLE spreads with the target's power at alpha / r, or tell that all runs fail, or none, for a claim about failing.
+    """
+    level = alpha / max(1, len(claims))
+    by_t = seeds_needed(FINDABLE, level) or MOST
+    return max((_least_failing(claim.region, level) or MOST if claim.fails is not None else by_t for claim in claims), default=1)
+
+
 def seeds_for(claim: Claim, spread: Spread, level: float = 0.05) -> tuple[int | None, int | None]:
     """Seeds that a claim needs at the spread measured and at its upper limit. Raises SpecError where the claim says no `effect`."""
     if claim.effect is None:
@@ -153,7 +165,7 @@ def _of_failing(claim: Claim, n: int, level: float) -> ClaimPower:
     region = claim.region
     extremes = min(share_sides(count, n, region).p for count in (0, n)) if n else 1.0
     if extremes > level:
-        least = _smallest(lambda m: min(share_sides(count, m, region).p for count in (0, m)) <= level)
+        least = _least_failing(region, level)
         return ClaimPower(claim.name, n, 0.0, None, None, False, f"{n} seeds cannot decide it whatever happens: it takes {least}")
     if claim.effect is None:
         words = f"{n} seeds can decide it where nearly all runs fail, or none; add `effect = ...`, the share expected, for its power"
@@ -165,6 +177,11 @@ def _of_failing(claim: Claim, n: int, level: float) -> ClaimPower:
         f"where {100 * effect:g} % of runs fail the power is {likely:.2g}; a power of {TARGET:g} takes {needed or 'more than 400'} seeds"
     )
     return ClaimPower(claim.name, n, likely, (needed, needed), None, likely >= TARGET, words)
+
+
+def _least_failing(region: Region, level: float) -> int | None:
+    """Seeds with which a claim about failing is decided where all runs fail, or none."""
+    return _smallest(lambda m: min(share_sides(count, m, region).p for count in (0, m)) <= level)
 
 
 def _distance(effect: float, region: Region) -> float:

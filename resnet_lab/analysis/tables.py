@@ -6,7 +6,7 @@ only where the name is one of the table's own keys (KEYS below) does the axis be
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import median
 from typing import Any
@@ -49,6 +49,11 @@ class StudyData:
         """One row a block and epoch of a finished run: its gradient's norm; epoch 0 is at initialisation. Built when first asked for."""
         return _gradients_table(self, first_and_last=False)
 
+    @cached_property
+    def gradient_ends(self) -> pd.DataFrame:
+        """The rows of `gradients` at initialisation and after each run's last epoch, without building the rest."""
+        return _gradients_table(self, first_and_last=True)
+
 
 def load(plan: Plan, store: RunStore) -> StudyData:
     """What the store has of a plan. Raises StoreError where the store was written by a newer version."""
@@ -58,15 +63,10 @@ def load(plan: Plan, store: RunStore) -> StudyData:
         for seed in plan.seeds:
             record = store.load(cell.fingerprint, seed)
             if record is not None:
-                records[cell.name, seed] = record
+                records[cell.name, seed] = replace(record, spec=cell.spec) if record.spec == cell.spec else record  # one spec for all seeds
             elif (failure := store.failure(cell.fingerprint, seed)) is not None:
                 failures[cell.name, seed] = failure
     return StudyData(plan, _runs_table(plan, records, failures), records, failures)
-
-
-def gradients_first_last(data: StudyData) -> pd.DataFrame:
-    """The rows of `data.gradients` at initialisation and after each run's last epoch, without building the rest."""
-    return _gradients_table(data, first_and_last=True)
 
 
 def axis_columns(runs: pd.DataFrame) -> list[str]:
@@ -133,10 +133,11 @@ def _epochs_table(data: StudyData) -> pd.DataFrame:
 def _gradients_table(data: StudyData, *, first_and_last: bool) -> pd.DataFrame:
     cells, seeds, records = _finished(data)
     norms: list[Any] = []
+    last: list[int] = []
     for record in records:
         kept = record.arrays.get("gradient_norms", np.zeros((0, len(record.blocks))))
         norms.append(kept[[0, -1]] if first_and_last and len(kept) > 2 else kept)
-    last = [len(record.arrays.get("gradient_norms", ())) - 1 for record in records]
+        last.append(len(kept) - 1)
     epochs = [np.array([0, end]) if first_and_last and end > 1 else np.arange(len(kept)) for end, kept in zip(last, norms, strict=True)]
     widths = [len(record.blocks) for record in records]
     names = {record.blocks: np.array(record.blocks, dtype=object) for record in records}

@@ -163,9 +163,17 @@ def _waiting(finding: Finding) -> str:
     if finding.effect is not None:
         so_far = f"{_share_so_far(finding)}" if evidence.claim.fails else f"{_equation(finding)} {_where(evidence)}"
         text += f"; so far {so_far}, which is no verdict yet"
+    if uneven := _uneven(evidence):
+        text += f"; its cells have different seeds so far, without {_listed(uneven)}"
     if evidence.failed:
         text += f"; failed: {_listed(evidence.failed)} (run the study again to try once more)"
     return text
+
+
+def _uneven(evidence: Evidence) -> list[Run]:
+    """Runs still to come of seeds that other cells of the contrast have already."""
+    late = Counter(seed for _, seed in evidence.missing)
+    return [run for run in evidence.missing if late[run[1]] < len(evidence.contrast) and run not in evidence.failed]
 
 
 def _share_so_far(finding: Finding) -> str:

@@ -2,7 +2,8 @@
 
     REPORTS/NAME/SCALE/report.html  runs.csv  epochs.csv  gradients.csv  verdicts.json  figures/  tables/
 
-Nothing is trained and torch is not imported; a study that is unfinished gives the report of what is there.
+Nothing is trained and torch is not imported; a study that is unfinished gives the report of what is there. A report whose inputs have not
+changed is left as it is.
 """
 
 import os
@@ -10,38 +11,63 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_lab.analysis.tables import StudyData, load
-from resnet_lab.analysis.verdicts import judge
+from resnet_lab.analysis.verdicts import Verdict, judge
 from resnet_lab.records.looks import load_looks
 from resnet_lab.records.plan import Plan
 from resnet_lab.records.store import RunStore, write_atomically
 from resnet_lab.report.errors import ReportError
-from resnet_lab.report.export import write_figures, write_tables
-from resnet_lab.report.figures import draw_figures
-from resnet_lab.report.page import render_page
+from resnet_lab.report.freshness import forget, inputs_digest, is_fresh, note_drawn
 
 FORMATS = ("svg", "pdf", "png")
 
 
-def write_report(plan: Plan, *, studies: Path, reports: Path, formats: Sequence[str] = FORMATS) -> Path:
-    """Write the report of a study into REPORTS/plan.name; returns the path of report.html.
+def write_report(
+    plan: Plan,
+    *,
+    studies: Path,
+    reports: Path,
+    formats: Sequence[str] = FORMATS,
+    data: StudyData | None = None,
+    verdicts: Sequence[Verdict] | None = None,
+    redraw: bool = False,
+) -> Path:
+    """Write the report of a study into REPORTS/plan.name, where it is not there as it would be written; returns the path of report.html.
 
-    `formats`: any of svg, pdf and png, for the files under figures/. Raises ReportError (an OSError) where the folder cannot be written,
-    StoreError where the store was written by a newer version.
+    `formats`: any of svg, pdf and png, for the files under figures/. `data` and `verdicts`: of this plan, where they have been loaded already.
+    `redraw`: whatever is there. Raises ReportError (an OSError) where the folder cannot be written, StoreError where the store was written by a
+    newer version.
     """
     folder = _writable(reports / plan.name)
-    store = RunStore(studies)
-    data = load(plan, store)
-    verdicts = judge(data, looks=load_looks(studies, plan.name))
-    try:
-        drawn = draw_figures(data, verdicts)
-        shown = write_figures(drawn, folder / "figures", formats)
-        write_tables(data, verdicts, folder)
-        page = folder / "report.html"
-        damaged = _damaged(data, store)
-        write_atomically(page, render_page(data, verdicts, drawn, shown, formats=formats, damaged=damaged).encode())
-    except OSError as error:
-        raise _refused(folder, error) from error
-    return page
+    store, looks = RunStore(studies), load_looks(studies, plan.name)
+    data = load(plan, store) if data is None else data
+    damaged = _damaged(data, store)
+    digest = inputs_digest(data, looks, damaged, formats)
+    if redraw or not is_fresh(folder, digest):
+        try:
+            forget(folder)
+            _draw(data, judge(data, looks=looks) if verdicts is None else verdicts, damaged, folder, formats)
+            note_drawn(folder, digest)
+        except OSError as error:
+            raise _refused(folder, error) from error
+    return folder / "report.html"
+
+
+def _draw(data: StudyData, verdicts: Sequence[Verdict], damaged: Sequence[str], folder: Path, formats: Sequence[str]) -> None:
+    from resnet_lab.report.export import (  # matplotlib: nobody waits for it where the report is there
+        write_figures,
+        write_rows,
+        write_tables,
+    )
+    from resnet_lab.report.figures import draw_figures
+    from resnet_lab.report.page import render_page, settings
+
+    drawn = draw_figures(data, verdicts)
+    shown = write_figures(drawn, folder / "figures", formats)
+    write_tables(data, verdicts, folder)
+    differing = settings(data)
+    write_rows(folder / "tables" / "settings.csv", differing.headers, differing.rows)
+    page = render_page(data, verdicts, drawn, shown, formats=formats, damaged=damaged)
+    write_atomically(folder / "report.html", page.encode())
 
 
 def _writable(folder: Path) -> Path:

@@ -5,6 +5,7 @@
 Files are replaced whole. CSV is UTF-8, errors in percent, losses in nats, seconds; the same study gives the same bytes.
 """
 
+import csv
 import io
 import json
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from resnet_lab.analysis.tables import StudyData, gradients_first_last
+from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict, verdicts_as_json
 from resnet_lab.records.store import write_atomically
 from resnet_lab.report import style
@@ -49,16 +50,30 @@ def render(figure: Figure, form: str) -> bytes:
     return stream.getvalue()
 
 
+def write_rows(file: Path, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table of texts as CSV; one without rows is not there. Raises OSError."""
+    if not rows:
+        file.unlink(missing_ok=True)
+        return
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows([headers, *rows])
+    write_atomically(file, stream.getvalue().encode())
+
+
 def write_tables(data: StudyData, verdicts: Sequence[Verdict], folder: Path) -> None:
     """Write runs.csv, epochs.csv, gradients.csv (first and last epoch), verdicts.json and tables/. Raises OSError."""
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
-    frames = {"runs": data.runs, "epochs": data.epochs, "gradients": gradients_first_last(data)}
+    frames = {"runs": data.runs, "epochs": data.epochs, "gradients": data.gradient_ends}
     for name, frame in frames.items():
         write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n", float_format="%.10g").encode())
     write_atomically(folder / "verdicts.json", (json.dumps(verdicts_as_json(verdicts), indent=1, ensure_ascii=False) + "\n").encode())
     source = f"{data.plan.name}: {provenance(data)}"
     for name, table in TABLES.items():
+        if not table.applies(data):
+            for form in ("csv", "tex"):
+                (tables / f"{name}.{form}").unlink(missing_ok=True)
+            continue
         frame = table.frame(data, verdicts)
         write_atomically(tables / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n", float_format="%.10g").encode())
         write_atomically(tables / f"{name}.tex", latex(table.text(data, verdicts), [source]).encode())

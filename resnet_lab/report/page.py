@@ -15,11 +15,14 @@ import jinja2
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.analysis.watching import unequal_twins
 from resnet_lab.records.units import DASH, duration
-from resnet_lab.report import numbers
+from resnet_lab.report import numbers, sourcing
 from resnet_lab.report.figures import Drawn, provenance
-from resnet_lab.report.tables import level_text, main_text, region_text, unit_of, verdict_text
+from resnet_lab.report.tables import TABLES, level_text, main_text, region_text, unit_of, verdict_text
 
+MOST_ROWS = 100
+"""Rows of a table on the page; tables/ has them all as CSV."""
 MANY_ROWS = 60
 """Troubled runs beyond which the page names no more; runs.csv has them all."""
 
@@ -85,8 +88,13 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], drawn: Sequence[Dr
         troubles=troubles(data),
         more_troubles=max(0, counts["diverged"] + counts["failed"] - MANY_ROWS),
         settings=settings(data),
+        most_rows=MOST_ROWS,
         machine=machine(data),
-        warnings=[*plan.warnings, *mixed(data), *damaged],
+        published=sourcing.published_table(data, verdicts) if TABLES["published"].applies(data) else None,
+        ledger=sourcing.ledger(data),
+        deviations=sourcing.deviations_text(data, verdicts),
+        watch=sourcing.sentinels_text(data, verdicts),
+        warnings=[*plan.warnings, *mixed(data), *unequal_twins(data), *remarks(data), *damaged],
         images=_images(data),
         test_curve=any(cell.spec["record"]["test_curve"] for cell in plan.cells),
     )
@@ -137,6 +145,12 @@ def mixed(data: StudyData) -> list[str]:
                 f"The runs of this study were not all made with the same {key}: {listed}. Part of a difference may be due to that."
             )
     return found
+
+
+def remarks(data: StudyData) -> list[str]:
+    """What runs noted about themselves: a checkpoint that could not be used, a machine that changed; each once, with its number of runs."""
+    noted = Counter(note for record in data.records.values() for note in record.notes)
+    return [f"{note} ({numbers.plural(count, 'run')})." for note, count in noted.most_common(8)]
 
 
 def troubles(data: StudyData) -> list[Trouble]:

@@ -9,23 +9,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from resnet_lab.analysis.beside import published_nets, published_text
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.records.units import DASH, duration
-from resnet_lab.report import numbers
+from resnet_lab.report import numbers, sourcing
+from resnet_lab.report.text import TextTable
 from resnet_lab.spec.claims import parse_expect
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table as it is read. `numeric` says which columns are set to the right."""
-
-    title: str
-    headers: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str
-    """How the columns are to be read."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +24,7 @@ class Table:
 
     frame: Callable[[StudyData, Sequence[Verdict]], pd.DataFrame]
     text: Callable[[StudyData, Sequence[Verdict]], TextTable]
+    applies: Callable[[StudyData], bool] = lambda data: True
 
 
 def main_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -53,6 +44,8 @@ def main_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     seconds = pd.Series({run: record.seconds for run, record in data.records.items() if record.status == "done"}, dtype=float)
     medians = seconds.groupby(level=0).median() if len(seconds) else seconds
     frame["seconds_median"] = frame["cell"].map(medians)
+    if nets := published_nets(data.plan):
+        frame["test_error_published"] = [nets[cell].test_error if cell in nets else None for cell in frame["cell"]]
     return frame
 
 
@@ -62,6 +55,9 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     troubled = [status for status in ("diverged", "failed", "missing") if frame[f"n_{status}"].sum()]
     headers = ["cell", "n", "train error, %", "95 % interval", "test error, %", "95 % interval", "params", "MACs", "time"]
     headers[2:2] = troubled
+    nets = published_nets(data.plan)
+    if nets:
+        headers.insert(-3, "published, %")
     rows = []
     for row in frame.to_dict("records"):
         errors = [
@@ -73,7 +69,8 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
             )
         ]
         cost = [numbers.short(row["params"]), numbers.short(row["macs"]), duration(row["seconds_median"])]
-        rows.append((str(row["cell"]), str(row["n_done"]), *(str(row[f"n_{status}"]) for status in troubled), *errors, *cost))
+        published = [(published_text(nets[row["cell"]]) if row["cell"] in nets else "") or DASH] if nets else []
+        rows.append((str(row["cell"]), str(row["n_done"]), *(str(row[f"n_{status}"]) for status in troubled), *errors, *published, *cost))
     note = (
         "Mean ± standard deviation over n seeds; the interval is Student's t for one cell alone, so two overlapping intervals do not mean "
         "that two cells are alike: the verdicts compare them seed by seed. MACs: multiply-adds of one image. Time: median of a run."
@@ -189,4 +186,7 @@ _LATEX = {
 TABLES: dict[str, Table] = {
     "results": Table(main_frame, main_text),
     "verdicts": Table(verdict_frame, verdict_text),
+    "published": Table(sourcing.published_frame, sourcing.published_table, lambda data: bool(published_nets(data.plan))),
+    "deviations": Table(sourcing.deviations_frame, sourcing.deviations_text, lambda data: bool(sourcing.ledger(data).rows)),
+    "sentinels": Table(sourcing.sentinels_frame, sourcing.sentinels_text, lambda data: any(r.sentinels for r in data.records.values())),
 }

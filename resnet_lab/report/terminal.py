@@ -6,15 +6,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from resnet_lab.analysis.deviations import first_line
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
-from resnet_lab.report.tables import TextTable, main_text
+from resnet_lab.report.tables import main_text
+from resnet_lab.report.text import TextTable
 
 
 def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableType:
     """The main table, then each verdict with its words; names are printed as they are, never read as markup."""
     note = Text("mean ± standard deviation over n seeds; intervals are in the report", style="dim")
-    parts: list[RenderableType] = [_table(main_text(data, verdicts)), note, *_absent(data)]
+    first = first_line(data.plan)
+    parts: list[RenderableType] = [Text(first, style="bold")] if first else []
+    cells = main_text(data, verdicts)
+    parts += [_table(cells), *_not_shown(cells), note, *_absent(data)]
     if not data.plan.evidence:
         parts.append(Text("NOT EVIDENCE: this scale checks the machinery only.", style="bold red"))
     for verdict in verdicts:
@@ -44,11 +49,18 @@ def _table(table: TextTable) -> Table:
     for position in kept:
         right = table.numeric[position]
         drawn.add_column(Text(table.headers[position]), justify="right" if right else "left", no_wrap=right, overflow="fold")
-    for row in table.rows:
+    for row in table.rows[:MOST_CELLS]:
         drawn.add_row(*(Text(row[position]) for position in kept))
     return drawn
 
 
+def _not_shown(table: TextTable) -> list[RenderableType]:
+    more = len(table.rows) - MOST_CELLS
+    return [Text(f"... and {more} more cells: tables/results.csv beside the report has them all", style="dim")] if more > 0 else []
+
+
+MOST_CELLS = 60
+"""Cells beyond which nobody reads on in a terminal."""
 _COUNTS = ("diverged", "failed", "missing")
 _MOST = 8
 _LOOKS = {"supported": ("✓", "green"), "contradicted": ("✗", "red"), "undecided": ("?", "yellow"), "waiting": ("…", "dim")}

@@ -83,7 +83,7 @@ def test_first_and_last_gradients_equal_those_rows_of_all(study):
     # gradients.csv: catches a wrong last epoch.
     data = study(missing=[("plain/20", 0)])
     both = data.gradients[data.gradients["epoch"].isin([0, 3])].reset_index(drop=True)
-    assert tables.gradients_first_last(data).equals(both)
+    assert data.gradient_ends.equals(both)
 
 
 @pytest.mark.parametrize("fields", [{"arrays": False}, {"epochs": 1}])
@@ -91,7 +91,7 @@ def test_gradients_of_runs_that_kept_none_or_one_epoch(study, fields):
     # `record.gradients = false` leaves no array; one epoch leaves two rows, each of which is to appear once.
     data = study(**fields)
     expected = 0 if "arrays" in fields else sum(2 * len(record.blocks) for record in data.records.values())
-    assert len(data.gradients) == len(tables.gradients_first_last(data)) == expected
+    assert len(data.gradients) == len(data.gradient_ends) == expected
 
 
 def test_an_empty_store_makes_empty_tables(tmp_path):
@@ -101,7 +101,7 @@ def test_an_empty_store_makes_empty_tables(tmp_path):
     assert set(data.runs["status"]) == {"missing"}
     assert data.epochs.empty
     assert data.gradients.empty
-    assert tables.gradients_first_last(data).empty
+    assert data.gradient_ends.empty
     assert tables.cell_summary(data.runs, "test_error")["n"].tolist() == [0, 0, 0, 0]
 
 

@@ -126,7 +126,7 @@ def test_waiting_names_the_runs_that_failed(study):
     # Else one waits for a run that will not come by itself.
     verdict = only(study(claims=ONE, failed=[("plain/56", 3)], missing=[("plain/20", 0)]))
     assert "failed: plain/56 seed 3 (run the study again" in verdict.words
-    assert "plain/20 seed 0" not in verdict.words
+    assert "plain/20 seed 0" not in verdict.words.partition("failed: ")[2]
     assert "failed runs" in verdict.flags
 
 
@@ -344,3 +344,15 @@ def _timed(values, cells, plan):
         start = time.perf_counter()
         judged = judge(one)
         yield judged, time.perf_counter() - start
+
+
+def test_cells_with_different_seeds_wait_and_say_for_what(study):
+    """Would catch a contrast over the seeds that happen to be shared, without a word about the others."""
+    missing = {("plain/56", 0), ("plain/20", 1), ("plain/56", 2), ("plain/20", 2)}
+    (verdict,) = judge(study(claims=[degradation()], seeds=range(4), missing=missing))
+    assert (verdict.verdict, verdict.n) == ("waiting", 1)
+    assert "1 of 4 seeds are there for all of its cells" in verdict.words
+    assert "its cells have different seeds so far, without plain/56 seed 0, plain/20 seed 1" in verdict.words.replace(
+        "plain/20 seed 1, plain/56 seed 0", "plain/56 seed 0, plain/20 seed 1"
+    )
+    assert "seed 2" not in verdict.words

@@ -16,6 +16,7 @@ from resnet_lab.analysis.tables import load
 from resnet_lab.report import style
 from resnet_lab.report.export import render
 from resnet_lab.report.figures import FIGURES, claims, curves, draw_figures, errors, gradients
+from resnet_lab.report.figures.panels import MOST_LINES
 from resnet_lab.report.layout import layout_of
 
 
@@ -238,3 +239,42 @@ def test_drawing_leaves_no_trace_in_matplotlib(study):
     draw_figures(made.data, made.verdicts)
     assert dict(matplotlib.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_a_large_study_draws_what_can_be_told_apart_and_says_so(study):
+    """Catches a figure of hundreds of lines with a legend as long, and one that hides without a word that it leaves some out."""
+    made = study(axes={"lr": tuple(round(0.001 * (number + 1), 4) for number in range(60))}, seeds=(0, 1), store={"arrays": True})
+    curve, norms = curves.frame(made.data, ()), gradients.frame(made.data, ())
+    for frame in (curve, norms):
+        labels = sorted({float(label) for label in frame["label"]})
+        assert len(labels) == MOST_LINES
+        assert (labels[0], labels[-1]) == (0.001, 0.06)
+        assert set(frame["series"]) == {"plain", "residual"}
+    assert f"{MOST_LINES} of 60 values of lr" in curves.caption(made.data, curve)
+    assert "epochs.csv has them all" in curves.caption(made.data, curve)
+    assert "gradients.csv has them all" in gradients.caption(made.data, norms)
+    layout = layout_of(made.plan)
+    assert len(curves.draw(curve, layout).legends[0].get_texts()) == MOST_LINES
+    assert len(rows(errors.depth_frame(made.data, ()), kind="cell", metric="test_error")) == 120  # points are not thinned, only lines
+
+
+def test_a_small_study_is_drawn_whole(study):
+    """Catches thinning where every line can be seen."""
+    made = study()
+    assert set(curves.frame(made.data, ())["cell"]) == {cell.name for cell in made.plan.cells}
+    assert "Drawn are" not in curves.caption(made.data, curves.frame(made.data, ()))
+    assert "Drawn are" not in errors.depth_caption(made.data, errors.depth_frame(made.data, ()))
+
+
+def test_many_series_and_many_claims_are_thinned_too(study):
+    """Catches a figure of a strip a claim that is taller than a house, and a legend of fifty names."""
+    made = study(arms=tuple(f"arm{number}" for number in range(40)), axes={"layers": (20, 32)}, seeds=(0,))
+    frame = errors.depth_frame(made.data, ())
+    assert frame["series"].nunique() == errors.MOST_SERIES
+    assert f"{errors.MOST_SERIES} of 40 series" in errors.depth_caption(made.data, frame)
+    assert len(errors.draw_depth(frame, layout_of(made.plan)).legends[0].get_texts()) == errors.MOST_SERIES
+
+    many = study(claims=tuple(degradation(name=f"claim {number}") for number in range(70)))
+    strips = claims.frame(many.data, many.verdicts)
+    assert strips["claim"].nunique() == claims.MOST_CLAIMS
+    assert "first 60 of 70 claims" in claims.caption(many.data, strips)

@@ -7,6 +7,7 @@ from factories import degradation
 
 from resnet_lab.report.build import write_report
 from resnet_lab.report.page import machine, mixed, settings, troubles
+from resnet_lab.spec.choosing import Choice
 
 
 def page_of(made) -> str:
@@ -96,6 +97,15 @@ def test_cards_say_what_the_verdicts_say(study):
         assert verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ").replace(">", "&gt;") in page
 
 
+def test_page_says_what_was_left_to_the_machine(study):
+    """Catches numbers in bf16 of which nobody says who decided that, and why."""
+    why = "training steps are 1.41 times as fast in bf16 (plain/56, on a <processor>)"
+    page = page_of(study(chosen=(Choice("training.precision", "bf16", why),)))
+
+    assert "training.precision is bf16: training steps are 1.41 times as fast in bf16 (plain/56, on a &lt;processor&gt;)" in page
+    assert "Left to the machine" not in page_of(study())
+
+
 def test_settings_tell_shared_from_different(study):
     """Catches a difference between cells that the page hides among what they share."""
     found = settings(study().data)
@@ -124,3 +134,14 @@ def test_text_is_escaped(whole_report):
     assert "&lt;b&gt;depth&lt;/b&gt;" in page
     assert "an &lt;odd&gt; thing" in page
     assert "<odd>" not in page
+
+
+def test_the_page_of_a_large_study_has_the_first_rows_and_says_where_the_others_are(study):
+    """Catches a page of thousands of rows, and rows that are nowhere to be found."""
+    made = study(axes={"lr": tuple(round(0.001 * (number + 1), 4) for number in range(80))}, seeds=(0,), store={"arrays": False})
+    page = page_of(made)
+    for file in ("results", "settings"):
+        assert f'These are the first 100 of 160 rows; <a href="tables/{file}.csv">' in page
+        rows = (made.reports / made.plan.name / "tables" / f"{file}.csv").read_text(encoding="utf-8").splitlines()
+        assert len(rows) == 161
+    assert page.count('<th scope="row">') < 260

@@ -14,7 +14,7 @@ from resnet_lab.report.errors import ReportError
 from resnet_lab.report.figures import FIGURES
 from resnet_lab.report.terminal import terminal_table
 
-FILES = ["epochs.csv", "gradients.csv", "report.html", "runs.csv", "verdicts.json"]
+FILES = [".drawn.json", "epochs.csv", "gradients.csv", "report.html", "runs.csv", "verdicts.json"]
 
 
 def written(made, **options):
@@ -32,7 +32,8 @@ def test_every_file_is_there(whole_report):
         f"{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png")
     }
     assert {path.name for path in (whole_report / "tables").iterdir()} == {
-        f"{name}.{form}" for name in ("results", "verdicts") for form in ("csv", "tex")
+        "settings.csv",
+        *(f"{name}.{form}" for name in ("results", "verdicts", "deviations") for form in ("csv", "tex")),
     }
 
 

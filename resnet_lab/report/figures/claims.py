@@ -17,6 +17,8 @@ from resnet_lab.report.layout import Layout
 from resnet_lab.report.tables import unit_of
 from resnet_lab.spec.claims import parse_expect
 
+MOST_CLAIMS = 60
+"""Strips that a figure is made of at most."""
 COLORS = {"supported": "#1a7f37", "contradicted": "#b42318", "undecided": "#946200", "waiting": "#6b7280"}
 
 
@@ -27,7 +29,7 @@ def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     region_high, unit, level, n.
     """
     rows = []
-    for verdict in verdicts:
+    for verdict in verdicts[:MOST_CLAIMS]:
         region = parse_expect(verdict.expect)
         shared = {
             "claim": verdict.name,
@@ -65,9 +67,11 @@ def caption(data: StudyData, frame: pd.DataFrame) -> str:
     counts = sorted(set(known["n"]))
     n = f" n = {counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} seeds." if counts else ""
     diverged = " A run that diverged counts as chance." if data.runs["status"].eq("diverged").any() else ""
+    there = len(data.plan.claims)
+    more = f" Drawn are the first {MOST_CLAIMS} of {there:,} claims; verdicts.json has them all." if there > MOST_CLAIMS else ""
     return (
         f"Diamond: mean effect with its interval{level}. Dots: single seeds, paired. Shaded: the values the claim expects. "
-        f"Each claim has its own scale.{n}{diverged}"
+        f"Each claim has its own scale.{n}{diverged}{more}"
     )
 
 

@@ -5,7 +5,7 @@ stands beside it only where the study recorded it after every epoch, as in Fig. 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,10 +15,11 @@ from matplotlib.ticker import MaxNLocator
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import numbers, style
-from resnet_lab.report.figures.panels import legend, split
+from resnet_lab.report.figures.panels import choose, legend, split
 from resnet_lab.report.layout import Layout, layout_of
 
 QUANTITIES = ("train_error", "test_error")
+WHERE = "epochs.csv"
 MOST_SEEDS = 200
 """Curves beyond which single runs are no longer drawn: the band from the lowest to the highest takes their place."""
 
@@ -31,7 +32,8 @@ def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     epoch, value, low, high, n.
     """
     layout = layout_of(data.plan)
-    parts = [part for quantity in QUANTITIES for part in _quantity_rows(data, quantity)]
+    drawn = choose(layout, WHERE).cells
+    parts = [part for quantity in QUANTITIES for part in _quantity_rows(data, quantity, drawn)]
     whole = pd.concat(parts, ignore_index=True)
     places = {name: (place.series, place.label, place.x) for name, place in layout.places.items()}
     for position, column in enumerate(("series", "label", "x")):
@@ -75,9 +77,10 @@ def caption(data: StudyData, frame: pd.DataFrame) -> str:
     augmented = any(cell.spec["data"]["pad_crop"] or cell.spec["data"]["flip"] for cell in data.plan.cells)
     training = f"a running mean over the epoch's own batches, {'augmented and ' if augmented else ''}in training mode"
     what = f"Solid: test error after each epoch. Dashed: training error, {training}" if both else f"Training error: {training}"
-    diverged = int(data.runs["status"].eq("diverged").sum())
+    choice = choose(layout_of(data.plan), WHERE)
+    diverged = int((data.runs["status"].eq("diverged") & data.runs["cell"].isin(choice.cells)).sum())
     ended = f" {numbers.plural(diverged, 'run')} diverged: the curve ends there in a cross, and so does the mean." if diverged else ""
-    return f"{what}. Thick lines are means over seeds ({n} a cell), {thin}.{ended}"
+    return f"{what}. Thick lines are means over seeds ({n} a cell), {thin}.{ended}{choice.words}"
 
 
 def applies(data: StudyData) -> bool:
@@ -85,8 +88,10 @@ def applies(data: StudyData) -> bool:
     return any(record.epochs for record in data.records.values())
 
 
-def _quantity_rows(data: StudyData, quantity: str) -> list[pd.DataFrame]:
-    epochs = data.epochs.loc[data.epochs[quantity].notna(), ["cell", "seed", "epoch", quantity]].rename(columns={quantity: "value"})
+def _quantity_rows(data: StudyData, quantity: str, drawn: Collection[str]) -> list[pd.DataFrame]:
+    epochs = data.epochs.loc[data.epochs[quantity].notna() & data.epochs["cell"].isin(drawn), ["cell", "seed", "epoch", quantity]].rename(
+        columns={quantity: "value"}
+    )
     if epochs.empty:
         return []
     grouped = epochs.groupby(["cell", "epoch"], sort=False)["value"]

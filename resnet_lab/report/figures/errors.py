@@ -9,12 +9,17 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 from matplotlib.transforms import Transform
 
+from resnet_lab.analysis.beside import published_nets
+from resnet_lab.analysis.deviations import ledger_of
 from resnet_lab.analysis.tables import StudyData, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.facts.papers import PublishedNet
 from resnet_lab.report import numbers, style
+from resnet_lab.report.figures.panels import evenly
 from resnet_lab.report.layout import Layout, layout_of
 
 METRICS = {"train_error": "Training error", "test_error": "Test error"}
@@ -22,10 +27,20 @@ WIDE = 18
 """Marks in a panel beyond which it gets the whole width of the figure."""
 MANY = 1500
 """Points beyond which a cloud is written into SVG and PDF as pixels rather than as shapes."""
+MOST_SERIES = 24
+"""Series beyond which nobody tells the marks apart; of more, so many are drawn, evenly spread."""
+MOST_LABELS = 40
+PUBLISHED = "published"
+"""Kind of the rows that are not ours: what the source gives for a cell, at the source's scale only."""
+OUTSIDE = 8.0
+"""Points by which a published number stands beside ours."""
+_PUBLISHED_MARK: dict[str, Any] = {"marker": "*", "ms": 8, "mfc": "white", "mew": 1.1, "ls": "none", "zorder": 6}
 
 
 def depth_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """What `depth_vs_error` draws: `seed` rows (one a finished run), `cell` rows (mean and interval), `diverged` rows (how many).
+
+    At the source's scale there are `published` rows too: its test errors, or the range that others read off its figure.
 
     Columns: metric, series, x, label, kind, seed, value, low, high, n.
     """
@@ -49,7 +64,7 @@ def draw_depth(frame: pd.DataFrame, layout: Layout) -> Figure:
         for axes, metric in panels:
             _draw_panel(axes, frame[frame["metric"] == metric], layout, room=room, seeds=True)
             _scale_x(axes, layout, aside=_used(layout, room) / width)
-        _finish(figure, panels, layout, legend=layout.axis != "arm")
+        _finish(figure, panels, layout, legend=layout.axis != "arm", published=_has_published(frame))
         return figure
 
 
@@ -72,14 +87,15 @@ def draw_macs(frame: pd.DataFrame, layout: Layout) -> Figure:
             axes.set_xlabel("multiply-adds of one image")
             if layout.axis != "arm":
                 _label_points(axes, rows, layout)
-        _finish(figure, panels, layout)
+        _finish(figure, panels, layout, published=_has_published(frame))
         return figure
 
 
 def depth_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What `depth_vs_error` shows and on how many runs."""
     dots = "Dots are single runs, larger marks the mean of a cell"
-    return f"{dots}{_interval_words(frame)}{_diverged_words(frame)} The line joins means and says nothing between them."
+    joined = "The line joins means and says nothing between them."
+    return f"{dots}{_interval_words(frame)}{_diverged_words(frame)} {joined}{_published_words(data, frame)}{_series_words(layout_of(data.plan))}"
 
 
 def macs_caption(data: StudyData, frame: pd.DataFrame) -> str:
@@ -88,7 +104,8 @@ def macs_caption(data: StudyData, frame: pd.DataFrame) -> str:
     labels = "" if axis == "arm" else f" (labelled with its {axis})"
     return (
         f"Marks are the mean of a cell{labels}{_interval_words(frame)}{_diverged_words(frame)} "
-        "Multiply-adds count convolutions and linear layers of one image in evaluation mode."
+        f"Multiply-adds count convolutions and linear layers of one image in evaluation mode.{_published_words(data, frame)}"
+        f"{_series_words(layout_of(data.plan))}"
     )
 
 
@@ -108,7 +125,12 @@ def _metric_rows(data: StudyData, layout: Layout, metric: str) -> pd.DataFrame:
     means = cell_summary(runs, metric).rename(columns={"mean": "value", "ci_low": "low", "ci_high": "high"})
     means = means.loc[means["value"].notna(), ["cell", "value", "low", "high", "n"]]
     diverged = runs.loc[runs["status"].eq("diverged")].groupby("cell", sort=False).size().rename("n").reset_index()
-    frame = pd.concat([points.assign(kind="seed"), means.assign(kind="cell"), diverged.assign(kind="diverged")], ignore_index=True)
+    parts = [points.assign(kind="seed"), means.assign(kind="cell"), diverged.assign(kind="diverged")]
+    if metric == "test_error":
+        parts.append(pd.DataFrame([each for cell, net in published_nets(data.plan).items() for each in _published(cell, net)]))
+    frame = pd.concat(parts, ignore_index=True)
+    shown = set(_series(layout))
+    frame = frame[[layout.places[cell].series in shown for cell in frame["cell"]]]
     places = frame["cell"].map(layout.places)
     return frame.assign(
         metric=metric,
@@ -116,6 +138,13 @@ def _metric_rows(data: StudyData, layout: Layout, metric: str) -> pd.DataFrame:
         x=[place.x for place in places],
         label=[place.label for place in places],
     ).reindex(columns=["metric", "cell", "series", "x", "label", "kind", "seed", "value", "low", "high", "n"])
+
+
+def _published(cell: str, net: PublishedNet) -> list[dict[str, Any]]:
+    if net.read_off is not None:
+        low, high = net.read_off
+        return [{"cell": cell, "kind": PUBLISHED, "value": (low + high) / 2, "low": low, "high": high}]
+    return [] if net.test_error is None else [{"cell": cell, "kind": PUBLISHED, "value": net.test_error}]
 
 
 def _panels(layout: Layout) -> tuple[Figure, list[tuple[Axes, str]]]:
@@ -126,7 +155,7 @@ def _panels(layout: Layout) -> tuple[Figure, list[tuple[Axes, str]]]:
 
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame, layout: Layout, *, room: float, seeds: bool) -> None:
-    order, figure = layout.series, axes.get_figure()
+    order, figure = _series(layout), axes.get_figure()
     assert isinstance(figure, Figure)
     many = int((rows["kind"] == "seed").sum()) > MANY
     for position, name in enumerate(order):
@@ -142,6 +171,10 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, layout: Layout, *, room: float, 
         axes.vlines(known["x"], known["low"].clip(lower=0), known["high"], transform=place, color=look.color, lw=1.3, zorder=3)
         strong: dict[str, Any] = {"ls": look.dashes if layout.numeric else "none", "ms": 5.5, "mec": "white", "mew": 0.7, "zorder": 4}
         axes.plot(cells["x"], cells["value"], transform=place, color=look.color, marker=look.marker, **strong)
+        theirs = own[own["kind"] == PUBLISHED]
+        outside = style.beside(axes.transData, figure, aside + (OUTSIDE if aside >= 0 else -OUTSIDE))
+        axes.vlines(theirs["x"], theirs["low"], theirs["high"], transform=outside, color=look.color, lw=1.0, ls=":", zorder=5)
+        axes.plot(theirs["x"], theirs["value"], transform=outside, color=look.color, mec=look.color, **_PUBLISHED_MARK)
         _draw_diverged(axes, own[own["kind"] == "diverged"], look, style.beside(axes.get_xaxis_transform(), figure, aside))
     _scale_y(axes, rows)
 
@@ -172,7 +205,8 @@ def _scale_x(axes: Axes, layout: Layout, *, aside: float) -> None:
         axes.set_xscale("log")
     if len(ticks) <= 10 or not layout.numeric:
         long = max(len(label) for label in ticks.values()) * len(ticks) > 45
-        axes.set_xticks(list(ticks), list(ticks.values()), rotation=35 if long else 0, ha="right" if long else "center")
+        shown = evenly(list(ticks), MOST_LABELS)
+        axes.set_xticks(shown, [ticks[place] for place in shown], rotation=35 if long else 0, ha="right" if long else "center")
         axes.minorticks_off()
     _limit_x(axes, min(ticks), max(ticks), logarithmic=layout.logarithmic, aside=aside)
     axes.set_xlabel(layout.words)
@@ -196,32 +230,65 @@ def _panel_width(layout: Layout) -> float:
 
 
 def _is_wide(layout: Layout) -> bool:
-    return len(layout.series) * len(layout.ticks) > WIDE and layout.axis != "arm"
+    return len(_series(layout)) * len(layout.ticks) > WIDE and layout.axis != "arm"
 
 
 def _used(layout: Layout, room: float) -> float:
     """Points between the first and the last series at one place."""
-    return 2 * style.dodge(len(layout.series) - 1, len(layout.series), room=room)
+    count = len(_series(layout))
+    return 2 * style.dodge(count - 1, count, room=room)
+
+
+def _series(layout: Layout) -> list[str]:
+    """Those that are drawn: all, unless nobody could tell them apart."""
+    return evenly(layout.series, MOST_SERIES)
+
+
+def _series_words(layout: Layout) -> str:
+    drawn, there = len(_series(layout)), len(layout.series)
+    return f" Drawn are {drawn} of {there:,} series, evenly spread; runs.csv has them all." if drawn < there else ""
 
 
 def _label_points(axes: Axes, rows: pd.DataFrame, layout: Layout) -> None:
     """Axis values beside the marks; where marks of several series coincide in cost, one label serves the topmost."""
     cells = rows[rows["kind"] == "cell"].sort_values("value", ascending=False)
     cells = cells.drop_duplicates(["x", "label"])
+    cells = cells[cells["label"].isin(evenly(list(layout.ticks.values()), MOST_LABELS))]
     beside: dict[str, Any] = {"xytext": (-6, 4), "textcoords": "offset points", "ha": "right", "fontsize": 7.5, "color": "#555555"}
     for label, x, value in zip(cells["label"], cells["x"].astype(float), cells["value"].astype(float), strict=True):
         axes.annotate(str(label), (x, value), **beside)
 
 
-def _finish(figure: Figure, panels: list[tuple[Axes, str]], layout: Layout, *, legend: bool = True) -> None:
+def _finish(figure: Figure, panels: list[tuple[Axes, str]], layout: Layout, *, legend: bool = True, published: bool = False) -> None:
     for axes, metric in panels:
         axes.set_title(METRICS[metric])
         axes.set_ylabel("error, %")
-    if len(layout.series) > 1 and legend:
-        marks = [style.mark(position) for position in range(len(layout.series))]
+    handles, names = [], []
+    if len(series := _series(layout)) > 1 and legend:
         line = "none" if not layout.numeric else None
-        handles = [style.handle(look, line) for look in marks]
-        style.legend_below(figure, handles, layout.series)
+        handles = [style.handle(style.mark(position), line) for position in range(len(series))]
+        names = series
+    if published:
+        handles.append(Line2D([], [], color="#555555", mec="#555555", **_PUBLISHED_MARK))
+        names.append("published")
+    if handles:
+        style.legend_below(figure, handles, names)
+
+
+def _has_published(frame: pd.DataFrame) -> bool:
+    return bool((frame["kind"] == PUBLISHED).any())
+
+
+def _published_words(data: StudyData, frame: pd.DataFrame) -> str:
+    paper = ledger_of(data.plan).paper
+    if paper is None or not _has_published(frame):
+        return ""
+    ranges = (
+        " Dotted: a range that others read off the paper's figure."
+        if (frame["low"] < frame["high"])[frame["kind"] == PUBLISHED].any()
+        else ""
+    )
+    return f" Stars are what {paper.short} (arXiv:{paper.arxiv}) published.{ranges}"
 
 
 def _interval_words(frame: pd.DataFrame) -> str:

@@ -11,12 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from resnet_lab.analysis.tables import StudyData, gradients_first_last
+from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import numbers, style
-from resnet_lab.report.figures.panels import legend, split
+from resnet_lab.report.figures.panels import choose, legend, split
 from resnet_lab.report.layout import Layout, layout_of
 
+WHERE = "gradients.csv"
 WHEN = {"start": "at initialisation", "end": "after the last epoch"}
 
 
@@ -27,7 +28,8 @@ def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     Columns: when, series, label, x, block, position, value, low, high, n.
     """
     layout = layout_of(data.plan)
-    table = gradients_first_last(data)
+    table = data.gradient_ends
+    table = table[table["cell"].isin(choose(layout, WHERE).cells)]
     table = table.assign(when=np.where(table["epoch"] == 0, "start", "end"))
     diverged = data.runs.loc[data.runs["status"].eq("diverged"), ["cell", "seed"]].assign(diverged=True)
     table = table.merge(diverged, on=["cell", "seed"], how="left")
@@ -64,14 +66,14 @@ def caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What is measured, on how many runs, and what the figure cannot show."""
     low, high = (int(frame["n"].min()), int(frame["n"].max())) if len(frame) else (0, 0)
     n = f"n = {low}" if low == high else f"n = {low} to {high}"
-    table = gradients_first_last(data)
+    table = data.gradient_ends
     left_out = int((~(np.isfinite(table["norm"]) & (table["norm"] > 0))).sum())
     zeros = f" Not drawn, since zero or not finite: {numbers.plural(left_out, 'norm')}." if left_out else ""
     diverged = " Runs that diverged are not in the right panels." if data.runs["status"].eq("diverged").any() else ""
     return (
         "Euclidean norm of the gradient of the loss with respect to all parameters of one block, on one training batch: geometric mean "
         f"over seeds ({n}), shaded from the lowest to the highest seed. Norms depend on a block's number of parameters."
-        f"{zeros}{diverged}"
+        f"{zeros}{diverged}{choose(layout_of(data.plan), WHERE).words}"
     )
 
 

@@ -1,0 +1,228 @@
+"""The ledger of deviations: a study's protocol held against its source's, field by field, worked out from the plan and the paper's facts.
+
+A cell is at the paper's scale where it differs in none of the decisive fields; only then are its numbers compared with published ones.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_lab.facts.papers import Expected, Paper, Protocol, Source, find_source
+from resnet_lab.records.plan import Plan, PlannedCell
+from resnet_lab.spec.run import LATER_FIELDS
+
+SAME, DIFFERS, VARIED, NOTED = "same", "differs", "varied", "not compared"
+MOST_CELLS = 4
+"""Cells named for a value that only some of them have."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One field: what the source says, what this study does, and whether that is the same."""
+
+    field: str
+    source: str
+    here: str
+    status: str
+    """`same`, `differs`, `varied` (by the question itself), `not compared`."""
+    decisive: bool
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All fields of a source's protocol. Without a protocol there are no rows, and `words` says why."""
+
+    source: Source
+    protocol: Protocol | None
+    rows: tuple[Deviation, ...]
+    words: str
+    paper_scale: frozenset[str]
+    """Cells at the paper's scale."""
+    first_line: str = ""
+    """What a study at reduced scale says before anything else; empty at the paper's scale, and where there is no source to compare with."""
+
+    @property
+    def paper(self) -> Paper | None:
+        """The source, where it is known."""
+        return self.source.known
+
+
+def ledger_of(plan: Plan, machines: Iterable[str] = ()) -> Ledger:
+    """The ledger of a study; `machines`: what its runs were made on, for the field `hardware`."""
+    source = find_source(plan.source)
+    paper = source.known
+    if paper is None:
+        return Ledger(source, None, (), _no_paper(source), frozenset())
+    datasets = {cell.spec["data"]["name"] for cell in plan.cells}
+    protocol = next((each for each in paper.protocols if each.name in datasets), paper.protocols[0])
+    at_scale = frozenset(cell.name for cell in plan.cells if _at_scale(cell, protocol))
+    made_on = tuple(dict.fromkeys(machines))
+    rows = tuple(_deviation(expected, plan, made_on) for expected in protocol.fields)
+    words = f"What {paper.short} (arXiv:{paper.arxiv}) did, {protocol.section}, and what this study does."
+    return Ledger(source, protocol, rows, words, at_scale, _first_line(plan, paper, rows, at_scale))
+
+
+def first_line(plan: Plan) -> str:
+    """What a study at reduced scale says before anything else: that it tests the direction of a claim and not its number. Else empty."""
+    return ledger_of(plan).first_line
+
+
+def _no_paper(source: Source) -> str:
+    if not source.text.strip():
+        return "This question names no source: it is its author's own, and there is no protocol to hold it against."
+    if not source.unknown:
+        return f"Its source, “{source.text}”, names no paper whose protocol is known here: there is nothing to hold it against."
+    return (
+        f"The protocol of its source, arXiv:{source.unknown}, is not among those that are known here: there is nothing to hold it against."
+    )
+
+
+def _first_line(plan: Plan, paper: Paper, rows: Sequence[Deviation], at_scale: frozenset[str]) -> str:
+    if not plan.evidence or len(at_scale) == len(plan.cells):
+        return ""
+    *fields, last = [row.field for row in rows if row.decisive and row.status != SAME]
+    named = f"{', '.join(fields)} and {last}" if fields else last
+    if at_scale:
+        where, they = f" in {len(plan.cells) - len(at_scale)} of {len(plan.cells)} cells", ("these test", "They differ")
+    else:
+        where, they = "", ("this study tests", "It differs")
+    return f"At reduced scale{where}: {they[0]} the direction of a claim, not its number. {they[1]} from {paper.short} in {named}."
+
+
+def _deviation(expected: Expected, plan: Plan, machines: Sequence[str]) -> Deviation:
+    if expected.field == "hardware":
+        here = ", ".join(machines) or "no run has ended yet"
+        return Deviation(expected.field, expected.says, here, NOTED, False)
+    say = SAID[expected.field]
+    found: dict[str, list[PlannedCell]] = {}
+    for cell in plan.cells:
+        found.setdefault(say(_Fields(cell)), []).append(cell)
+    return Deviation(expected.field, expected.says, _by_cells(found, len(plan.cells)), _status(expected, plan), expected.decisive)
+
+
+def _status(expected: Expected, plan: Plan) -> str:
+    if not expected.accepts:
+        return NOTED
+    differing = {path for cell in plan.cells for path in _differing(expected, cell)}
+    if not differing:
+        return SAME
+    return VARIED if all(any(path == name or path.startswith(f"{name}.") for name in plan.varies) for path in differing) else DIFFERS
+
+
+def _at_scale(cell: PlannedCell, protocol: Protocol) -> bool:
+    return not any(_differing(expected, cell) for expected in protocol.fields if expected.decisive)
+
+
+def _differing(expected: Expected, cell: PlannedCell) -> list[str]:
+    fields = _Fields(cell)
+    return [path for path, accepted in expected.accepted(cell.layers).items() if not any(_alike(fields[path], value) for value in accepted)]
+
+
+def _alike(found: Any, accepted: Any) -> bool:
+    """Equal, where a table's fields that are not set count as not there."""
+    if isinstance(found, Mapping) and isinstance(accepted, Mapping):
+        return {key: value for key, value in found.items() if value is not None} == dict(accepted)
+    return bool(found == accepted) and isinstance(found, bool) == isinstance(accepted, bool)
+
+
+class _Fields:
+    """A cell's fields by their path. Those that an earlier version's plan does not have say "as before"."""
+
+    def __init__(self, cell: PlannedCell) -> None:
+        self._spec = cell.spec
+
+    def __getitem__(self, path: str) -> Any:
+        section, _, name = path.partition(".")
+        return self._spec[section].get(name, LATER_FIELDS.get(section, {}).get(name))
+
+
+def _by_cells(found: Mapping[str, Sequence[PlannedCell]], cells: int) -> str:
+    """The one value of all cells; else each value with its cells, the commonest first."""
+    if len(found) == 1:
+        return next(iter(found))
+    parts = []
+    for words, having in sorted(found.items(), key=lambda item: -len(item[1])):
+        named = ", ".join(cell.name for cell in having[:MOST_CELLS]) + (
+            f" and {len(having) - MOST_CELLS} more" if len(having) > MOST_CELLS else ""
+        )
+        parts.append(f"{words} ({named})")
+    return "; ".join(parts)
+
+
+def _data(of: _Fields) -> str:
+    count = of["data.train_images"]
+    return f"{of['data.name']}" + (f", {count:,} of its training images" if count else "")
+
+
+def _schedule(of: _Fields) -> str:
+    words = f"{of['training.schedule']}, lr {of['training.lr']:g}".replace("_", "-")
+    if of["training.drops"]:
+        words += f", times {of['training.drop_factor']:g} at {' and '.join(f'{drop:,}' for drop in of['training.drops'])}"
+    return f"{words}; {of['training.iterations']:,} iterations"
+
+
+def _optimiser(of: _Fields) -> str:
+    name = of["training.optimizer"]
+    momentum = f", {'Nesterov ' if of['training.nesterov'] else ''}momentum {of['training.momentum']:g}" if name == "sgd" else ""
+    return f"{name.upper() if name == 'sgd' else name}{momentum}, weight decay {of['training.weight_decay']:g}"
+
+
+def _warmup(of: _Fields) -> str:
+    warmup = of["training.warmup"]
+    if not warmup:
+        return "none"
+    if warmup["until_train_error"] is not None:
+        return f"lr {warmup['lr']:g} until the training error is below {warmup['until_train_error']:g} %"
+    length = f"{warmup['iterations']:,} iterations"
+    return f"linear over {length}" if warmup["lr"] is None else f"lr {warmup['lr']:g} for {length}"
+
+
+def _augmentation(of: _Fields) -> str:
+    done = [f"pad {of['data.pad_crop']}, random crop"] if of["data.pad_crop"] else []
+    done += ["random resized crop"] if of["data.random_resized_crop"] else []
+    done += ["horizontal flip"] if of["data.flip"] else []
+    return ", ".join(done) or "none"
+
+
+def _normalisation(of: _Fields) -> str:
+    given = of["data.normalisation"]
+    return {"channel": "mean and deviation of each channel", "pixel_mean": "per-pixel mean subtracted", "none": "none"}.get(
+        given if isinstance(given, str) else "", "mean and deviation given by hand"
+    )
+
+
+def _split(of: _Fields) -> str:
+    share = of["data.validation"]
+    return f"{100 * share:g} % of the training images held out for validation" if share else "trained on all training images"
+
+
+def _selection(of: _Fields) -> str:
+    return "the last epoch of every run, never the best; all seeds are shown"
+
+
+def _bn_statistics(of: _Fields) -> str:
+    return {"moving": "moving average", "averaged": "averaged plainly after training"}[of["training.bn_statistics"]]
+
+
+def _initialisation(of: _Fields) -> str:
+    name = str(of["network.init"]).replace("_", " ")
+    return name + ("; last norm of each block 0" if of["network.zero_init_residual"] else "")
+
+
+SAID: dict[str, Callable[[_Fields], str]] = {
+    "data": _data,
+    "resolution": lambda of: f"{of['data.image_size']}x{of['data.image_size']}",
+    "width": lambda of: f"{', '.join(map(str, of['network.widths']))} channels",
+    "optimiser": _optimiser,
+    "schedule": _schedule,
+    "warm-up": _warmup,
+    "augmentation": _augmentation,
+    "normalisation": _normalisation,
+    "split": _split,
+    "selection": _selection,
+    "precision": lambda of: str(of["training.precision"]),
+    "batch": lambda of: f"{of['training.batch_size']} images",
+    "BN statistics": _bn_statistics,
+    "initialisation": _initialisation,
+}
+"""What a cell does in each field that a paper may say something about."""

@@ -1,0 +1,120 @@
+"""The tables about where a study stands to its source, and about how its runs were watched: deviations, published numbers, sentinels.
+
+As numbers and as text, like those of report/tables.py. Errors are in percent, differences in percentage points.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from resnet_lab.analysis.beside import Beside, compare, published_text
+from resnet_lab.analysis.deviations import Ledger, ledger_of
+from resnet_lab.analysis.tables import StudyData
+from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.analysis.watching import twin_groups, unwatched, watched
+from resnet_lab.records.units import DASH
+from resnet_lab.report import numbers
+from resnet_lab.report.text import TextTable
+
+MOST_WORDS = 4
+"""Different things that one sentinel saw which are listed; runs.csv of a study of many cells would not fit otherwise."""
+
+
+def ledger(data: StudyData) -> Ledger:
+    """The study's ledger, with the machines that its runs were made on."""
+    machines = (record.environment.get("device_name", record.environment.get("processor", "")) for record in data.records.values())
+    return ledger_of(data.plan, (machine for machine in machines if machine))
+
+
+def deviations_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a field: what the source says, what this study does, whether that is the same, whether it decides about the scale."""
+    columns = ("field", "source", "here", "status", "decisive")
+    return pd.DataFrame([{name: getattr(row, name) for name in columns} for row in ledger(data).rows], columns=list(columns))
+
+
+def deviations_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """The ledger as read."""
+    found = ledger(data)
+    short = found.paper.short if found.paper else "source"
+    rows = tuple((row.field, row.source, row.here, row.status) for row in found.rows)
+    note = (
+        f"{found.words} Differs: another value than the source’s; varied: what this question asks about; not compared: what no field of a run says."
+        if rows
+        else found.words
+    )
+    return TextTable("Deviations from the source", ("field", short, "this study", "compared"), (False,) * 4, rows, note)
+
+
+def published_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a cell that is a net of the source at the source's scale."""
+    rows = [
+        {
+            "cell": each.cell,
+            "paper": each.net.paper,
+            "table": each.net.table,
+            "net": each.net.name,
+            "published": each.net.test_error,
+            "published_runs": each.net.runs,
+            "n": each.n,
+            "diverged": each.diverged,
+            "mean": each.mean,
+            "sd": each.sd,
+            "difference": each.comparison.difference if each.comparison else None,
+            "half_width": each.comparison.half_width if each.comparison else None,
+            "consistent": each.comparison.consistent if each.comparison else None,
+            "agrees": each.comparison.agrees if each.comparison else None,
+            "band": each.label,
+        }
+        for each in compare(data)
+    ]
+    return pd.DataFrame(rows)
+
+
+def published_table(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """Our errors beside the published ones, in words."""
+    found = compare(data)
+    headers = ("cell", "published as", "published, %", "ours, %", "n", "compared", "replications")
+    note = (
+        "Test errors. Consistent: the difference lies within its 95 % t interval, published runs taken to spread as ours do; agrees: that interval "
+        "lies within half a percentage point. Outside the family of claims. The bands of independent replications are labels and no "
+        "tests: laboratories differ by more than the bands are wide."
+    )
+    return TextTable(
+        "Against published numbers", headers, (False, False, True, True, True, False, False), tuple(_row(each) for each in found), note
+    )
+
+
+def sentinels_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a sentinel and thing that it saw: in how many runs."""
+    rows = [(each.sentinel, words, runs) for each in watched(data) for words, runs in each.seen.items()]
+    return pd.DataFrame(rows, columns=["sentinel", "seen", "runs"])
+
+
+def sentinels_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """What the sentinels saw, as read."""
+    rows = [(each.sentinel, _seen(each.seen), str(each.runs)) for each in watched(data)]
+    groups = list(twin_groups(data))
+    if groups:
+        equal = sum(len(set(group.values())) == 1 for group in groups)
+        words = f"arms of one seed and grid point started equal in {equal} of {len(groups)} sets"
+        rows.append(("twins, arm by arm", words, str(sum(map(len, groups)))))
+    old = unwatched(data)
+    unseen = f" {numbers.plural(old, 'run')} of an earlier version recorded none." if old else ""
+    note = (
+        "Watched while each run trained, and true of every run that is shown: a run in which one of them is broken fails by its name, and is "
+        f"listed with the runs that failed.{unseen}"
+    )
+    return TextTable("Sentinels", ("sentinel", "seen", "runs"), (False, False, True), tuple(rows), note)
+
+
+def _row(each: Beside) -> tuple[str, ...]:
+    ours = numbers.spread(each.mean, each.sd)
+    band = f"{each.label} {each.band[0]:g} to {each.band[1]:g}" if each.band and each.label else DASH
+    return (each.cell, f"{each.net.name}, {each.net.table}", published_text(each.net), ours, str(each.n), each.words, band)
+
+
+def _seen(seen: dict[str, int]) -> str:
+    shown = list(seen.items())[:MOST_WORDS]
+    counted = [words if len(seen) == 1 else f"{words} ({numbers.plural(runs, 'run')})" for words, runs in shown]
+    more = f"; and {len(seen) - len(shown)} more" if len(seen) > len(shown) else ""
+    return "; ".join(counted) + more

@@ -1,0 +1,137 @@
+"""The ledger of deviations: a study's protocol against its source's, field by field."""
+
+from dataclasses import replace
+
+import pytest
+from factories import make_plan
+from paper_study import shipped_plan
+
+from resnet_lab.analysis.deviations import SAID, first_line, ledger_of
+from resnet_lab.facts.papers import PAPERS, paper
+
+FIELDS = [
+    "data", "resolution", "width", "optimiser", "schedule", "warm-up", "augmentation", "normalisation", "split", "selection", "precision",
+    "batch", "BN statistics", "initialisation", "hardware",
+]  # fmt: skip
+
+
+def statuses(plan):
+    return {row.field: row.status for row in ledger_of(plan).rows}
+
+
+def test_every_field_is_there_at_the_papers_scale_and_is_the_same():
+    """Would catch a field that is forgotten, or the paper's own protocol being called a deviation."""
+    ledger = ledger_of(shipped_plan())
+    assert [row.field for row in ledger.rows] == FIELDS
+    assert {field for field, status in statuses(shipped_plan()).items() if status != "same"} == {"selection", "hardware"}
+    assert ledger.paper_scale == {cell.name for cell in shipped_plan().cells}
+    assert ledger.first_line == ""
+
+
+def test_a_study_on_digits_says_in_its_first_line_what_it_cannot_show():
+    plan = shipped_plan(scale="laptop")
+    assert first_line(plan) == (
+        "At reduced scale: this study tests the direction of a claim, not its number. "
+        "It differs from He et al. 2015 in data, resolution, width, schedule, augmentation and batch."
+    )
+    here = {row.field: row.here for row in ledger_of(plan, ["a processor", "a processor"]).rows}
+    assert here["data"] == "digits"
+    assert here["width"] == "8, 16, 32 channels"
+    assert here["schedule"] == "one-cycle, lr 0.1; 220 iterations"
+    assert here["warm-up"] == "linear over 22 iterations"
+    assert here["hardware"] == "a processor"
+    assert ledger_of(plan).paper_scale == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "here", "decisive"),
+    [
+        ("data.name=cifar100", "data", "cifar100", True),
+        ("data.train_images=1000", "data", "cifar10, 1,000 of its training images", True),
+        ("data.image_size=16", "resolution", "16x16", True),
+        ("network.widths=[8, 16, 32]", "width", "8, 16, 32 channels", True),
+        ("training.nesterov=true", "optimiser", "SGD, Nesterov momentum 0.9, weight decay 0.0001", True),
+        ("training.weight_decay=5e-4", "optimiser", "SGD, momentum 0.9, weight decay 0.0005", True),
+        ("training.drops=[32000, 48001]", "schedule", "step, lr 0.1, times 0.1 at 32,000 and 48,001; 64,000 iterations", True),
+        ("training.warmup={ iterations = 400 }", "warm-up", "linear over 400 iterations", False),
+        ("data.flip=false", "augmentation", "pad 4, random crop", True),
+        ("data.normalisation=channel", "normalisation", "mean and deviation of each channel", False),
+        ("data.validation=0.1", "split", "10 % of the training images held out for validation", True),
+        ("training.precision=bf16", "precision", "bf16", False),
+        ("training.batch_size=64", "batch", "64 images", True),
+        ("training.bn_statistics=moving", "BN statistics", "moving average", False),
+        ("network.init=glorot_normal", "initialisation", "glorot normal", False),
+    ],
+)
+def test_one_deviation_at_a_time(override, field, here, decisive):
+    """Would catch a field that is compared with the wrong one, or not at all; and a small deviation that takes the published numbers away."""
+    plan = shipped_plan(overrides=[override])
+    differing = [row for row in ledger_of(plan).rows if row.status == "differs"]
+    assert [(row.field, row.here) for row in differing] == [(field, here)]
+    assert (len(ledger_of(plan).paper_scale) == 0) is decisive
+    assert bool(first_line(plan)) is decisive
+
+
+def test_the_warm_up_of_110_layers_is_expected_there_only():
+    """Would catch He et al.'s exception being asked of all nets, or of none."""
+    deep = ["grid.network.layers=[20, 110]"]
+    assert statuses(shipped_plan(overrides=deep))["warm-up"] == "differs"
+    with_it = shipped_plan(overrides=[*deep, "training.warmup={ lr = 0.01, until_train_error = 80 }"])
+    assert statuses(with_it)["warm-up"] == "differs"  # now at 20 layers
+    assert "until the training error is below 80 %" in {row.field: row.here for row in ledger_of(with_it).rows}["warm-up"]
+    only_110 = shipped_plan(overrides=["grid.network.layers=[110]", "training.warmup={ lr = 0.01, until_train_error = 80 }"])
+    assert statuses(only_110)["warm-up"] == "same"
+
+
+def test_he_2016_warms_up_everywhere():
+    plan = replace(shipped_plan(), source="he2016")
+    assert statuses(plan)["warm-up"] == "differs"
+    plan = replace(shipped_plan(overrides=["training.warmup={ lr = 0.01, iterations = 400 }"]), source="he2016")
+    assert statuses(plan)["warm-up"] == "same"
+
+
+def test_what_only_some_cells_do_is_said_with_their_names():
+    plan = shipped_plan(overrides=["grid.training.batch_size=[128, 64]", "grid.network.layers=[20]"])
+    row = next(row for row in ledger_of(plan).rows if row.field == "batch")
+    assert row.here == "128 images (plain/20/128, residual/20/128); 64 images (plain/20/64, residual/20/64)"
+    assert ledger_of(plan).paper_scale == {"plain/20/128", "residual/20/128"}
+    assert first_line(plan).startswith("At reduced scale in 2 of 4 cells: these test the direction of a claim")
+
+
+def test_what_the_question_varies_is_no_deviation():
+    plan = replace(shipped_plan(overrides=["network.widths=[8, 16, 32]"]), varies=("network.shortcut", "network.widths"))
+    assert statuses(plan)["width"] == "varied"
+
+
+def test_a_question_without_a_known_source_says_so():
+    """Would catch a user's own question with an empty table, or with somebody else's protocol."""
+    own = ledger_of(make_plan(source=""))
+    assert (own.rows, own.first_line) == ((), "")
+    assert own.words == "This question names no source: it is its author's own, and there is no protocol to hold it against."
+    assert ledger_of(make_plan(source="my own")).words.startswith("Its source, “my own”, names no paper whose protocol is known here")
+    unknown = ledger_of(make_plan(source="Huang et al. 2016 (arXiv:1603.09382)"))
+    assert unknown.rows == ()
+    assert (
+        unknown.words
+        == "The protocol of its source, arXiv:1603.09382, is not among those that are known here: there is nothing to hold it against."
+    )
+
+
+def test_what_is_no_evidence_tests_no_direction():
+    assert first_line(shipped_plan(scale="smoke")) == ""
+
+
+def test_a_plan_of_an_earlier_version_can_be_held_against_its_source():
+    """Would catch fields that plans have got since being asked of those that do not have them."""
+    plan = shipped_plan()
+    earlier = [
+        {**cell.spec, "network": {k: v for k, v in cell.spec["network"].items() if k != "zero_init_residual"}} for cell in plan.cells
+    ]
+    plan = replace(plan, cells=tuple(replace(cell, spec=spec) for cell, spec in zip(plan.cells, earlier, strict=True)))
+    assert statuses(plan)["initialisation"] == "same"
+
+
+def test_every_field_of_every_protocol_can_be_said():
+    """Would catch a field in the facts that no function here knows how to say."""
+    named = {field.field for key in PAPERS for protocol in paper(key).protocols for field in protocol.fields}
+    assert named - {"hardware"} == set(SAID)

@@ -1,0 +1,127 @@
+"""What a report says of its source and of its sentinels: on the page, in figures and tables, at the paper's scale and below it."""
+
+from dataclasses import replace
+
+import pytest
+from factories import fill_store, make_plan
+from paper_study import measured, shipped_plan
+
+from resnet_lab.analysis.tables import load
+from resnet_lab.analysis.verdicts import judge
+from resnet_lab.report.build import write_report
+from resnet_lab.report.figures import draw_figures
+from resnet_lab.report.figures.errors import PUBLISHED
+from resnet_lab.report.tables import TABLES, main_frame, main_text
+from resnet_lab.report.terminal import terminal_table
+
+FIRST_LINE = "At reduced scale: this study tests the direction of a claim, not its number."
+
+
+def figure(data, name):
+    return next(drawn for drawn in draw_figures(data, judge(data)) if drawn.name == name)
+
+
+def page(tmp_path, plan, **store):
+    fill_store(tmp_path / "studies", plan, epochs=2, **store)
+    return write_report(plan, studies=tmp_path / "studies", reports=tmp_path / "reports", formats=()).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["depth_vs_error", "error_vs_macs"])
+def test_figures_at_the_papers_scale_carry_the_published_points(tmp_path, name):
+    """Would catch a point at another cell, in the panel of training errors, or a read-off range drawn as one number."""
+    drawn = figure(measured(tmp_path, shipped_plan()), name)
+    rows = drawn.frame[drawn.frame["kind"] == PUBLISHED]
+    assert set(rows["metric"]) == {"test_error"}
+    values = dict(zip(rows["cell"], rows["value"], strict=True))
+    assert (values["residual/20"], values["residual/56"], values["plain/20"]) == (8.75, 6.97, 9.25)
+    ranges = rows.set_index("cell")[["low", "high"]].dropna()
+    assert set(ranges.index) == {"plain/20", "plain/32", "plain/44", "plain/56"}
+    assert tuple(ranges.loc["plain/56"]) == (13.0, 13.5)
+    assert "Stars are what He et al. 2015 (arXiv:1512.03385) published." in drawn.caption
+    assert "published" in [text.get_text() for text in drawn.figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("scale", ["laptop", "cifar_cpu", "smoke"])
+def test_figures_and_tables_at_other_scales_carry_none(tmp_path, scale):
+    """Would catch the paper's 8.75 % beside errors on other images."""
+    plan = shipped_plan(scale=scale)
+    plan = replace(plan, cells=tuple(cell for cell in plan.cells if cell.axes["layers"] in (20, 56)), claims=())
+    data = measured(tmp_path, plan)
+    for drawn in draw_figures(data, judge(data)):
+        assert "kind" not in drawn.frame or not (drawn.frame["kind"] == PUBLISHED).any()
+        assert "published" not in drawn.caption
+    assert "published, %" not in main_text(data, ()).headers
+    assert not any("published" in column for column in main_frame(data, ()))
+    assert not TABLES["published"].applies(data)
+
+
+def test_tables_at_the_papers_scale_carry_the_published_numbers(tmp_path):
+    data = measured(tmp_path, shipped_plan())
+    text = main_text(data, ())
+    column = text.headers.index("published, %")
+    shown = {row[0]: row[column] for row in text.rows}
+    assert (shown["residual/20"], shown["plain/20"]) == ("8.75", "9 to 9.5")
+    assert len({len(row) for row in text.rows} | {len(text.headers), len(text.numeric)}) == 1
+    frame = TABLES["published"].frame(data, ()).set_index("cell")
+    assert bool(frame.loc["residual/20", "consistent"]) is True
+    assert frame.loc["residual/20", "difference"] == pytest.approx(0.07)
+
+
+def test_a_page_at_reduced_scale(tmp_path):
+    """Would catch a report whose first line promises more than its scale, or that has no ledger."""
+    html = page(tmp_path, shipped_plan(scale="laptop", seeds=(0, 1)), sentinels={"test set": "once, after the last epoch"})
+    header = html[html.index("<header>") : html.index("</header>")]
+    assert FIRST_LINE in header
+    assert header.index(FIRST_LINE) < header.index("Tests the direction") if "Tests the direction" in header else True
+    assert "Deviations from the source" in html
+    assert "one-cycle, lr 0.1; 220 iterations" in html
+    assert "Against published numbers" not in html
+    assert "once, after the last epoch" in html
+
+
+def test_a_page_at_the_papers_scale(tmp_path):
+    html = page(tmp_path, shipped_plan(seeds=(0, 1)), **{"measured": {"residual/20": (8.6, 8.9)}, "metric": "test_error"})
+    assert FIRST_LINE not in html
+    assert "Against published numbers" in html
+    assert "consistent with the published 8.75 %" in html
+    assert "Deviations from the source" in html
+
+
+def test_a_question_without_a_source_says_so_on_its_page(tmp_path):
+    html = page(tmp_path, make_plan(source="", seeds=(0, 1)))
+    assert "This question names no source: it is its author&#39;s own" in html
+    assert FIRST_LINE not in html
+
+
+def test_runs_of_an_earlier_version_are_counted_as_unwatched(tmp_path):
+    assert "8 runs of an earlier version recorded none." in page(tmp_path, make_plan(seeds=(0, 1)))
+
+
+def test_files_of_tables_that_no_longer_apply_are_removed(tmp_path):
+    """Would catch published numbers of the paper's scale lying beside the report of a variant in the same folder."""
+    plan = shipped_plan(seeds=(0, 1))
+    page(tmp_path, plan)
+    tables = tmp_path / "reports" / plan.name / "tables"
+    assert (tables / "published.csv").exists()
+    page(tmp_path, replace(plan, source=""))
+    assert not {path.stem for path in tables.iterdir()} & {"published", "deviations"}
+
+
+def test_the_terminal_says_it_first(tmp_path):
+    from rich.console import Console
+
+    data = measured(tmp_path, shipped_plan(scale="laptop"), {"plain/20": [1.0] * 5})
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(terminal_table(data, judge(data)))
+    assert console.export_text().startswith(FIRST_LINE)
+
+
+def test_twins_that_did_not_start_equal_are_a_warning(tmp_path):
+    plan = make_plan(axes={"layers": (20,)}, seeds=(0,), claims=())
+    studies = tmp_path / "studies"
+    for cell, start in zip(plan.cells, ("aa-11", "aa-22"), strict=True):
+        store = fill_store(studies, plan, missing={(other.name, 0) for other in plan.cells if other is not cell}, start=start)
+    assert load(plan, store).records
+    html = write_report(plan, studies=studies, reports=tmp_path / "reports", formats=()).read_text(encoding="utf-8")
+    assert "are twins and did not start equal" in html
+    assert "arms of one seed and grid point started equal in 0 of 1 sets" in html or "twins, arm by arm" in html
