@@ -1,41 +1,99 @@
 """The plan of a study as a table: cells, parameters, MACs, what is done, predicted time."""
 
+import shutil
+from collections import Counter
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.table import Table
 
+from resnet_lab.analysis.deviations import first_line
 from resnet_lab.analysis.power import planned_power, spreads
 from resnet_lab.analysis.tables import load
 from resnet_lab.records.store import RunStore
 from resnet_lab.records.units import duration, size
 from resnet_lab.saying import say
-from resnet_lab.study.predicting import wall_seconds
-from resnet_lab.study.running import Prepared, check_costs, predict
+from resnet_lab.study.preparing import Prepared
+
+if TYPE_CHECKING:  # importing it imports torch: done where something is to be predicted
+    from resnet_lab.study.predicting import Prediction
+
+MOST_CELLS = 200
+"""Cells beyond which nobody reads on in a terminal."""
+BUSY = 0.9
+"""Share of the processors below which it is said that other programs have the rest."""
 
 
-def print_plan(prepared: Prepared, console: Console) -> None:
-    """Print the plan; nothing is trained or written."""
-    store, plan = RunStore(prepared.options.studies), prepared.plan
-    check_costs(prepared.question, plan)
-    seconds = predict(prepared, store)
-    left = {(task.fingerprint, task.seed) for task in prepared.missing}
+def print_plan(prepared: Prepared, console: Console) -> "tuple[Prepared, Prediction | None]":
+    """Print the plan; nothing is trained or written. Returns the study with its crew, and what was predicted: None where nothing is left to do."""
+    plan, data = prepared.plan, load(prepared.plan, RunStore(prepared.options.studies))
+    prepared, prediction = _predicted(prepared)
+    seconds = prediction.seconds(prepared.tasks) if prediction else data.runs.groupby("fingerprint")["seconds"].median().to_dict()
+    left = Counter(task.fingerprint for task in prepared.missing)
     table = Table(box=None, pad_edge=False)
     for heading in ("cell", "layers", "parameters", "MACs", "done", "a run"):
         table.add_column(heading, justify="left" if heading == "cell" else "right")
-    for cell in plan.cells:
-        done = sum((cell.fingerprint, seed) not in left for seed in plan.seeds)
+    for cell in plan.cells[:MOST_CELLS]:
+        done = len(plan.seeds) - left[cell.fingerprint]
         predicted = duration(seconds[cell.fingerprint], rough=True)
         table.add_row(cell.name, str(cell.layers), f"{cell.params:,}", f"{cell.macs:,}", f"{done}/{len(plan.seeds)}", predicted)
-    for line in (plan.question, plan.scale_says, *(f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged))):
+    for line in (
+        first_line(plan),
+        plan.question,
+        plan.scale_says,
+        *(f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged)),
+    ):
         if line:
             say(console, line)
     console.print(table)
-    wall = wall_seconds(prepared.missing, seconds, prepared.workers)
+    if len(plan.cells) > MOST_CELLS:
+        say(console, f"... and {len(plan.cells) - MOST_CELLS:,} more cells")
     lines = (
         f"{plan.name}: {len(plan.cells)} cells x {len(plan.seeds)} seeds = {len(prepared.tasks)} runs, {len(prepared.missing)} to do",
-        f"predicted: {duration(wall, rough=True)} with {prepared.workers} worker(s) on {prepared.device}; decoded images take {size(prepared.data_bytes)}",
+        *map(str, plan.chosen),
+        *([str(prepared.crew)] if prepared.crew else []),
+        *(_needs(prepared, prediction) if prediction else []),
         f"data: {plan.data_says}",
         "claims at this scale:" if plan.claims else "no claims at this scale",
-        *(f"    {power.name}: {power.words}" for power in planned_power(plan.claims, len(plan.seeds), known=spreads(load(plan, store)))),
+        *(f"    {power.name}: {power.words}" for power in planned_power(plan.claims, len(plan.seeds), known=spreads(data))),
     )
     for line in lines:
         say(console, line)
+    return prepared, prediction
+
+
+def _predicted(prepared: Prepared) -> "tuple[Prepared, Prediction | None]":
+    if not prepared.missing:
+        return prepared, None
+    from resnet_lab.study.launching import predict_study
+
+    return predict_study(prepared)
+
+
+def _needs(prepared: Prepared, prediction: "Prediction") -> list[str]:
+    """Time, memory and disk in words."""
+    from resnet_lab.study.probing import peak_memory
+    from resnet_lab.training.machine import free_memory
+
+    workers, wall = prepared.workers, prediction.wall(prepared.missing, prepared.workers)
+    with_what = f"with {workers} worker{'s' if workers > 1 else ''} on {prepared.device}"
+    busy = ""
+    if prediction.share < BUSY:
+        others = f"other programs took {100 * (1 - prediction.share):.0f} % of the processors while it was measured"
+        busy = f"; {others}, without them about {duration(wall * prediction.share, rough=True)}"
+    lines = [f"time: about {duration(wall, rough=True)} {with_what}{busy}"]
+    if prediction.worker_memory:
+        needed, free = workers * prediction.worker_memory + peak_memory() + prepared.data_bytes, free_memory()
+        short = f", but only {size(free)} are free: fewer --workers need less" if free is not None and free < needed else ""
+        lines.append(f"memory: {size(prediction.worker_memory)} a worker, {size(needed)} in all{short}")
+    if prediction.device_memory:
+        lines.append(f"memory of the device: {size(prediction.device_memory)} a run")
+    return [*lines, f"disk: {_disk(prepared)}"]
+
+
+def _disk(prepared: Prepared) -> str:
+    needs, folder = prepared.disk, prepared.options.studies.absolute()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    free = shutil.disk_usage(there).free
+    short = f"; but only {size(free)} are free in {there}" if free < needs.total else ""
+    return f"{size(needs.total)} at most ({needs}){short}"
