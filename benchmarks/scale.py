@@ -2,16 +2,19 @@
 
     python benchmarks/scale.py [--json FILE]
 
-The runs are made up and stored as real ones are; what is timed are the real commands in fresh processes, with their peak memory.
+The runs are made up and stored as real ones are; what is timed are the real commands in fresh processes: wall time, processor time (with that of
+their workers) and peak memory. Planning starts torch in worker processes and measures a few steps there, for however few cells: that part is
+measured by planning two cells, and said. Wall times hold what else the machine does; its load is said beside them.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -62,11 +65,21 @@ def fill(folder: Path, name: str) -> None:
             store.save(replace(model, fingerprint=cell.fingerprint, seed=seed, spec=cell.spec))
 
 
-def timed(folder: Path, *words: str) -> tuple[float, float]:
-    """(seconds, peak gigabytes) of a command in a fresh process."""
+@dataclass(frozen=True)
+class Taken:
+    """What a command took."""
+
+    seconds: float
+    cpu_seconds: float
+    gigabytes: float
+    """The largest of its processes."""
+
+
+def timed(folder: Path, *words: str) -> Taken:
+    """A command in a fresh process."""
     measure = (
         "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime, used.ru_maxrss); sys.exit(code)"
     )
     began = time.perf_counter()
     done = subprocess.run(
@@ -75,7 +88,8 @@ def timed(folder: Path, *words: str) -> tuple[float, float]:
     seconds = time.perf_counter() - began
     assert done.returncode == 0, done.stderr
     unit = 1 if sys.platform == "darwin" else 1024
-    return seconds, int(done.stdout.split()[-1]) * unit / 1e9
+    cpu, largest = done.stdout.split()[-2:]
+    return Taken(seconds, float(cpu), int(largest) * unit / 1e9)
 
 
 def planned(folder: Path, question: Path, tasks: int) -> None:
@@ -84,7 +98,7 @@ def planned(folder: Path, question: Path, tasks: int) -> None:
         "from pathlib import Path\n"
         "from resnet_lab.spec.library import load_ablation\n"
         "from resnet_lab.study.planning import register_claims\n"
-        "from resnet_lab.study.running import Options, prepare_study\n"
+        "from resnet_lab.study.preparing import Options, prepare_study\n"
         f"prepared = prepare_study(load_ablation({str(question)!r}), Options(studies=Path('studies')), command='benchmark')\n"
         f"assert len(prepared.tasks) == {tasks}\n"
         "register_claims(prepared.plan).save(Path('studies'))\n"
@@ -98,9 +112,14 @@ def main() -> None:
     options = parser.parse_args()
     results: dict[str, dict[str, float]] = {}
 
-    def note(name: str, seconds: float, memory: float) -> None:
-        results[name] = {"seconds": seconds, "gigabytes": memory, "wanted": TARGETS[name]}
-        print(f"{name}: {seconds:.1f} s (wanted {TARGETS[name]:g}), {memory:.2f} GB")
+    def note(name: str, taken: Taken, **more: float) -> None:
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        results[name] = {**asdict(taken), "wanted": TARGETS[name], "load": load, **more}
+        print(
+            f"{name}: {taken.seconds:.1f} s (wanted {TARGETS[name]:g}), {taken.cpu_seconds:.1f} s of processors, {taken.gigabytes:.2f} GB"
+            + "".join(f", {key} {value:.1f}" for key, value in more.items())
+            + f"; load {load:.1f} on {os.cpu_count()} processors"
+        )
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -108,13 +127,15 @@ def main() -> None:
         planned(folder, thousand, 1000)
         fill(folder, thousand.stem)
         timed(folder, "study", str(thousand))  # the first call fills the database and writes the report
-        note("again_1000", *timed(folder, "study", str(thousand)))
-        ten_thousand = write_question(folder, 10000, 1)
-        note("plan_10000", *timed(folder, "plan", str(ten_thousand)))
+        note("again_1000", timed(folder, "study", str(thousand)))
+        two, ten_thousand = write_question(folder, 2, 1), write_question(folder, 10000, 1)
+        small, large = (timed(folder, "plan", str(question), "--studies", question.stem) for question in (two, ten_thousand))
+        beyond = {"seconds_of_2_cells": small.seconds, "seconds_beyond": large.seconds - small.seconds}
+        note("plan_10000", large, **beyond, cpu_seconds_beyond=large.cpu_seconds - small.cpu_seconds)
         runs = write_question(folder, 2000, 5)
         planned(folder, runs, 10000)
         fill(folder, runs.stem)
-        note("report_10000", *timed(folder, "report", str(runs)))
+        note("report_10000", timed(folder, "report", str(runs)))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
 

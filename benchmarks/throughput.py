@@ -3,12 +3,13 @@
     python benchmarks/throughput.py [--rounds 3] [--iterations 40] [--json FILE]        (CIFAR-10 in RESNET_LAB_DATA or --data-root)
 
 The reference is an honest version of the usual script: torchvision dataset, per-image transforms, DataLoader with workers, NCHW, fp32, all threads
-in one process. Ours is what a study does: one process a core, one thread each, images decoded once and augmented as whole batches, channels-last,
-and bf16 where the processor has it in hardware. Both count training images only, after a warm-up. `peak_fraction` is our share of the machine's
+in one process. Ours is a study's own loop: one process a core, one thread each, images decoded once and augmented as whole batches, channels-last,
+and the precision that `precision = "auto"` comes to. Both count training images only, after a warm-up. `peak_fraction` is our share of the machine's
 matrix-multiply peak in the precision used, measured in the same run with every core busy (a step is 3 x MACs an image).
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -22,15 +23,18 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from resnet_lab.data.batches import epoch_batches
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.data.splits import open_images
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost
+from resnet_lab.spec.choosing import settled
 from resnet_lab.spec.resolve import resolve_run
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.training.optimizers import make_optimizer
+from resnet_lab.training.choosing import Candidate, choose
+from resnet_lab.training.loop import Hooks, Trainer
+from resnet_lab.training.machine import cores
 from resnet_lab.training.runtime import configure
+from resnet_lab.training.train import starting_trainer
 
 SHAPES = {
     "resnet20_cifar10": {
@@ -45,13 +49,16 @@ SHAPES = {
     },
     "resnet56_digits": {"network": {"layers": 56, "widths": [8, 16, 32]}, "data": {"name": "digits"}, "training": {"batch_size": 64}},
 }
+WARM_UP = 3
+"""Iterations of ours that are not counted."""
 TARGETS = {"resnet20_cifar10": 2.2, "resnet56_cifar10": 2.2, "resnet56_digits": 2.5}
 
 
 def recipe(name: str, precision: str, data_root: Path | None, cache: Path) -> RunSpec:
     values = {section: dict(fields) for section, fields in SHAPES[name].items()}
-    values["training"] |= {"iterations": 1000, "precision": precision}
-    return resolve_run(values, lambda data: dataset_facts(data, data_root=data_root, cache=cache))
+    values["training"] |= {"iterations": 1_000_000, "precision": precision}
+    run = resolve_run(values, lambda data: dataset_facts(data, data_root=data_root, cache=cache))
+    return settled(run, choose([Candidate(name, run)], "cpu"))
 
 
 class Digits(Dataset):
@@ -108,27 +115,20 @@ def our_worker(run: RunSpec, data_root: Path | None, cache: Path, iterations: in
     """Images a second of one of our workers, all of which begin to count at the same moment."""
     configure(1)
     splits = open_images(run.data, dataset_facts(run.data, data_root=data_root, cache=cache), data_root=data_root, cache=cache)
-    model = build(run.network, seed=0).to(memory_format=torch.channels_last).train()
-    optimizer = make_optimizer(run.training, model.parameters())
-    bf16 = run.training.precision == "bf16"
-    done, epoch, began = -3, 0, 0.0
-    while done < iterations:
-        epoch += 1
-        for images, labels in epoch_batches(
-            splits.train, run.data, batch_size=run.training.batch_size, seed=0, epoch=epoch, channels_last=True
-        ):
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits = model(images)
-            F.cross_entropy(logits.float(), labels).backward()
-            optimizer.step()
-            done += 1
-            if done == 0:
-                time.sleep(max(0.0, start_at - time.time()))
-                began = time.perf_counter()
-            if done == iterations:
-                break
-    return iterations * run.training.batch_size / (time.perf_counter() - began)
+    began = ended = 0.0
+
+    def between(trainer: Trainer) -> None:
+        nonlocal began, ended
+        if trainer.iteration == WARM_UP:
+            time.sleep(max(0.0, start_at - time.time()))
+            began = time.perf_counter()
+        elif trainer.iteration == WARM_UP + iterations:
+            ended = time.perf_counter()
+            raise StopIteration
+
+    with contextlib.suppress(StopIteration):
+        starting_trainer(run, 0, splits, "cpu").train(Hooks(between))
+    return iterations * run.training.batch_size / (ended - began)
 
 
 def ours(pool: ProcessPoolExecutor, run: RunSpec, data_root: Path | None, cache: Path, iterations: int, workers: int) -> float:
@@ -153,16 +153,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=40)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
     parser.add_argument("--only", choices=list(SHAPES))
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    workers, results = os.cpu_count() or 1, {}
+    workers, results = cores(), {}
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for name in [options.only] if options.only else SHAPES:
-            precision = "fp32" if "digits" in name else options.precision
-            run = recipe(name, precision, options.data_root, Path(folder))
+            run = recipe(name, options.precision, options.data_root, Path(folder))
+            precision = run.training.precision
             iterations = options.iterations * (4 if "digits" in name else 1)
             kind = "bfloat16" if precision == "bf16" else "float32"
             pairs, peaks = [], []

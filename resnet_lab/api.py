@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from resnet_lab.analysis.looks import read_as_planned
+from resnet_lab.analysis.looks import begin, judge_look, next_seeds, read_as_planned, schedule, undecided
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge
 from resnet_lab.records.looks import load_looks
 from resnet_lab.records.plan import Plan, load_plan, study_name
 from resnet_lab.records.store import RunStore, StoreError
 from resnet_lab.report.build import write_report
+from resnet_lab.saying import say
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.library import load_ablation
@@ -24,7 +25,7 @@ if TYPE_CHECKING:  # importing the study imports torch: done when a study is run
     from resnet_lab.single.training import Outcome
     from resnet_lab.spec.data import DatasetFacts, DataSpec
     from resnet_lab.spec.network import NetworkSpec
-    from resnet_lab.study.running import Prepared
+    from resnet_lab.study.preparing import Prepared
 
 __all__ = ["StudyResult", "build", "describe", "load_ablation", "load_study", "load_weights", "run_study", "stored_plan", "train"]
 
@@ -105,15 +106,19 @@ def run_study(
     executor: str = "processes",
     overrides: Sequence[str] = (),
     tag: str = "",
+    until_decided: int | None = None,
+    strict: bool = False,
     console: Console | None = None,
 ) -> StudyResult:
     """Run a question as a study and write its report; what was measured before is not measured again.
 
     `question`: a name, a path or a loaded ablation. `overrides`: `["training.lr=0.05"]`. Shows a live table in terminals and notebooks.
+    `until_decided`: add seeds in planned looks until every claim is decided, at most so many seeds. `strict`: refuse arms that differ in a field
+    that the question's `varies` does not name.
     Raises SpecError for what is wrong with the question, StoreError or ReportError where a folder cannot be used, KeyboardInterrupt where
     it was stopped; finished runs are kept in every case.
     """
-    from resnet_lab.study.running import Options, prepare_study
+    from resnet_lab.study.preparing import Options, prepare_study
 
     options = Options(
         scale=scale,
@@ -126,10 +131,11 @@ def run_study(
         executor=executor,
         overrides=tuple(overrides),
         tag=tag,
+        strict=strict,
     )
     ablation = question if isinstance(question, Ablation) else load_ablation(question)
     command = f"resnet_lab.run_study({ablation.name!r}, scale={scale!r}, seeds={seeds!r}, overrides={list(overrides)!r})"
-    return finish_study(prepare_study(ablation, options, command=command), Path(reports), console=console)
+    return finish_study(prepare_study(ablation, options, command=command), Path(reports), until_decided=until_decided, console=console)
 
 
 def train(
@@ -188,14 +194,19 @@ def load_weights(model: "Network", source: str | Path, *, studies: str | Path = 
     return model
 
 
-def finish_study(prepared: "Prepared", reports: Path, *, console: Console | None = None) -> StudyResult:
-    """Drive a prepared study and write its report; also where it was interrupted, for what is there."""
+def finish_study(prepared: "Prepared", reports: Path, *, until_decided: int | None = None, console: Console | None = None) -> StudyResult:
+    """Drive a prepared study and write its report; also where it was interrupted, for what is there. `until_decided` as in `run_study`."""
     from resnet_lab.study.running import check_writable, run_prepared
 
     check_writable(reports)
+    prepared = replace(prepared, options=replace(prepared.options, reports=reports))
     studies = prepared.options.studies
     try:
-        outcome = run_prepared(prepared, console=console)
+        failed = (
+            len(run_prepared(prepared, console=console).failures)
+            if until_decided is None
+            else _run_until_decided(prepared, until_decided, console or Console())
+        )
     except KeyboardInterrupt:
         if (stopped := load_plan(studies, prepared.plan.name)) is not None:  # else it was stopped before there was anything to report
             write_report(stopped, studies=studies, reports=reports)
@@ -204,8 +215,38 @@ def finish_study(prepared: "Prepared", reports: Path, *, console: Console | None
     data = load(plan, RunStore(studies))
     looks = read_as_planned(data, load_looks(studies, plan.name))
     looks.save(studies, plan.name)  # seeds that are added after this reading are known for what they are
-    report = write_report(plan, studies=studies, reports=reports)
-    return StudyResult(data, judge(data, looks=looks), report, failed=len(outcome.failures))
+    verdicts = judge(data, looks=looks)
+    report = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts)
+    return StudyResult(data, verdicts, report, failed=failed)
+
+
+def _run_until_decided(prepared: "Prepared", most: int, console: Console) -> int:
+    """Drive a study look by look until every claim is decided or `most` seeds are there; returns how many runs of the last look failed.
+
+    The schedule is written down before the first run, and each look as soon as it is had. A look that lacks runs is not had: the next call
+    tries again. Raises SpecError for a `most` that can show no spread.
+    """
+    from resnet_lab.study.preparing import with_seeds
+    from resnet_lab.study.running import run_prepared
+
+    studies, name, failed = prepared.options.studies, prepared.plan.name, 0
+    looks = begin(load_looks(studies, name), schedule(most))
+    looks.save(studies, name)
+    while seeds := next_seeds(prepared.plan, looks):
+        staged = with_seeds(prepared, seeds)
+        at = f"look {len(looks.done) + 1} of {len(looks.schedule)}"
+        say(console, f"{at}: {len(seeds)} seeds, {len(staged.missing)} of {len(staged.tasks)} runs to do")
+        failed = len(run_prepared(staged, console=console).failures)
+        plan = _stored(studies, staged.plan)
+        had = judge_look(load(plan, RunStore(studies)), looks)
+        if had is looks:
+            say(console, f"{at} was not had: runs are still to come; the same command goes on")
+            break
+        looks = had
+        looks.save(studies, name)
+        left = undecided(plan, looks)
+        say(console, f"{at}: {len(plan.claims) - len(left)} of {len(plan.claims)} claims decided")
+    return failed
 
 
 def load_study(name: str, scale: str | None = None, *, tag: str = "", studies: str | Path = "studies") -> StudyData:

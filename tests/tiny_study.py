@@ -42,6 +42,7 @@ LAB = """
     import time
     from pathlib import Path
 
+    import torch
     from torch import nn
 
     HERE = Path({folder!r})
@@ -94,6 +95,30 @@ LAB = """
         def misbehave(self):
             if multiprocessing.parent_process() is not None:
                 os._exit(1)
+
+
+    class Greedy(Sound):
+        # has memory enough only where its run is alone; the file `in-flight` says how many there are
+        def misbehave(self):
+            if int((HERE / "in-flight").read_text()) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            time.sleep(0.05)
+
+
+    class Insatiable(Sound):
+        def misbehave(self):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+    class Fills(Sound):
+        # takes more than half of a GPU's memory while it trains
+        def forward(self, x):
+            if self.training and x.device.type == "cuda":
+                taken = torch.empty(int(0.55 * torch.cuda.mem_get_info()[1]), dtype=torch.uint8, device=x.device)
+                time.sleep(0.1)
+                del taken
+                torch.cuda.empty_cache()
+            return super().forward(x)
 
 
     class Slow(Sound):

@@ -13,5 +13,5 @@ STUDIES=${STUDIES:-$HOME/studies}
 export RESNET_LAB_DATA=${RESNET_LAB_DATA:-$HOME/data}
 
 # `exec`, so that Slurm's signals reach the study itself: it checkpoints, and a requeued task goes on.
-exec python -m resnet_lab.study "$1" --scale "$2" --studies "$STUDIES" --workers "${SLURM_CPUS_PER_TASK:-1}" \
+exec python -m resnet_lab.study "$1" --scale "$2" --studies "$STUDIES" \
     --shard "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" --time-limit 3h50m

@@ -38,9 +38,9 @@ def evaluate(
     for run in runs:
         RunStore(studies).find(run)  # an unknown run is said before torch is imported
     from resnet_lab.single.evaluating import evaluate_run
-    from resnet_lab.single.machine import cores
     from resnet_lab.single.reporting import show_evaluation, show_side_by_side, write_evaluation
     from resnet_lab.single.runs import find_run
+    from resnet_lab.training.machine import cores
     from resnet_lab.training.runtime import configure, pick_device
 
     console, where = Console(), pick_device(device)
@@ -73,10 +73,10 @@ def predict(run: str, images: tuple[Path, ...], which: str, skip_bad: bool, stud
     from resnet_lab.records.store import RunStore
 
     RunStore(studies).find(run)
-    from resnet_lab.single.machine import cores
     from resnet_lab.single.predicting import predict_images
     from resnet_lab.single.runs import find_run
     from resnet_lab.spec.errors import Problem
+    from resnet_lab.training.machine import cores
     from resnet_lab.training.runtime import configure
 
     configure(cores())

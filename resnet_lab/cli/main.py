@@ -12,6 +12,7 @@ from resnet_lab.cli.evaluate import evaluate, predict
 from resnet_lab.cli.flops import flops
 from resnet_lab.cli.listing import list_ablations
 from resnet_lab.cli.new import new, schema
+from resnet_lab.cli.paper import paper
 from resnet_lab.cli.report import report
 from resnet_lab.cli.runs import runs
 from resnet_lab.cli.status import status
@@ -34,6 +35,7 @@ for _command in (
     study,
     report,
     list_ablations,
+    paper,
     plan,
     schema,
     new,

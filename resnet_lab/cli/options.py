@@ -44,6 +44,22 @@ data_root_option = click.option(
 )
 
 
+class AutoType(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
+    """A number from 1, or `auto`, which is 0 from here on."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        if isinstance(value, int):
+            return value
+        if value == "auto":
+            return 0
+        if not value.isdigit():
+            self.fail(f"{value!r}: write a number from 1, or auto", param, ctx)
+        return int(value)
+
+
 class ShardType(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
     """`I/N`; `auto`: the share of this Slurm array task if it is one; `none`: all runs."""
 
@@ -76,11 +92,36 @@ class TimeLimitType(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
+class BudgetType(click.ParamType):  # type: ignore[type-arg]
+    """`20m`, `2h`, `1h30m`: seconds."""
+
+    name = "budget"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Seconds, or None."""
+        from resnet_lab.records.units import parse_duration
+
+        seconds = parse_duration(value) if isinstance(value, str) else value
+        if seconds is None or seconds <= 0:
+            self.fail(f"{value!r} is no time: write 20m, 2h, 1h30m or 1d", param, ctx)
+        return seconds
+
+
+budget_option = click.option("--budget", type=BudgetType(), metavar="T", help="As many seeds and epochs of the scale as fit: 20m, 2h.")
+
+
 def _cluster_options() -> list[Decorator]:
     directory = click.Path(path_type=Path)
     return [
         click.option("--ray-address", metavar="HOST:PORT", help="Of a Ray cluster; without it, one of its own on this machine."),
-        click.option("--runs-per-device", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Runs that share a GPU."),
+        click.option(
+            "--runs-per-device",
+            type=AutoType(),
+            default="auto",
+            show_default=True,
+            metavar="N",
+            help="Runs that share a GPU; auto: measured.",
+        ),
         click.option(
             "--scratch", type=directory, metavar="DIR", help="Where decoded images go, and with Ray checkpoints; default: --studies."
         ),
@@ -102,9 +143,29 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options: list[Decorator] = [
         scale_option,
         click.option("--seeds", type=SeedsType(), metavar="N", help="How many seeds (5), or which (3,4,8 or 10-14)."),
-        click.option("--workers", type=click.IntRange(0), default=0, metavar="N", help="Runs at the same time; 0: one a core."),
-        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Threads of each run."),
-        click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps."),
+        click.option(
+            "--workers",
+            type=AutoType(),
+            default="auto",
+            show_default=True,
+            metavar="N",
+            help="Runs at the same time; auto: with the threads, as is measured to be fastest here.",
+        ),
+        click.option(
+            "--threads",
+            type=AutoType(),
+            default="auto",
+            show_default=True,
+            metavar="N",
+            help="Threads of each run; 1 where --workers is given.",
+        ),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            metavar="D",
+            help="auto (all CUDA devices, else cpu), cpu, cuda, cuda:0,cuda:1, mps: runs are shared out over several.",
+        ),
         data_root_option,
         studies_option,
         click.option("--storage", metavar="URL", help="Optuna storage; default: sqlite in the studies folder."),
@@ -113,6 +174,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a field, as in training.lr=0.05; makes a variant."
         ),
+        click.option("--strict", is_flag=True, help="Refuse a question whose arms differ in a field that its `varies` does not name."),
         tag_option,
     ]
     for option in reversed(options):

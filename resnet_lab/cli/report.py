@@ -15,8 +15,9 @@ from resnet_lab.saying import say
 @tag_option
 @studies_option
 @reports_option
+@click.option("--redraw", is_flag=True, help="Draw it again although nothing has changed.")
 @exits
-def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path) -> None:
+def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path, redraw: bool) -> None:
     """Write the report of the study NAME from what is in the run store; trains nothing."""
     from rich.console import Console
 
@@ -28,8 +29,9 @@ def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path)
     from resnet_lab.report.build import write_report
     from resnet_lab.report.terminal import terminal_table
 
-    plan = stored_plan(studies, name, scale, tag)
-    page = write_report(plan, studies=studies, reports=reports)
-    data, console = load(plan, RunStore(studies)), Console()
-    console.print(terminal_table(data, judge(data, looks=load_looks(studies, plan.name))))
+    plan, console = stored_plan(studies, name, scale, tag), Console()
+    data = load(plan, RunStore(studies))
+    verdicts = judge(data, looks=load_looks(studies, plan.name))
+    page = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts, redraw=redraw)
+    console.print(terminal_table(data, verdicts))
     say(console, f"report in {page.absolute()}")

@@ -1,12 +1,15 @@
 """`resnet-lab status`: how a study stands, from another terminal."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import scale_option, studies_option, tag_option
+from resnet_lab.records.units import duration
 from resnet_lab.saying import say
 
 
@@ -30,34 +33,37 @@ def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     counts = data.runs["status"].value_counts()
     said = ", ".join(f"{counts[status]} {status}" for status in ("done", "diverged", "failed", "missing") if status in counts)
     say(console, f"{plan.name}: {len(data.runs)} runs: {said}")
-    say(console, _driver(studies / plan.name))
-    for line in _in_flight(studies / plan.name / "progress"):
-        say(console, line)
+    driver, flights = _driver(studies / plan.name), _in_flight(studies / plan.name / "progress")
+    say(console, f"being driven by {driver}{_time_left(studies / plan.name, data.runs, flights)}" if driver else "nobody is driving it")
+    for told in flights:
+        say(console, f"  {told['task']}: epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %")
     console.print(terminal_table(data, ()))
 
 
 def _driver(folder: Path) -> str:
-    from filelock import FileLock, Timeout
+    from resnet_lab.study.locks import driver_of
 
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        try:
-            who = json.loads((folder / ".driver.json").read_text(encoding="utf-8"))
-            return f"being driven by process {who['pid']} on {who['host']}, since {who['started']}"
-        except (OSError, json.JSONDecodeError, KeyError):
-            return "being driven"
-    lock.release()
-    return "nobody is driving it"
+    return driver_of(folder)
 
 
-def _in_flight(folder: Path) -> list[str]:
-    lines = []
+def _in_flight(folder: Path) -> list[dict[str, Any]]:
+    """What runs in flight have told of themselves."""
+    told = []
     for path in sorted(folder.glob("*.json")):
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
-            continue  # it is being replaced, or its run has just ended
-        lines.append(f"  {told['task']}: epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %")
-    return lines
+        with suppress(OSError, json.JSONDecodeError):  # it is being replaced, or its run has just ended
+            told.append(json.loads(path.read_text(encoding="utf-8")))
+    return told
+
+
+def _time_left(folder: Path, runs: Any, flights: list[dict[str, Any]]) -> str:
+    """Words on how much longer it takes; none where nothing was predicted."""
+    from resnet_lab.study.remaining import load_pace
+
+    pace = load_pace(folder)
+    for run in runs[runs["status"] == "done"].itertuples():
+        pace.finished(run.fingerprint, run.seconds)
+    missing = {f"{run.cell} seed {run.seed}": run.fingerprint for run in runs[runs["status"] == "missing"].itertuples()}
+    going = {told["task"]: 1 - told["iteration"] / told["iterations"] for told in flights}
+    rests = [pace.of(missing[name]) * rest for name, rest in going.items() if name in missing]
+    left = pace.left((fingerprint for name, fingerprint in missing.items() if name not in going), rests)
+    return f"; {duration(left, rough=True)} left" if left else ""

@@ -9,19 +9,35 @@ import click
 
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
 from resnet_lab.cli.listing import print_ablations
-from resnet_lab.cli.options import reports_option, study_options
+from resnet_lab.cli.options import budget_option, reports_option, study_options
 from resnet_lab.saying import say
+
+MAX_SEEDS = 20
+"""Seeds at the last look, where --max-seeds says nothing."""
 
 
 @click.command()
 @click.argument("name", required=False)
 @study_options
 @reports_option
+@budget_option
 @click.option("--plan", "plan_only", is_flag=True, help="Print cells, costs, what is done and the predicted time; train nothing.")
 @click.option("--check", is_flag=True, help="Exit with 3 where a claim is not supported.")
+@click.option("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided.")
+@click.option("--max-seeds", type=click.IntRange(2), metavar="N", help="With --until-decided: at most so many seeds; 20 if left out.")
 @click.option("--list", "list_only", is_flag=True, help="List the questions and their scales.")
 @exits
-def study(name: str | None, reports: Path, plan_only: bool, check: bool, list_only: bool, **options: Any) -> None:
+def study(
+    name: str | None,
+    reports: Path,
+    budget: float | None,
+    plan_only: bool,
+    check: bool,
+    until_decided: bool,
+    max_seeds: int | None,
+    list_only: bool,
+    **options: Any,
+) -> None:
     """Run the question NAME (or FILE.toml) as a study, and report its verdicts.
 
     What is in the run store is not trained again; an interrupted study goes on where it stopped.
@@ -32,53 +48,76 @@ def study(name: str | None, reports: Path, plan_only: bool, check: bool, list_on
     if name is None:
         raise click.UsageError("which question? Give its NAME or a FILE.toml; --list shows them")
     if plan_only:
-        show_plan(name, options)
+        show_plan(name, options, budget)
         return
-    _run(name, reports, check, options)
+    if max_seeds is not None and not until_decided:
+        raise click.UsageError("--max-seeds goes with --until-decided; --seeds says how many seeds a study has")
+    if until_decided and options["shard"] is not None:
+        raise click.UsageError(
+            "a share sees only its own runs and cannot tell when claims are decided: leave out --until-decided or --shard"
+        )
+    if budget is not None and (until_decided or options["shard"] is not None):
+        raise click.UsageError("a budget is for one study with seeds of its own: leave out --until-decided, and --shard (--shard none)")
+    _run(name, reports, check, options, budget=budget, until_decided=max_seeds or MAX_SEEDS if until_decided else None)
 
 
 @click.command()
 @click.argument("name")
 @study_options
+@budget_option
 @exits
-def plan(name: str, **options: Any) -> None:
+def plan(name: str, budget: float | None, **options: Any) -> None:
     """Print the cells of the question NAME, their costs, what is done and the predicted time; train nothing."""
-    show_plan(name, options)
+    show_plan(name, options, budget)
 
 
-def show_plan(name: str, options: dict[str, Any]) -> None:
-    """Print what a study would do."""
+def show_plan(name: str, options: dict[str, Any], budget: float | None = None) -> None:
+    """Print what a study would do, and what of it fits a budget in seconds."""
     prepared = _prepare(name, options)
     from rich.console import Console
 
     from resnet_lab.cli.planning import print_plan
 
-    print_plan(prepared, Console())
+    console = Console()
+    prepared, prediction = print_plan(prepared, console)
+    if budget is not None:
+        from resnet_lab.cli.budget import print_proposal
+        from resnet_lab.study.launching import predict_study
+
+        print_proposal(prepared, prediction or predict_study(prepared)[1], budget, console)
 
 
-def _run(name: str, reports: Path, check: bool, options: dict[str, Any]) -> None:
+def _run(name: str, reports: Path, check: bool, options: dict[str, Any], *, budget: float | None, until_decided: int | None) -> None:
     prepared = _prepare(name, options)
     from rich.console import Console
 
+    from resnet_lab.analysis.deviations import first_line
     from resnet_lab.api import finish_study
     from resnet_lab.report.terminal import terminal_table
 
-    console = Console()
+    console, cut = Console(), ""
+    if budget is not None:
+        from resnet_lab.cli.budget import within_budget
+
+        prepared, cut = within_budget(prepared, budget, console)
     where = f"runs in {options['studies'].absolute()}, report in {(reports / prepared.plan.name / 'report.html').absolute()}"
     say(console, where)
-    say(console, prepared.plan.question)
+    for line in (first_line(prepared.plan), prepared.plan.question, cut):
+        if line:
+            say(console, line)
     for warning in prepared.plan.warnings:
         say(console, f"warning: {warning}")
     for damage in prepared.damaged:
         say(console, f"warning: this run will be done again: {damage}")
-    todo = f"{len(prepared.missing)} of {len(prepared.tasks)} runs to do, {prepared.workers} at a time on {prepared.device}"
-    say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
+    todo = f"{len(prepared.missing)} of {len(prepared.tasks)} runs to do on {', '.join(prepared.devices)}"
+    if until_decided is None:
+        say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
     try:
         if options["shard"] is not None:
             _run_shard(prepared, console)
             say(console, where)
             return
-        result = finish_study(prepared, reports, console=console)
+        result = finish_study(prepared, reports, until_decided=until_decided, console=console)
     except KeyboardInterrupt:
         say(console, "stopped: finished runs are kept, and so are the checkpoints of those that were not; go on with")
         say(console, f"    {typed_command()}")
@@ -103,30 +142,19 @@ def _run_shard(prepared: Any, console: Any) -> None:
 
 
 def _prepare(name: str, options: dict[str, Any]) -> Any:
-    """Resolve the question before torch is imported: what is wrong with it is said at once."""
     from resnet_lab.spec.library import load_ablation
+    from resnet_lab.study.preparing import Options, prepare_study
 
-    ablation = load_ablation(name)
-    check_early(ablation, options)
-    from resnet_lab.study.running import Options, prepare_study
-
-    return prepare_study(ablation, Options(**options), command=typed_command())
-
-
-def check_early(ablation: Any, options: dict[str, Any]) -> None:
-    """Find what is wrong with a question without importing torch, as far as its datasets can be looked at without it."""
-    from resnet_lab.data.facts import dataset_facts
-    from resnet_lab.spec.resolve import resolve
-
-    def facts(spec: Any) -> Any:
-        return dataset_facts(spec, data_root=options["data_root"], cache=options["studies"] / "cache")
-
-    resolve(ablation, options["scale"], facts=facts, overrides=options["overrides"], seeds=options["seeds"])
+    return prepare_study(load_ablation(name), Options(**options), command=typed_command())
 
 
 def typed_command() -> str:
     """The command as it can be typed again."""
+    return shlex.join([*program_words(), *sys.argv[1:]])
+
+
+def program_words() -> list[str]:
+    """How this program was called."""
     program = Path(sys.argv[0])
     inside = program.name == "__main__.py"
-    start = ["python", "-m", f"resnet_lab.{program.parent.name}".removesuffix(".resnet_lab")] if inside else [program.name]
-    return shlex.join([*start, *sys.argv[1:]])
+    return ["python", "-m", f"resnet_lab.{program.parent.name}".removesuffix(".resnet_lab")] if inside else [program.name]

@@ -66,6 +66,11 @@ def prepare(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, cach
     return prepared
 
 
+def is_prepared(spec: DataSpec, facts: DatasetFacts, cache: Path) -> bool:
+    """Whether a dataset lies in the cache whole."""
+    return _read(cache_folder(spec, facts, cache)) is not None
+
+
 def cache_folder(spec: DataSpec, facts: DatasetFacts, cache: Path) -> Path:
     """Where a dataset lies in the cache: keyed by its name (or its content, where it has an identity) and by the image size."""
     key = json.dumps([FORMAT, facts.identity or spec.name, facts.cached_size])
@@ -177,12 +182,13 @@ def images_identity(images: Images) -> str:
 
 
 def _save(path: Path, batches: Iterable[NDArray[Any]], shape: tuple[int, ...], dtype: type[np.generic]) -> Stored:
-    """Write batches one after another as one .npy file of the given shape."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    start = 0
-    for batch in batches:
-        array[start : start + len(batch)] = batch
-        start += len(batch)
-    assert start == shape[0], f"{start} images for {shape[0]} places"
-    array.flush()
+    """Write batches one after another as one .npy file of the given shape. Raises OSError: a memory map that meets a full disk kills the process."""
+    written = 0
+    with path.open("wb") as stream:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for batch in batches:
+            stream.write(np.ascontiguousarray(batch, dtype=dtype).tobytes())
+            written += len(batch)
+    assert written == shape[0], f"{written} images for {shape[0]} places"
     return Stored(path.name, shape, path.stat().st_size)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.records.store import StoreError, write_atomically
+from resnet_lab.records.store import StoreError, write_atomically, writing
 
 LOOKS_FORMAT = 1
 
@@ -64,10 +64,10 @@ class Looks:
         return found
 
     def save(self, studies: Path, name: str) -> Path:
-        """Write looks.json of a study (NAME/SCALE or NAME/SCALE@TAG); returns its path."""
+        """Write looks.json of a study (NAME/SCALE or NAME/SCALE@TAG); returns its path. Raises StoreError where it cannot be written."""
         path = looks_path(studies, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"format": LOOKS_FORMAT, **asdict(self)}, indent=1).encode())
+        with writing(path.parent):
+            write_atomically(path, json.dumps({"format": LOOKS_FORMAT, **asdict(self)}, indent=1).encode())
         return path
 
 

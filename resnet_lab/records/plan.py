@@ -5,11 +5,12 @@ STUDIES/NAME/SCALE@TAG/plan.json       a variant (`--set`, `--tag`): nothing is 
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.records.store import StoreError, write_atomically
+from resnet_lab.records.store import StoreError, write_atomically, writing
+from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.claims import Claim, claim_from_plain
 
 PLAN_FORMAT = 1
@@ -70,6 +71,10 @@ class Plan:
     """Of the working tree the study ran from; empty where there is none."""
     changes: tuple[str, ...] = ()
     """What was changed in the recipe of its cells after the study first ran, in words; also among the warnings."""
+    chosen: tuple[Choice, ...] = ()
+    """What the question leaves to the machine, and what it became when the study first ran."""
+    counted: str = ""
+    """Which source counted params and macs of the cells."""
 
     @property
     def name(self) -> str:
@@ -77,11 +82,23 @@ class Plan:
         return study_name(self.ablation, self.scale, self.tag)
 
     def save(self, studies: Path) -> Path:
-        """Write plan.json; returns its path."""
+        """Write plan.json; returns its path. Raises StoreError where it cannot be written."""
         path = plan_path(studies, self.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"format": PLAN_FORMAT, **asdict(self)}, indent=1).encode())
+        with writing(path.parent):
+            write_atomically(path, self.as_text().encode())
         return path
+
+    def as_text(self) -> str:
+        """The plan as JSON with a line a cell: thousands of cells are written quickly, and a person can still read and compare them."""
+        plain: dict[str, Any] = {"format": PLAN_FORMAT, **vars(self), "cells": []}
+        plain |= {name: [asdict(each) for each in plain[name]] for name in ("claims", "chosen")}
+        cells = ",\n  ".join(json.dumps(vars(cell)) for cell in self.cells)
+        return json.dumps(plain, indent=1).replace('"cells": []', f'"cells": [\n  {cells}\n ]', 1)
+
+
+def same_study(plan: Plan, other: Plan) -> bool:
+    """Whether two plans are of the same runs, claims and words, whenever and by whichever command they were made."""
+    return replace(plan, command="", created="", commit="") == replace(other, command="", created="", commit="")
 
 
 def study_name(ablation: str, scale: str, tag: str) -> str:
@@ -115,5 +132,6 @@ def parse_plan(content: bytes, path: str) -> Plan:
     plain["claims"] = tuple(claim_from_plain(claim) for claim in plain["claims"])
     for key in ("varies", "axes", "seeds", "warnings", "overrides", "changes"):
         plain[key] = tuple(plain.get(key, ()))
+    plain["chosen"] = tuple(Choice(**choice) for choice in plain.get("chosen", ()))
     plain["registered"] = None if plain["registered"] is None else tuple(plain["registered"])
     return Plan(**plain)

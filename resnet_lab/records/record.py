@@ -6,14 +6,15 @@ the network was trained with: what it sees is pixel * scale - shift, pixels coun
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 2
-"""Version of result.json: 2 added notes, weights and the validation loss. A store with a higher number was written by a newer version
+FORMAT = 3
+"""Version of result.json: 2 added notes, weights and the validation loss, 3 what the sentinels saw. A store with a higher number was written by a newer version
 and is left alone; one with a lower number is read."""
 
 
@@ -73,17 +74,22 @@ class RunRecord:
     """What a person should know about how the run went: a checkpoint that could not be used, a machine that changed on the way."""
     class_names: tuple[str, ...] = ()
     """What the classes are called, in the order of the network's outputs."""
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
+    sentinels: dict[str, str] = field(default_factory=dict)
+    """What was watched while the run trained -> what was seen (training/sentinels.py). Empty in records of earlier versions."""
+    start: str = ""
+    """Two digests of the initial tensors, joined by a dash: of their names, shapes and way of drawing, and of their values. Twins have both alike."""
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False)
+    checksum: str = field(default="", compare=False)
+    """Of the stored record and its arrays; empty for one that does not come from the store."""
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the arrays, as plain values; a number that is none (the loss of a diverged run) is null, as JSON has it."""
-        plain = asdict(self)
-        del plain["arrays"]
-        plain["epochs"] = [{name: _or_null(value) for name, value in epoch.items()} for epoch in plain["epochs"]]
+        """Everything but arrays and checksum, as plain values; a number that is none (the loss of a diverged run) is null, as JSON has it."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("arrays", "checksum")}
+        plain["epochs"] = [{name: _or_null(value) for name, value in vars(epoch).items()} for epoch in self.epochs]
         return {"format": FORMAT, **plain}
 
     @classmethod
-    def from_json(cls, plain: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "RunRecord":
+    def from_json(cls, plain: dict[str, Any], arrays: Mapping[str, NDArray[Any]], checksum: str = "") -> "RunRecord":
         """The record that `as_json` wrote. Raises KeyError or TypeError where fields are missing."""
         values = {key: value for key, value in plain.items() if key != "format"}
         values["epochs"] = tuple(
@@ -92,7 +98,7 @@ class RunRecord:
         values["blocks"] = tuple(values["blocks"])
         values["notes"] = tuple(values.get("notes", ()))
         values["class_names"] = tuple(values.get("class_names", ()))
-        return cls(**values, arrays=arrays)
+        return cls(**values, arrays=arrays, checksum=checksum)
 
 
 def _or_null(value: Any) -> Any:

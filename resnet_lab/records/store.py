@@ -10,19 +10,22 @@ A result.json appears whole or not at all (temporary file, fsync, rename), after
 or a bad copy, is noticed by its checksum and treated as not there.
 """
 
+import errno
 import hashlib
 import io
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from resnet_lab.records.arrays import StoredArrays
 from resnet_lab.records.record import FORMAT, RunRecord
 from resnet_lab.spec.errors import SpecError
 
@@ -43,6 +46,8 @@ class Failure:
     error: str
     traceback: str
     tries: int
+    out_of_memory: bool = False
+    """The device's memory did not do: there may be enough of it once the run has the device to itself."""
 
 
 class RunStore:
@@ -76,9 +81,15 @@ class RunStore:
         """Write a finished run whole or not at all; returns its folder. An earlier result or failure is replaced.
 
         Checkpoints are removed once the result is there, and so are weights of an earlier result that the record does not name.
+        Raises StoreError where it cannot be written (a full disk): then checkpoints stay.
         """
         folder = self.folder(record.fingerprint, record.seed)
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            self._save(record, folder)
+        return folder
+
+    @staticmethod
+    def _save(record: RunRecord, folder: Path) -> None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **record.arrays)  # type: ignore[arg-type]  # numpy's stub reads **arrays as allow_pickle
         arrays = buffer.getvalue()
@@ -92,7 +103,6 @@ class RunStore:
         unfinished = folder.glob(".*.*")  # temporary files of a writer that was killed
         for path in (folder / "failure.json", *(folder / name for name in CHECKPOINTS), *left, *unfinished):
             path.unlink(missing_ok=True)
-        return folder
 
     def checkpoint_time(self, fingerprint: str, seed: int) -> float | None:
         """When the run's newest checkpoint was written, in seconds since the epoch; None where it has none."""
@@ -102,10 +112,10 @@ class RunStore:
             return None
 
     def save_failure(self, fingerprint: str, seed: int, failure: Failure) -> None:
-        """Keep the traceback of a run that failed for good, for the report."""
+        """Keep the traceback of a run that failed for good, for the report. Raises StoreError where it cannot be written."""
         folder = self.folder(fingerprint, seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "failure.json", json.dumps(failure.__dict__, indent=1).encode())
+        with writing(folder):
+            write_atomically(folder / "failure.json", json.dumps(failure.__dict__, indent=1).encode())
 
     def failure(self, fingerprint: str, seed: int) -> Failure | None:
         """Why the run failed when it was last tried, or None."""
@@ -174,28 +184,28 @@ class RunStore:
             raise StoreError(
                 f"{folder} was written by a newer version of resnet_lab (format {found}, this one reads {FORMAT}): update resnet_lab"
             )
-        if plain.pop("sha256", None) != _checksum(plain):
+        checksum = plain.pop("sha256", "")
+        if checksum != _checksum(plain):
             raise _DamagedError(f"{folder / 'result.json'} does not match its checksum")
-        arrays = self._read_arrays(folder / "arrays.npz", plain.pop("arrays_sha256"))
+        arrays = folder / "arrays.npz"
+        _check_arrays(arrays, plain.pop("arrays_sha256"))
         try:
-            return RunRecord.from_json(plain, arrays)
+            return RunRecord.from_json(plain, StoredArrays(arrays), checksum)
         except (KeyError, TypeError) as error:
             raise _DamagedError(f"{folder / 'result.json'} has other fields than this version: {error}") from error
-
-    @staticmethod
-    def _read_arrays(path: Path, expected: str) -> dict[str, Any]:
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise _DamagedError(f"{path} is missing") from error
-        if hashlib.sha256(content).hexdigest() != expected:
-            raise _DamagedError(f"{path} was cut short or changed")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return dict(arrays)
 
 
 class _DamagedError(Exception):
     """A stored run that cannot be trusted; it is done again."""
+
+
+def _check_arrays(path: Path, expected: str) -> None:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise _DamagedError(f"{path} is missing") from error
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise _DamagedError(f"{path} was cut short or changed")
 
 
 def weights_name(which: str) -> str:
@@ -208,18 +218,56 @@ def _id_of(result: Path) -> str:
     return RunStore.run_id(fingerprint, int(seed))
 
 
-def write_atomically(path: Path, *content: bytes | memoryview) -> None:
-    """Write a file, of one or several pieces, so that it is there whole or not at all, whatever happens meanwhile."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Makes `folder`, and turns what the file system refuses while the block writes there into a StoreError with the remedy."""
     try:
-        with os.fdopen(handle, "wb") as stream:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StoreError(f"{folder.absolute()} cannot be written to: {why_refused(error)}") from error
+
+
+def why_refused(error: OSError) -> str:
+    """Why a file could not be written, and what to do about it."""
+    said = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk, or one's share of it, is full ({said}): free some space; the same command goes on, finished runs are kept"
+    if error.errno == errno.EFBIG:
+        return f"a file may not grow so large here ({said}): raise the limit (ulimit -f); the same command goes on, finished runs are kept"
+    if error.errno in (errno.EACCES, errno.EPERM) and (owner := _other_owner(error.filename)):
+        shared = "a folder for several people wants a common group (chmod -R g+rwXs) and umask 002"
+        return f"{said}, it belongs to {owner}: {shared}; or choose another folder with --studies"
+    return f"{said}: make it writable, or choose another folder with --studies"
+
+
+def _other_owner(path: str | None) -> str:
+    """The other user who owns a path, or the nearest folder above it that is there; empty where it is this one, or nobody knows."""
+    if path is None or not hasattr(os, "geteuid"):
+        return ""
+    there = next((one for one in (Path(path), *Path(path).absolute().parents) if one.exists()), None)
+    if there is None or there.stat().st_uid == os.geteuid():
+        return ""
+    try:
+        return there.owner()
+    except KeyError:
+        return str(there.stat().st_uid)
+
+
+def write_atomically(path: Path, *content: bytes | memoryview) -> None:
+    """Write a file, of one or several pieces, so that it is there whole or not at all, whatever happens meanwhile.
+
+    Its permissions follow the umask, so that a store can be a group's. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as stream:
             stream.writelines(content)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

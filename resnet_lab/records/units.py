@@ -1,8 +1,11 @@
-"""How quantities are written for people: durations and sizes."""
+"""How quantities are written for people, and durations by them."""
 
 import math
+import re
 
 DASH = "–"
+_DURATION = re.compile(r"(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s?)?$")
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def duration(seconds: float | None, *, rough: bool = False) -> str:
@@ -17,6 +20,22 @@ def duration(seconds: float | None, *, rough: bool = False) -> str:
             below = {"h": 3600, "min": 60, "s": 1}[small]
             return f"{whole // per} {large} {whole % per // below} {small}"
     return f"{whole} s"
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds of `2h`, `90m`, `1d12h`, `3h50m`, `45s` or `45`; None for what is none of them."""
+    match = _DURATION.match(text.replace(" ", ""))
+    parts = {unit: int(value) for unit, value in (match.groupdict() if match else {}).items() if value}
+    return float(sum(_SECONDS[unit] * value for unit, value in parts.items())) if parts else None
+
+
+def short_duration(seconds: float) -> str:
+    """As `parse_duration` reads it: `20m`, `1h30m`, `1d`."""
+    left, said = round(seconds), ""
+    for unit, length in _SECONDS.items():
+        said += f"{left // length}{unit}" if left >= length else ""
+        left %= length
+    return said or "0s"
 
 
 def size(count: float) -> str:

@@ -103,6 +103,8 @@ def _in_flight(folder: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be deleted: {error.strerror}") from error
     lock.release()
     return False
 

@@ -18,7 +18,7 @@ from resnet_lab.spec.run import RunSpec
 SECTIONS = ("network", "data", "training", "record")
 USUAL_SIZE = 128
 """Side in pixels to which a folder of images of varied sizes is brought where nobody says."""
-DEFAULTS: dict[str, Any] = {"epochs": 10, "batch_size": 32, "optimizer": "adamw", "schedule": "one_cycle"}
+DEFAULTS: dict[str, Any] = {"epochs": 10, "batch_size": 32, "optimizer": "adamw", "schedule": "one_cycle", "precision": "auto"}
 """A recipe that trains most networks from scratch on a small set; options and files override it field by field."""
 RATES: dict[str, dict[str, float]] = {
     "sgd": {"lr": 0.05, "weight_decay": 5e-4},
@@ -59,7 +59,10 @@ class Recipe:
 
 
 def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path) -> Recipe:
-    """Everything that was left open, derived. Raises SpecError for whatever is wrong with it, a file's problems at its lines."""
+    """Everything that was left open, derived, but for what is the machine's choice.
+
+    Raises SpecError for whatever is wrong with it, a file's problems at its lines.
+    """
     own, text, path = _read(wanted.network)
     given = merge(own, wanted.fields)
     if not given["data"].get("name"):
@@ -75,11 +78,6 @@ def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path) -> Re
     except SpecError as error:
         raise SpecError([_at_its_line(problem, own, text, path) for problem in error.problems]) from error
     return Recipe(Path(wanted.network).stem, run, wanted.seed, seen[-1])
-
-
-def says_precision(wanted: Wanted) -> bool:
-    """Whether the file or the fields say in what precision to compute."""
-    return "precision" in merge(_read(wanted.network)[0], wanted.fields)["training"]
 
 
 def _completed(own: dict[str, Any], fields: dict[str, Any], *, data_root: Path | None, cache: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import RunStore, StoreError
 from resnet_lab.spec.data import FOLDER, FixedNormalisation
 from resnet_lab.spec.reading import check_fragment, typed_fragment
-from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.run import LATER_FIELDS, RunSpec
 from resnet_lab.training.weights import fit_weights, load_weights
 
 IMPORTED = "imported"
@@ -42,7 +42,8 @@ def find_run(studies: Path, name: str) -> StoredRun:
 
 def spec_of(record: RunRecord) -> RunSpec:
     """The RunSpec that a record holds as plain values. Raises StoreError where this version cannot read it."""
-    plain = {section: values for section, values in record.spec.items() if section != "data_identity"}
+    sections = {section: values for section, values in record.spec.items() if section != "data_identity"}
+    plain = {section: {**LATER_FIELDS.get(section, {}), **values} for section, values in sections.items()}
     problems = check_fragment(plain)
     if problems:
         name = RunStore.run_id(record.fingerprint, record.seed)

@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -17,13 +17,15 @@ from resnet_lab.records.store import RunStore, StoreError
 from resnet_lab.report.one_network import history, write_history
 from resnet_lab.single.evaluating import Share, repeated_images
 from resnet_lab.single.files import Tensors
-from resnet_lab.single.machine import auto_precision, cores
-from resnet_lab.single.recipe import Recipe, Wanted, resolve_recipe, says_precision
+from resnet_lab.single.recipe import Recipe, Wanted, resolve_recipe
 from resnet_lab.single.weights import initial_weights
+from resnet_lab.spec.choosing import Choice, left_open, possible, settled
 from resnet_lab.spec.data import FOLDER
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec, fingerprint
 from resnet_lab.study.locks import StudyLockedError, try_run_lock
+from resnet_lab.training.choosing import Candidate, choose
+from resnet_lab.training.machine import cores
 from resnet_lab.training.runtime import configure, pick_device
 from resnet_lab.training.train import OnEpoch, OnProgress, Stopped, train
 from resnet_lab.training.weights import fit_weights
@@ -62,6 +64,8 @@ class Job:
     weights: Tensors | None
     """What it starts from, where that is not the seed alone."""
     done: RunRecord | None
+    chosen: tuple[Choice, ...] = ()
+    """What the recipe leaves to the machine and was measured now; an earlier begin has chosen for good."""
 
     @property
     def id(self) -> str:
@@ -116,13 +120,13 @@ def prepare_job(
 ) -> Job:
     """Resolve what is asked for and look into the store; nothing is trained or written but the image cache's memory of folders.
 
-    `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one a core. `precision` may be `auto`, which is what
-    is taken where neither it nor the file says one. Raises SpecError and StoreError for whatever is wrong.
+    `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one a core. `precision` overrides the file's; `auto`,
+    which is taken where nobody says one, is settled here. Raises SpecError and StoreError for whatever is wrong.
     """
     device = pick_device(device)
     training: dict[str, object] = {}
-    if precision is not None or not says_precision(wanted):
-        training["precision"] = auto_precision(device) if precision in (None, "auto") else precision
+    if precision is not None:
+        training["precision"] = precision
     weights = None
     if init:
         weights, training["init_weights"] = initial_weights(init, studies=places.studies)
@@ -130,10 +134,23 @@ def prepare_job(
     recipe = resolve_recipe(replace(wanted, fields=fields), data_root=places.data_root, cache=places.cache)
     if weights is not None:
         check_fit(recipe.run, weights, init)
+    threads = threads or cores()
+    recipe, chosen = _settled(recipe, places.store, device, threads)
     name = fingerprint(recipe.run)
     done = places.store.load(name, recipe.seed)
     kept = done is not None and (done.status == "diverged" or "last" in done.weights)
-    return Job(recipe, places, name, device, threads or cores(), weights, done if kept else None)
+    return Job(recipe, places, name, device, threads, weights, done if kept else None, chosen)
+
+
+def _settled(recipe: Recipe, store: RunStore, device: str, threads: int) -> tuple[Recipe, tuple[Choice, ...]]:
+    """The recipe with nothing left to the machine: as the run is done or was begun already, else as measured here."""
+    if not left_open(recipe.run):
+        return recipe, ()
+    runs = [(run, fingerprint(run)) for run in possible(recipe.run)]
+    begun = [run for run, name in runs if store.load(name, recipe.seed)]
+    begun += [run for run, name in runs if store.checkpoint_time(name, recipe.seed)]
+    chosen = () if begun else choose([Candidate(recipe.name, recipe.run)], device, threads=threads)
+    return replace(recipe, run=begun[0] if begun else settled(recipe.run, chosen)), chosen
 
 
 def check_fit(run: RunSpec, weights: Tensors, source: str) -> None:
@@ -160,7 +177,8 @@ def run_job(
     folder = places.store.folder(job.fingerprint, recipe.seed)
 
     def each_epoch(epochs: tuple[EpochRecord, ...]) -> None:
-        write_history(job.report, epochs, job.title)
+        with suppress(StoreError):  # a full disk: they are drawn once more at the end, and only then is it said
+            write_history(job.report, epochs, job.title)
         if on_epoch is not None:
             on_epoch(epochs)
 
@@ -208,10 +226,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _locked(folder: Path, name: str) -> Iterator[None]:
-    try:
-        lock = try_run_lock(folder)
-    except OSError as error:
-        raise StoreError(f"{folder.absolute()} cannot be written to ({error.strerror}): choose another folder with --studies") from error
+    lock = try_run_lock(folder)
     if lock is None:
         raise StudyLockedError(f"run {name} is being trained by another process: wait for it, or stop it")
     try:

@@ -55,9 +55,11 @@ class AblationFile(Fragment):
     question: str = ""
     """The question, as one sentence with a question mark."""
     source: str = ""
-    """Where it comes from: paper, section, figure."""
+    """Where it comes from: paper, section, figure. A paper that `resnet-lab paper` knows, named by key (`he2015`), arXiv number or as "He et al. 2015",
+    gives the report its ledger of deviations and, at the paper's scale, the published numbers; the first one named counts."""
     varies: tuple[str, ...] = ()
-    """The fields that are meant to differ between cells; whatever else differs is reported as a confound."""
+    """The fields that are meant to differ between arms, and what follows from them; whatever else differs is reported as a confound, and refused by
+    `--strict`."""
     seeds: Seeds = 5
     """How many seeds (5 means 0 to 4), or the seeds themselves."""
     arms: dict[str, Fragment] = field(default_factory=dict)

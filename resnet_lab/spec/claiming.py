@@ -1,6 +1,6 @@
 """Which of a question's claims are put to the test at a scale: their cells are there, and trends become weights of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -38,10 +38,11 @@ def claims_at(ablation: Ablation, scale: str, cells: Sequence[Named], regridded:
     problems: list[Problem] = []
     claims: list[Claim] = []
     dropped: list[str] = []
+    names = dict.fromkeys(cell.name for cell in cells)
     for index, claim in enumerate(ablation.file.claims):
         if claim.scales is not None and scale not in claim.scales:
             continue
-        found = list(_cell_problems(claim, [cell.name for cell in cells]) if claim.trend is None else _trend_problems(claim, cells))
+        found = list(_cell_problems(claim, names) if claim.trend is None else _trend_problems(claim, cells))
         if not found:
             claims.append(claim if claim.trend is None else replace(claim, contrast=trend_contrast(claim, cells)))
         elif regridded:
@@ -67,16 +68,25 @@ def trend_contrast(claim: Claim, cells: Sequence[Named]) -> dict[str, float]:
     return weights
 
 
-def small_margins(claims: Sequence[Claim], images: int) -> Iterator[str]:
-    """Warnings about bounds so small that they are most likely shares where percent is meant. `images`: of the smallest set measured."""
+def small_margins(claims: Sequence[Claim], images: Mapping[str, int]) -> Iterator[str]:
+    """Warnings about bounds and effects so small that they are most likely shares where percent is meant.
+
+    `images`: how many the smallest set has that `train_error` is measured on, and `test_error`.
+    """
     for claim in claims:
-        least = max(SMALL, 100 / images)
-        small = next((abs(bound) for bound in claim.region.boundaries if 0 < abs(bound) < least), None)
-        if small is not None and claim.metric.endswith("error") and claim.trend is None and claim.fails is None:
-            why = f"less than one image of {images}" if small < 100 / images else "next to nothing"
+        if not claim.metric.endswith("error") or claim.trend is not None or claim.fails is not None:
+            continue
+        count = images[claim.metric]
+        sizes = [(f"expects `{claim.expectation}`", abs(bound), max(SMALL, min(1, 100 / count))) for bound in claim.region.boundaries]
+        if claim.effect is not None:  # the mean of several seeds can well be a fraction of an image
+            sizes.append((f"wants to see an effect of {claim.effect:g}", abs(claim.effect), SMALL))
+        small = next(((what, size) for what, size, least in sizes if 0 < size < least), None)
+        if small is not None:
+            what, size = small
+            why = f"less than one image of {count}" if size < 100 / count else "next to nothing"
             yield (
-                f"claim {claim.name!r} expects `{claim.expectation}`, and errors are in percent: {small:g} {claim.unit} is {why}; "
-                f"for {100 * small:g} % write {100 * small:g}"
+                f"claim {claim.name!r} {what}, and errors are in percent: {size:g} {claim.unit} is {why}; "
+                f"for {100 * size:g} % write {100 * size:g}"
             )
 
 
@@ -88,7 +98,7 @@ def _slope(axis: str, cells: Sequence[Named]) -> dict[str, float]:
     return {cell.name: (x - mean) / spread / at.count(x) for cell, x in zip(cells, at, strict=True)}
 
 
-def _cell_problems(claim: Claim, cells: Sequence[str]) -> Iterator[Problem]:
+def _cell_problems(claim: Claim, cells: Collection[str]) -> Iterator[Problem]:
     for cell in claim.cells:
         if cell not in cells:
             yield Problem(f"no cell {cell!r}{nearest(cell, cells)}; cells are {', '.join(cells)}", key="contrast")

@@ -211,12 +211,16 @@ def _reach_problems(claim: Claim, region: Region) -> Iterator[Problem]:
     if not claim.metric.endswith("error") or claim.fails is not None:
         return
     for contrast in claim.contrasts:
-        most = 100 * sum(max(weight, 0.0) for weight in contrast.values())
-        least = 100 * sum(min(weight, 0.0) for weight in contrast.values())
+        least, most = _reach(contrast)
         always = region.low <= least and region.high >= most  # at most a value at the very end of what can be measured is outside
         if region.low >= most or region.high <= least or always:
             what = "holds whatever is measured" if always else "can never hold"
             yield Problem(f"`{claim.expectation}` {what}: this contrast lies between {least:g} and {most:g} {claim.unit}", key="expect")
+
+
+def _reach(contrast: dict[str, float]) -> tuple[float, float]:
+    """The least and the most that a contrast of errors in percent can be."""
+    return 100 * sum(min(weight, 0.0) for weight in contrast.values()), 100 * sum(max(weight, 0.0) for weight in contrast.values())
 
 
 def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
@@ -227,3 +231,7 @@ def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
         yield Problem(f"{effect:g} does not lie in `{claim.expectation}`: it is what the claim wants to see", key="effect")
     elif claim.fails is not None and not 0 <= effect <= 1:
         yield Problem(f"{effect:g} is a share of the seeds here, from 0 to 1", key="effect")
+    elif claim.fails is None and claim.metric.endswith("error"):
+        for least, most in map(_reach, claim.contrasts):
+            if not least <= effect <= most:
+                yield Problem(f"{effect:g} can never be seen: this contrast lies between {least:g} and {most:g} {claim.unit}", key="effect")

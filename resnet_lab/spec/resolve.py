@@ -5,27 +5,30 @@ Where two fields say the same thing (`layers` and `depths`, `epochs` and `iterat
 """
 
 import itertools
-import json
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from resnet_lab.spec.ablation import Ablation, Scale
 from resnet_lab.spec.catalogue import starting_from
+from resnet_lab.spec.choosing import Choice, left_open, settled
 from resnet_lab.spec.claiming import claims_at, small_margins
 from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.confounds import confound_warnings, strict_problems
 from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.network import NetworkSpec, check_size, resolve_network
 from resnet_lab.spec.parts import usual_stem_width
-from resnet_lab.spec.reading import check_fragment, check_grid, flatten_grid, grid_point, nested, placed, typed_fragment
+from resnet_lab.spec.reading import SAME_SEEDS, check_fragment, check_grid, flatten_grid, grid_point, nested, placed, typed_fragment
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.spec.training import RecordSpec, check_freeze, resolve_training
+from resnet_lab.spec.training import check_freeze, resolve_training
 
 SECTIONS = ("network", "data", "training", "record")
 _EITHER_OR = (("network", "layers", "depths"), ("training", "epochs", "iterations"))
 Facts = Callable[[DataSpec], DatasetFacts]
+Choose = Callable[[Sequence["Cell"]], Sequence[Choice]]
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,24 @@ class Question:
     claims: tuple[Claim, ...]
     warnings: tuple[str, ...]
     overrides: tuple[str, ...]
+    chosen: tuple[Choice, ...] = ()
+    """What was left to the machine."""
 
 
 def resolve(
-    ablation: Ablation, scale: str | None, *, facts: Facts, overrides: Sequence[str] = (), seeds: int | Sequence[int] | None = None
+    ablation: Ablation,
+    scale: str | None,
+    *,
+    facts: Facts,
+    overrides: Sequence[str] = (),
+    seeds: int | Sequence[int] | None = None,
+    choose: Choose | None = None,
+    strict: bool = False,
 ) -> Question:
     """Resolve a question at a scale. `facts` tells what a dataset holds; `seeds` and `overrides` come from the command line.
+
+    `choose` is asked, where some cell leaves a field to the machine, what the field becomes in all of them; without it the field stays `"auto"`,
+    and the cells have no fingerprints yet. `strict` refuses arms that differ in what `varies` does not name.
 
     Raises SpecError with every problem found, placed at the file's lines where it has one.
     """
@@ -67,14 +82,19 @@ def resolve(
             f"no scale {scale!r}{nearest(scale, ablation.scales)}; this question has {', '.join(ablation.scales)}", file=str(ablation.path)
         )
     typed = ablation.file.scales.get(scale, Scale())
-    forced = _parse_overrides(overrides)
+    forced = parse_overrides(overrides)
     grid = flatten_grid(ablation.raw.get("scales", {}).get(scale, {}).get("grid", ablation.raw.get("grid", {})))
     regridded = "grid" in forced
     grid |= forced.pop("grid", {})
     _check_forced(forced, grid)
     said = {"--seeds": seeds, "--set seeds": forced.pop("seeds", None), f"scales.{scale}.seeds": typed.seeds, "seeds": ablation.file.seeds}
     cells = _cells(ablation, scale, grid, forced, facts)
+    chosen = tuple(choose(cells)) if choose is not None and any(left_open(cell.spec) for cell in cells) else ()
+    cells = tuple(replace(cell, spec=settled(cell.spec, chosen)) for cell in cells)
     axes = tuple(_short_names(grid).values())
+    if strict and (problems := strict_problems(ablation, cells)):
+        prefixes = (*(f"arms.{arm}" for arm in ablation.file.arms), f"scales.{scale}", "")
+        raise SpecError(placed(problems, ablation.text, ablation.path, prefixes))
     claims, dropped = claims_at(ablation, scale, cells, regridded)
     synthetic = any(cell.spec.data.name == "synthetic" for cell in cells)
     return Question(
@@ -88,6 +108,7 @@ def resolve(
         claims=claims,
         warnings=(*dropped, *small_margins(claims, _fewest_images(cells, facts)), *_warnings(ablation, cells, facts)),
         overrides=tuple(overrides),
+        chosen=chosen,
     )
 
 
@@ -117,6 +138,7 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
     _check_where(ablation, arms, names)
     cells: list[Cell] = []
     problems: list[Problem] = []
+    network_of = cache(resolve_network)  # thousands of cells may share a few networks
     for arm, fragment in arms.items():
         for values in itertools.product(*grid.values()):
             points = [grid_point(value) for value in values]
@@ -126,7 +148,7 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
             name = "/".join([arm, *(f"{label:g}" if isinstance(label, float) else str(label) for label in axes.values())])
             try:
                 values_of = merge(raw, raw.get("scales", {}).get(scale, {}), fragment, *on_grid, *where.values(), forced)
-                cells.append(Cell(name, arm, axes, resolve_run(values_of, facts)))
+                cells.append(Cell(name, arm, axes, resolve_run(values_of, facts, network_of)))
             except SpecError as error:
                 new = [Problem(f"{problem.message} (cell {name})", key=problem.key) for problem in error.problems]
                 prefixes = (*(f"where.{index}" for index in where), f"scales.{scale}.grid", "grid", f"arms.{arm}", f"scales.{scale}", "")
@@ -136,13 +158,16 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
     return tuple(cells)
 
 
-def resolve_run(values: dict[str, Any], facts: Facts) -> RunSpec:
-    """One cell's merged values -> RunSpec with nothing left to derive. Raises SpecError."""
-    if problems := check_fragment(values):
-        raise SpecError(problems)
-    typed = typed_fragment(merge(values))  # where `like` is still to be resolved
+def resolve_run(values: dict[str, Any], facts: Facts, network_of: Callable[..., NetworkSpec] = resolve_network) -> RunSpec:
+    """One cell's merged values -> RunSpec with nothing left to derive. `network_of`: resolve_network, or what remembers its results.
+
+    Raises SpecError.
+    """
+    typed = typed_fragment(values)
+    if typed.network.like is not None:  # still to be resolved
+        typed = typed_fragment(merge(values))
     known = facts(typed.data)
-    network = resolve_network(typed.network, channels=known.channels, classes=known.classes)
+    network = network_of(typed.network, channels=known.channels, classes=known.classes)
     check_size(network, known.size)
     for key, given, has in (("in_channels", network.in_channels, known.channels), ("classes", network.classes, known.classes)):
         if given is not None and (given != has if key == "in_channels" else given < has):
@@ -175,7 +200,10 @@ def _check_where(ablation: Ablation, arms: Iterable[str], names: dict[str, str])
     for index, entry in enumerate(ablation.raw.get("where", [])):
         known = ["arm", *names.values()]
         problems += [
-            Problem(f"no such condition{nearest(key, known)}; conditions are {', '.join(known)}", key=f"where.{index}.{key}")
+            Problem(
+                SAME_SEEDS if key == "seeds" else f"no such condition{nearest(key, known)}; conditions are {', '.join(known)}",
+                key=f"where.{index}.{key}",
+            )
             for key in entry
             if key not in SECTIONS and key not in known
         ]
@@ -194,10 +222,10 @@ def _check_forced(forced: dict[str, Any], grid: dict[str, Any]) -> None:
         raise SpecError(Problem(f"is a grid axis: write --set 'grid.{path}=[...]'", key=f"--set {path}") for path in taken)
 
 
-def _fewest_images(cells: Sequence[Cell], facts: Facts) -> int:
-    """Images of the smallest set that an error is measured on, of the training and test sets of all cells."""
-    counts = (image_counts(cell.spec.data, facts(cell.spec.data)) for cell in cells)
-    return min((count for train, _, test in counts for count in (train, test) if count), default=1)
+def _fewest_images(cells: Sequence[Cell], facts: Facts) -> dict[str, int]:
+    """Metric -> images of the smallest set of all cells that the error is measured on."""
+    counts = [image_counts(data, facts(data)) for data in dict.fromkeys(cell.spec.data for cell in cells)]
+    return {"train_error": min(train for train, _, _ in counts), "test_error": min(max(1, test) for _, _, test in counts)}
 
 
 def _seeds(said: dict[str, Any], ablation: Ablation) -> tuple[int, ...]:
@@ -215,7 +243,7 @@ def _seeds(said: dict[str, Any], ablation: Ablation) -> tuple[int, ...]:
     return seeds
 
 
-def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """`--set PATH=VALUE`, VALUE as in TOML; a bare word is a string."""
     forced: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -258,9 +286,8 @@ def _without_repeats(problems: Iterable[Problem]) -> list[Problem]:
 def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterable[str]:
     """What is allowed but probably not meant, said once each."""
     said: dict[str, None] = {}
-    for cell in cells:
-        network, size = cell.spec.network, facts(cell.spec.data).size
-        stem = network.stem_table
+    for network, data in dict.fromkeys((cell.spec.network, cell.spec.data) for cell in cells):
+        stem, size = network.stem_table, facts(data).size
         if stem.reduction >= 4 and size <= 64:
             says = f"its {stem.kernel}x{stem.kernel}/{stem.stride} convolution and pool leave {stem.side(size)}x{stem.side(size)}"
             said[
@@ -269,15 +296,14 @@ def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterab
             ] = None
         if warning := _inner_widths(network):
             said[warning] = None
-    names: dict[RunSpec, str] = {}
+    names: dict[Any, str] = {}
     for cell in cells:
-        if (first := names.setdefault(replace(cell.spec, record=RecordSpec()), cell.name)) != cell.name:
+        trained = (cell.spec.network, cell.spec.data, cell.spec.training, cell.spec.data_identity)
+        if (first := names.setdefault(trained, cell.name)) != cell.name:
             said[f"cells {first} and {cell.name} are the same network and recipe: they will be trained once and differ by exactly zero"] = (
                 None
             )
-    for path in confounds(cells, ablation.file.varies):
-        said[f"arms differ in {path} too, which `varies` does not name: a difference between them may come from it"] = None
-    return said
+    return dict.fromkeys([*said, *confound_warnings(cells, ablation.file.varies)])
 
 
 def _inner_widths(network: NetworkSpec) -> str:
@@ -291,33 +317,3 @@ def _inner_widths(network: NetworkSpec) -> str:
         f"widths {list(network.widths)} are a bottleneck's output channels here, so that its inner convolutions have {inner}; "
         f"if they were meant as inner widths, as the paper's Table 1 lists them, write widths = {outer}"
     )
-
-
-def confounds(cells: Sequence[Cell], varies: Sequence[str]) -> list[str]:
-    """Paths of fields that differ between cells of different arms at the same grid point and that `varies` does not name.
-
-    With no `varies` nothing was promised, and nothing is reported.
-    """
-    if not varies:
-        return []
-    implied = {
-        "network.layers": {"network.depths"},
-        "network.block": {"network.inner"},  # derived from the block where it was left out
-        "network.like": {f"network.{each.name}" for each in fields(NetworkSpec)},
-    }
-    named = set(varies) | {path for key in varies for path in implied.get(key, ())}
-    found: dict[str, None] = {}
-    by_point: dict[str, list[dict[str, Any]]] = {}
-    for cell in cells:
-        by_point.setdefault(json.dumps(cell.axes, sort_keys=True), []).append(
-            {
-                f"{section}.{name}": value
-                for section in ("network", "data", "training")
-                for name, value in asdict(cell.spec)[section].items()
-            }
-        )
-    for alike in by_point.values():
-        for path in alike[0]:
-            if path not in named and any(flat[path] != alike[0][path] for flat in alike[1:]):
-                found[path] = None
-    return list(found)

@@ -1,13 +1,11 @@
 """A time limit: nothing is started that cannot finish in it, and what is in flight then writes its checkpoint in time."""
 
-import re
 import time
 
+from resnet_lab.records.units import parse_duration
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.stopping import PATIENCE_SECONDS
 
-_LIMIT = re.compile(r"(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s?)?$")
-_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 MARGIN_SECONDS = PATIENCE_SECONDS + 4.0
 """So long before the limit runs are asked to stop: their patience, and the report."""
 
@@ -32,9 +30,7 @@ def parse_time_limit(text: str | None) -> float | None:
     """Seconds of `2h`, `90m`, `1d12h`, `3h50m` or `45s`. Raises SpecError for what is none of them, or too short to do anything in."""
     if text is None:
         return None
-    match = _LIMIT.match(text.replace(" ", ""))
-    parts = {unit: int(value) for unit, value in (match.groupdict() if match else {}).items() if value}
-    seconds = sum(_SECONDS[unit] * value for unit, value in parts.items())
-    if not parts or seconds <= MARGIN_SECONDS:
+    seconds = parse_duration(text)
+    if seconds is None or seconds <= MARGIN_SECONDS:
         raise SpecError.of(f"{text!r} is no time limit: write 2h, 90m, 3h50m or 1d, more than {MARGIN_SECONDS:.0f} s", key="--time-limit")
-    return float(seconds)
+    return seconds

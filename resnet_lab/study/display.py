@@ -17,6 +17,7 @@ from resnet_lab.records.units import duration
 from resnet_lab.saying import say
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.planning import Task
+from resnet_lab.study.remaining import Pace
 from resnet_lab.study.worker import Interrupted, Workplace, progress_file
 
 
@@ -24,14 +25,13 @@ class Tally(Watcher):
     """Counts what every display shows: runs done, running, failed, errors so far, time left."""
 
     def __init__(self, plan: Plan, tasks: Sequence[Task], store: RunStore, seconds: dict[str, float], workers: int) -> None:
-        self.plan, self.workers, self.seconds = plan, workers, dict(seconds)
+        self.plan, self.pace = plan, Pace(seconds, workers)
         self.total, self.todo = len(plan.cells) * len(plan.seeds), {(task.fingerprint, task.seed): task for task in tasks}
         self.running: dict[tuple[str, int], Task] = {}
+        self._since: dict[tuple[str, int], float] = {}
         self.failures = 0
         self._shown: set[str] = set()
         self.began = time.monotonic()
-        self.ratio = 1.0  # measured seconds over predicted ones, of the runs finished here
-        self._sums = [0.0, 0.0]
         self.errors: dict[str, list[tuple[float | None, float | None]]] = {cell.name: [] for cell in plan.cells}
         cells = {cell.name: cell for cell in plan.cells}
         for name, cell in cells.items():
@@ -41,6 +41,7 @@ class Tally(Watcher):
 
     def begun(self, task: Task) -> None:
         """A run has started."""
+        self._since[task.fingerprint, task.seed] = time.monotonic()
         self.running[task.fingerprint, task.seed] = task
 
     def finished(self, task: Task, record: RunRecord) -> None:
@@ -49,9 +50,8 @@ class Tally(Watcher):
         for cell in self.plan.cells:
             if cell.fingerprint == task.fingerprint:
                 self.errors[cell.name].append((record.train_error, record.test_error))
-        self._sums[0] += record.seconds
-        self._sums[1] += self.seconds.get(task.fingerprint, record.seconds)
-        self.ratio = self._sums[0] / self._sums[1] if self._sums[1] else 1.0
+        if record.status == "done":
+            self.pace.finished(task.fingerprint, record.seconds)
 
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
         """A run raised."""
@@ -77,8 +77,9 @@ class Tally(Watcher):
 
     def seconds_left(self) -> float:
         """By the predictions, corrected by how they have held so far."""
-        left = sum(self.seconds.get(task.fingerprint, 0.0) for task in list(self.todo.values()))
-        return self.ratio * left / max(1, self.workers)
+        now, running = time.monotonic(), list(self.running)
+        rests = [max(0.0, self.pace.of(key[0]) - (now - self._since[key])) for key in running]
+        return self.pace.left((key[0] for key in list(self.todo) if key not in running), rests)
 
     def _drop(self, task: Task) -> None:
         self.running.pop((task.fingerprint, task.seed), None)
@@ -119,6 +120,10 @@ class PlainLines(Tally):
         """Print where the run stopped."""
         super().stopped(task, where)
         self._line(f"{task.name}: {stopped_words(where)}")
+
+    def refused(self, why: str) -> None:
+        """Print why results cannot be written down now."""
+        self._line(refused_words(why))
 
     def _line(self, text: str) -> None:
         say(self._console, text)
@@ -161,6 +166,10 @@ class LiveTable(Tally):
         """Print where the run stopped."""
         super().stopped(task, where)
         self._console.print(Text(f"{task.name}: {stopped_words(where)}"))
+
+    def refused(self, why: str) -> None:
+        """Print why results cannot be written down now."""
+        self._console.print(Text(refused_words(why), style="yellow"))
 
     def _render(self) -> RenderableType:
         return Group(self._cells(), *self._flights(), self._bar())
@@ -208,7 +217,8 @@ class LiveTable(Tally):
 
 def failure_words(task: Task, failure: Failure, again: bool, whole: bool) -> str:
     """One line on a run that raised; `whole` where its traceback follows, which is shown once for all runs that share it."""
-    rest = "; trying once more" if again else "" if whole else " (the traceback is above)"
+    alone = ", with the device to itself" if failure.out_of_memory else ""
+    rest = f"; trying once more{alone}" if again else "" if whole else " (the traceback is above)"
     return f"{task.name} failed: {failure.error}{rest}"
 
 
@@ -216,6 +226,11 @@ def stopping_words(runs: int) -> str:
     """What is said when a study is asked to stop."""
     in_flight = f"{runs} run{'s' if runs > 1 else ''} in flight: checkpoints are written" if runs else "no run is in flight"
     return f"stopping; {in_flight} (Ctrl-C again stops at once)"
+
+
+def refused_words(why: str) -> str:
+    """What is said while a write is refused and tried again."""
+    return f"{why} (trying again for a while)"
 
 
 def stopped_words(where: Interrupted) -> str:

@@ -5,10 +5,12 @@ pool is made anew. `inline` does each run in this process, for debuggers and sma
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from types import ModuleType
 from typing import Any, Protocol
@@ -17,9 +19,9 @@ from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import Failure
 from resnet_lab.study.planning import Task
 from resnet_lab.study.stopping import blocked
-from resnet_lab.study.worker import Interrupted, Workplace, run_task, start_worker
+from resnet_lab.study.worker import Interrupted, Refused, Workplace, run_task, start_worker
 
-Result = RunRecord | Failure | Interrupted
+Result = RunRecord | Failure | Interrupted | Refused
 
 
 class Executor(Protocol):
@@ -32,11 +34,30 @@ class Executor(Protocol):
     def submit(self, task: Task) -> "Future[Result]":
         """Begin a task. The future fails only where the worker itself died."""
 
+    def ask(self, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
+        """Call a function where runs are done, the places taking turns. Only before the first task."""
+
+    def bring(self, task: Task) -> None:
+        """Put what a finished run has kept elsewhere into the driver's store, before its result. Raises StoreError."""
+
+    def clear(self, task: Task) -> None:
+        """Remove what a finished run has left elsewhere: its result is in the store."""
+
     def stop(self) -> None:
         """End everything at once; running tasks are lost."""
 
 
-class Inline:
+class Local:
+    """What executors of this machine have in common: runs keep what they keep in the driver's own store."""
+
+    def bring(self, task: Task) -> None:
+        """It is there."""
+
+    def clear(self, task: Task) -> None:
+        """Storing a result clears the run's folder."""
+
+
+class Inline(Local):
     """Runs each task in this process, before `submit` returns."""
 
     def __init__(self, workplace: Workplace, workers: int) -> None:
@@ -52,23 +73,25 @@ class Inline:
         future.set_result(run_task(task, self._workplace))
         return future
 
+    def ask(self, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
+        """Call it now."""
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        return future
+
     def stop(self) -> None:
         """Nothing is running between two submits."""
 
 
-class Processes:
-    """N worker processes, each a pool of its own."""
+class Processes(Local):
+    """N worker processes, each a pool of its own, shared out over the devices; each stays on its device."""
 
     def __init__(self, workplace: Workplace, workers: int) -> None:
         self._workplace = workplace
-        self._busy: dict[Future[Result], ProcessPoolExecutor] = {}
-        self._idle = [self._pool() for _ in range(workers)]
-        try:
-            for pool in self._idle:
-                _submit(pool, warm_up)  # workers import torch while the driver plans
-        except BaseException:
-            self.stop()
-            raise
+        self._asked = -1
+        self._busy: dict[Future[Result], _Worker] = {}
+        self._idle: list[_Worker] = []
+        self.resize(workers, workplace.threads)
 
     @property
     def free(self) -> int:
@@ -76,35 +99,79 @@ class Processes:
         return len(self._idle)
 
     def submit(self, task: Task) -> "Future[Result]":
-        """Give the task to an idle worker."""
-        pool = self._idle.pop()
+        """Give the task to an idle worker on the device with the fewest runs."""
+        runs = Counter(worker.place.device for worker in self._busy.values())
+        worker = min(self._idle, key=lambda worker: runs[worker.place.device])
+        self._idle.remove(worker)
         try:
-            future = _submit(pool, run_task, task, self._workplace)
+            future = _submit(worker.pool, run_task, task, worker.place)
         except BrokenProcessPool:  # the worker died while it had nothing to do
-            pool = self._pool()
-            future = _submit(pool, run_task, task, self._workplace)
-        self._busy[future] = pool
+            worker = _Worker(worker.place)
+            future = _submit(worker.pool, run_task, task, worker.place)
+        self._busy[future] = worker
         future.add_done_callback(self._done)
         return future
 
+    def ask(self, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
+        """Call a function in the next worker, after what that one was asked before. A workplace among the arguments becomes the worker's own."""
+        self._asked += 1
+        worker = self._idle[self._asked % len(self._idle)]
+        return _submit(worker.pool, function, *(worker.place if isinstance(each, Workplace) else each for each in arguments))
+
+    def resize(self, workers: int, threads: int) -> None:
+        """Have so many workers, of so many threads each, evenly over the devices. Only while no task is running."""
+        self._workplace = replace(self._workplace, threads=threads)
+        devices = self._workplace.devices or (self._workplace.device,)
+        places = [replace(self._workplace, device=devices[number % len(devices)]) for number in range(workers)]
+        there, self._idle, self._asked = self._idle, [], -1
+        try:
+            for place in places:
+                same = next((worker for worker in there if worker.place.device == place.device and not worker.broken), None)
+                if same is not None:
+                    there.remove(same)
+                self._idle.append(_Worker(place, same.pool) if same is not None else _Worker(place))
+                _submit(self._idle[-1].pool, warm_up, threads)  # workers import torch while the driver plans
+        except BaseException:
+            self._idle += there
+            self.stop()
+            raise
+        for worker in there:
+            worker.kill()
+
     def stop(self) -> None:
         """Kill the workers."""
-        for pool in [*self._idle, *list(self._busy.values())]:
-            processes = list((pool._processes or {}).values())  # the public way to kill workers (kill_workers) comes with Python 3.14
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                process.kill()
+        for worker in [*self._idle, *list(self._busy.values())]:
+            worker.kill()
         self._idle.clear()
 
     def _done(self, future: "Future[Result]") -> None:
-        pool = self._busy.pop(future, None)
-        if pool is None:
+        worker = self._busy.pop(future, None)
+        if worker is None:
             return
         died = not future.cancelled() and future.exception() is not None
-        self._idle.append(self._pool() if died else pool)
+        self._idle.append(_Worker(worker.place) if died else worker)
 
-    def _pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker, initargs=(self._workplace, list(sys.path)))
+
+class _Worker:
+    """A pool of one process, and the place where it works."""
+
+    def __init__(self, place: Workplace, pool: ProcessPoolExecutor | None = None) -> None:
+        self.place = place
+        self.pool = pool or ProcessPoolExecutor(
+            1, mp_context=get_context("spawn"), initializer=start_worker, initargs=(place, list(sys.path))
+        )
+
+    @property
+    def broken(self) -> bool:
+        """Whether its process has died."""
+        return bool(self.pool._broken)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        processes = list((self.pool._processes or {}).values())  # the public way to kill workers (kill_workers) comes with Python 3.14
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
 
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
@@ -127,9 +194,12 @@ def _empty_main() -> Iterator[None]:
         sys.modules["__main__"] = caller
 
 
-def warm_up() -> None:
-    """Import in a fresh worker what every run needs."""
+def warm_up(threads: int) -> None:
+    """Import in a fresh worker what every run needs; it works with so many threads from now on."""
     import resnet_lab.training.train  # noqa: F401
+    from resnet_lab.training.runtime import configure
+
+    configure(threads)
 
 
 def _ray(workplace: Workplace, workers: int) -> Executor:

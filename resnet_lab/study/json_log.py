@@ -7,16 +7,26 @@ from typing import Any
 
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import Failure
+from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.planning import Task
 from resnet_lab.study.worker import Interrupted
 
 
 class JsonLog(Watcher):
-    """Writes `{"time": ..., "event": "begun" | "finished" | "failed" | "stopping" | "stopped", "cell": ..., "seed": ..., ...}`."""
+    """Writes `{"time": ..., "event": "begun" | "finished" | "failed" | "stopping" | "stopped" | "refused", "cell": ..., "seed": ..., ...}`.
+
+    Raises SpecError where the file cannot be written at first. Later (a full disk) the study goes on; the next line that can be written says
+    how many are lost: `"lost": 3`.
+    """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self._file, self._lost = file, 0
+        try:
+            with file.open("a", encoding="utf-8"):
+                pass
+        except OSError as error:
+            raise SpecError.of(f"{file.absolute()} cannot be written to ({error.strerror})", key="--log-json") from error
 
     def begun(self, task: Task) -> None:
         """A run has started."""
@@ -39,10 +49,23 @@ class JsonLog(Watcher):
         """A run in flight has stopped."""
         self._write("stopped", task, iteration=where.iteration, iterations=where.iterations)
 
+    def refused(self, why: str) -> None:
+        """The store or the database refuses a write."""
+        self._write("refused", None, why=why)
+
     def _write(self, event: str, task: Task | None, **values: Any) -> None:
         about = {} if task is None else {"cell": task.cell, "seed": task.seed, "fingerprint": task.fingerprint}
-        with self._file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"time": time.time(), "event": event, **about, **values}) + "\n")
+        lost = {"lost": self._lost} if self._lost else {}
+        line = json.dumps({"time": time.time(), "event": event, **about, **values, **lost}).encode() + b"\n"
+        try:
+            with self._file.open("ab", buffering=0) as stream:
+                begun = stream.tell()
+                if stream.write(line) < len(line):
+                    stream.truncate(begun)  # no half line is left for whoever reads along
+                    raise OSError
+            self._lost = 0
+        except OSError:
+            self._lost += 1
 
 
 class Watchers(Watcher):
@@ -75,6 +98,11 @@ class Watchers(Watcher):
         """A run in flight has stopped."""
         for watcher in self._watchers:
             watcher.stopped(task, where)
+
+    def refused(self, why: str) -> None:
+        """The store or the database refuses a write."""
+        for watcher in self._watchers:
+            watcher.refused(why)
 
     def tick(self) -> None:
         """Called a few times a second."""

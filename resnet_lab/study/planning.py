@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import resnet_lab
-from resnet_lab.networks.cost import Cost, cost
+from resnet_lab.networks.counted import Cost, counting_version
 from resnet_lab.records.plan import Plan, PlannedCell, load_plan, study_name
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import RunStore
@@ -17,7 +17,7 @@ from resnet_lab.spec.data import DatasetFacts
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import weighted_layers
 from resnet_lab.spec.resolve import Cell, Facts, Question
-from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
+from resnet_lab.spec.run import LATER_FIELDS, RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import RecordSpec
 
 
@@ -53,8 +53,9 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         raise SpecError.of(f"{tag!r}: letters, digits, _ . + and - make a tag", key="--tag")
     tag = tag or variant_tag(question.overrides)
     earlier = load_plan(studies, study_name(question.ablation.name, question.scale, tag))
-    shipped = load_plan(studies, study_name(question.ablation.name, question.scale, ""))
-    cells = tuple(_planned(cell) for cell in question.cells)
+    shipped = load_plan(studies, study_name(question.ablation.name, question.scale, "")) if tag else earlier
+    counted = _counted(earlier)
+    cells = tuple(_planned(cell, counted) for cell in question.cells)
     changes = _changes(earlier, cells) if earlier else ()
     return Plan(
         ablation=question.ablation.name,
@@ -79,6 +80,8 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=source_commit(),
         changes=changes,
+        chosen=question.chosen,
+        counted=counting_version(),
     )
 
 
@@ -94,7 +97,7 @@ def _changes(earlier: Plan, cells: Sequence[PlannedCell]) -> tuple[str, ...]:
             continue
         for section in ("network", "data", "training"):
             for name, value in cell.spec[section].items():
-                if (old := was.spec[section].get(name)) != value:
+                if (old := was.spec[section].get(name, LATER_FIELDS[section].get(name))) != value:
                     said = f"{section}.{name} was changed from {old} to {value} after the study first ran: its claims were made for the earlier runs"
                     found[said] = None
     return tuple(found)
@@ -166,19 +169,33 @@ def _both(record: RunRecord, asked: RecordSpec) -> RecordSpec:
     )
 
 
-def _planned(cell: Cell) -> PlannedCell:
-    assert cell.spec.data.image_size is not None
-    counted = cost(cell.spec.network, cell.spec.data.image_size)
+def _counted(earlier: Plan | None) -> dict[str, Cost]:
+    """Fingerprint -> cost of the cells of an earlier plan, where the same source counted them."""
+    if earlier is None or earlier.counted != counting_version():
+        return {}
+    return {cell.fingerprint: Cost(cell.params, cell.macs) for cell in earlier.cells}
+
+
+def _planned(cell: Cell, known: dict[str, Cost]) -> PlannedCell:
+    digest = fingerprint(cell.spec)
+    counted = known.get(digest) or _count(cell.spec)
     return PlannedCell(
         name=cell.name,
         arm=cell.arm,
         axes=cell.axes,
-        fingerprint=fingerprint(cell.spec),
+        fingerprint=digest,
         spec=as_plain(cell.spec),
         params=counted.params,
         macs=counted.macs,
         layers=weighted_layers(cell.spec.network),
     )
+
+
+def _count(run: RunSpec) -> Cost:
+    from resnet_lab.networks.cost import cost  # imports torch: nobody waits for it where every cost is known
+
+    assert run.data.image_size is not None
+    return cost(run.network, run.data.image_size)
 
 
 def source_commit() -> str:

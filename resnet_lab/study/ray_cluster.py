@@ -1,26 +1,44 @@
 """Runs as tasks of a Ray cluster: each with its CPU or GPU needs, results back to the driver, which stays the only writer.
 
 Ray repeats the tasks of a lost node elsewhere. Decoded images, progress and checkpoints go to the scratch folder, which may be shared by the
-nodes (a repeated run then goes on from its checkpoint) or stay on each.
+nodes (a repeated run then goes on from its checkpoint) or stay on each. Kept weights travel back with the result, and what a finished run has
+left in the scratch folder is removed, unless that is the driver's own store.
 """
 
 import os
+import pickle
 import socket
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import resnet_lab
 from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import Failure, StoreError
+from resnet_lab.records.store import CHECKPOINTS, Failure, RunStore, StoreError, weights_name, write_atomically, writing
 from resnet_lab.spec.run import TRAINING_VERSION
 from resnet_lab.study.planning import Task
-from resnet_lab.study.worker import Interrupted, Workplace, run_task
+from resnet_lab.study.worker import Interrupted, Refused, Workplace, run_task
 
 LOST_NODES = 3
 """How often Ray repeats a task whose node or worker was lost."""
 CONNECT_SECONDS = 10.0
+HTTP2_SETTINGS = 4
+CLEAR_SECONDS = 5.0
+"""How long the end of a study waits for nodes to remove what finished runs have left there."""
 VERSION = (resnet_lab.__version__, TRAINING_VERSION)
+Result = RunRecord | Failure | Interrupted | Refused
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What comes back from a node: a result, and the weights it was asked to keep, `last` or `best` -> content of the file."""
+
+    result: Result
+    node: str
+    weights: dict[str, bytes] = field(default_factory=dict)
 
 
 class RayCluster:
@@ -34,6 +52,8 @@ class RayCluster:
             self._needs["num_gpus"] = 1 / workplace.runs_per_device
         self._remote = ray.remote(max_retries=LOST_NODES, retry_exceptions=False, **self._needs)(run_remotely)
         self._flying: set[Any] = set()
+        self._delivered: dict[tuple[str, int], Delivery] = {}
+        self._clearing: list[Any] = []
 
     @property
     def free(self) -> int:
@@ -44,19 +64,60 @@ class RayCluster:
             places = min(places, int(there.get("GPU", 0) / self._needs["num_gpus"]))
         return max(0, max(1, places) - len(self._flying))
 
-    def submit(self, task: Task) -> "Future[RunRecord | Failure | Interrupted]":
+    def submit(self, task: Task) -> "Future[Result]":
         """Hand the task to Ray. The future fails where Ray has given the task up."""
-        reference = self._remote.remote(task, self._workplace, list(sys.path), VERSION)
+        reference = self._remote.remote(pickle.dumps((task, self._workplace)), list(sys.path), VERSION)
         self._flying.add(reference)
-        future: Future[RunRecord | Failure | Interrupted] = reference.future()
-        future.add_done_callback(lambda _: self._flying.discard(reference))
+        future: Future[Result] = Future()
+
+        def arrived(sent: "Future[Delivery]") -> None:
+            self._flying.discard(reference)
+            if (error := sent.exception()) is not None:
+                future.set_exception(error)
+                return
+            delivery = sent.result()
+            if isinstance(delivery.result, RunRecord):
+                self._delivered[task.fingerprint, task.seed] = delivery
+            future.set_result(delivery.result)
+
+        reference.future().add_done_callback(arrived)
         return future
+
+    def ask(self, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
+        """Call a function on the cluster, in a place as large as a run's."""
+        answer: Future[Any] = self._ray.remote(**self._needs)(function).remote(*arguments).future()
+        return answer
+
+    def bring(self, task: Task) -> None:
+        """Write the weights that came with a result into the driver's store. Raises StoreError."""
+        delivery = self._delivered.get((task.fingerprint, task.seed))
+        if delivery is None or not delivery.weights or self._workplace.store is None:
+            return
+        folder = RunStore(self._workplace.store).folder(task.fingerprint, task.seed)
+        with writing(folder):
+            for which, content in delivery.weights.items():
+                write_atomically(folder / weights_name(which), content)
+
+    def clear(self, task: Task) -> None:
+        """Remove what the run has left on its node, unless that is the driver's store itself."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        delivery, left = self._delivered.pop((task.fingerprint, task.seed), None), self._workplace.folder(task)
+        if delivery is None or left is None or self._workplace.store is None:
+            return
+        there = NodeAffinitySchedulingStrategy(node_id=delivery.node, soft=True)
+        remove = self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(remove_left)
+        stored = RunStore(self._workplace.store).folder(task.fingerprint, task.seed)
+        self._clearing.append(remove.remote(left, weights=left.resolve() != stored.resolve()))
 
     def stop(self) -> None:
         """Cancel what is in flight and leave the cluster."""
         for reference in list(self._flying):
             self._ray.cancel(reference, force=True)
         self._flying.clear()
+        if self._clearing:
+            self._ray.wait(self._clearing, num_returns=len(self._clearing), timeout=CLEAR_SECONDS)
+            self._clearing.clear()
         self._ray.shutdown()
 
 
@@ -75,24 +136,54 @@ def connect(address: str | None) -> Any:
     return ray
 
 
-def run_remotely(task: Task, workplace: Workplace, path: list[str], version: tuple[str, int]) -> RunRecord | Failure | Interrupted:
-    """What a Ray worker does with a task; a worker of another version refuses it."""
+def run_remotely(order: bytes, path: list[str], version: tuple[str, int]) -> Delivery:
+    """What a Ray worker does with a pickled (task, workplace); a worker of another version refuses before it reads them."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
     if version != VERSION:
         message = f"this worker ({socket.gethostname()}) has resnet_lab {VERSION}, the driver {version}: install the same on every node"
-        return Failure(error=message, traceback=message, tries=1)
+        return Delivery(Failure(error=message, traceback=message, tries=1), node)
     sys.path += [folder for folder in path if folder not in sys.path]
     from resnet_lab.training.runtime import configure
 
+    task: Task
+    workplace: Workplace
+    task, workplace = pickle.loads(order)
     configure(workplace.threads)
-    return run_task(task, workplace)
+    result, folder = run_task(task, workplace), workplace.folder(task)
+    if not isinstance(result, RunRecord) or folder is None:
+        return Delivery(result, node)
+    return Delivery(result, node, {which: (folder / weights_name(which)).read_bytes() for which in result.weights})
+
+
+def remove_left(folder: Path, *, weights: bool) -> None:
+    """Remove a finished run's checkpoints on its node, and its weights where the folder is not the driver's own."""
+    names = [*CHECKPOINTS, *([path.name for path in folder.glob(weights_name("*"))] if weights else [])]
+    if not (folder / "result.json").exists():  # else it is the driver's own under another name
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _check_reachable(address: str | None) -> None:
-    """Ask the address for a connection first: Ray itself waits for minutes on one that does not answer."""
+    """Ask the address for a connection first: Ray itself waits for minutes on one that does not answer, or answers as something else."""
     if address is None or address in ("auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise StoreError(f"{address!r} is no address of a Ray cluster: write HOST:PORT of its head, as in 10.0.0.1:6379")
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
+        with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS) as connection:
+            answers = os.environ.get("RAY_USE_TLS") == "1" or _speaks_http2(connection)
+    except (OSError, OverflowError) as error:
         raise StoreError(f"no Ray cluster answers at {address} ({error}): is it up, and is this host:port of its head?") from error
+    if not answers:
+        raise StoreError(f"what answers at {address} is no Ray cluster: is this host:port of its head?")
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Whether a server speaks HTTP/2 without being asked to switch, as Ray's do (gRPC): it answers our settings with its own (RFC 9113, 3.4)."""
+    empty_settings = bytes((0, 0, 0, HTTP2_SETTINGS, 0, 0, 0, 0, 0))
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + empty_settings)
+    answer = connection.recv(len(empty_settings))
+    return len(answer) > 3 and answer[3] == HTTP2_SETTINGS

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -42,8 +42,9 @@ class Stop:
         """Ask to stop."""
         self._since = self._since or time.monotonic()
         if self.file is not None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self.file.touch()
+            with suppress(OSError):  # a disk without room even for this: runs then end without a last checkpoint
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                self.file.touch()
 
     def clear(self) -> None:
         """Take the file away, an earlier driver's too."""

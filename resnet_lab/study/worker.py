@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import Failure, RunStore
+from resnet_lab.records.store import Failure, RunStore, StoreError
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.study.planning import Task
 from resnet_lab.study.stopping import STOP_FILE, deaf, stop_asked
@@ -34,12 +35,16 @@ class Workplace:
     progress: Path
     studies: Path | None = None
     """None: runs write no checkpoints."""
+    store: Path | None = None
+    """The driver's studies folder, where `studies` need not be that: with Ray, on another machine or in a scratch folder."""
     checkpoint_seconds: float = 60.0
     """At most so often a run writes one."""
     ray_address: str | None = None
     """Of a Ray cluster; None: one of its own on this machine."""
     runs_per_device: int = 1
     """Runs that share a GPU."""
+    devices: tuple[str, ...] = ()
+    """Where several share the runs; `device` is then one of them, which a worker stays on."""
 
     @property
     def stop_file(self) -> Path:
@@ -60,6 +65,13 @@ class Interrupted:
     kept: bool
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A run that cannot go on because the store cannot be used: a full disk, a checkpoint of a newer version. `why` says what to do."""
+
+    why: str
+
+
 def start_worker(workplace: Workplace, path: list[str]) -> None:
     """Set up a fresh worker process; `path` is the driver's sys.path, so that blocks from outside are found here too."""
     deaf()
@@ -70,17 +82,21 @@ def start_worker(workplace: Workplace, path: list[str]) -> None:
     configure(workplace.threads)
 
 
-def run_task(task: Task, workplace: Workplace) -> RunRecord | Failure | Interrupted:
+def run_task(task: Task, workplace: Workplace) -> RunRecord | Failure | Interrupted | Refused:
     """Do one run, or go on with it. What it raises comes back as a Failure: exceptions of foreign code do not always survive pickling."""
+    from torch import OutOfMemoryError
+
+    from resnet_lab.training.runtime import free_memory
     from resnet_lab.training.train import Progress, Stopped, train
 
-    workplace.progress.mkdir(parents=True, exist_ok=True)
     file = progress_file(workplace.progress, task)
 
     def tell(progress: Progress) -> None:
         partial = file.with_suffix(".tmp")
-        partial.write_text(json.dumps({"task": task.name, "time": time.time(), **asdict(progress)}), encoding="utf-8")
-        partial.replace(file)
+        with suppress(OSError):  # a full disk: nobody sees how far the run is, and it goes on
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps({"task": task.name, "time": time.time(), **asdict(progress)}), encoding="utf-8")
+            partial.replace(file)
 
     try:
         splits = _open(task.run.data, task.facts, workplace)
@@ -97,10 +113,15 @@ def run_task(task: Task, workplace: Workplace) -> RunRecord | Failure | Interrup
         )
     except Stopped as stopped:
         return Interrupted(stopped.iteration, stopped.iterations, stopped.kept)
+    except StoreError as error:
+        return Refused(str(error))
     except Exception as error:
-        return Failure(error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc(), tries=1)
+        short = isinstance(error, OutOfMemoryError | MemoryError)
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(), tries=1, out_of_memory=short)
     finally:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+        free_memory(workplace.device)
 
 
 def progress_file(folder: Path, task: Task) -> Path:

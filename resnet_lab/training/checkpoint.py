@@ -8,6 +8,7 @@ What is read back are tensors and plain values alone (weights_only): a file from
 import hashlib
 import io
 import pickle
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ from typing import Any
 
 import torch
 
-from resnet_lab.records.store import CHECKPOINTS, write_atomically
+from resnet_lab.records.store import CHECKPOINTS, StoreError, write_atomically
 from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_plain, fingerprint
 
 EVERY_SECONDS = 60.0
 LARGEST_SHARE = 0.02
 """Of the training time that writing checkpoints may take: where one takes long, they become rarer."""
-_HEADER = b"resnet_lab checkpoint 1 "
+CHECKPOINT_FORMAT = 1
+_HEADER = b"resnet_lab checkpoint %d " % CHECKPOINT_FORMAT
 
 State = dict[str, Any]
 """Tensors and plain values, as torch.load reads them with weights_only."""
@@ -56,7 +58,10 @@ def identity_of(run: RunSpec, seed: int, *, keep_weights: bool) -> Identity:
 
 
 def load_checkpoint(folder: Path, identity: Identity) -> tuple[State | None, tuple[str, ...]]:
-    """The newest state of a run that is whole, or None; and what a person should know about those that were passed over."""
+    """The newest state of a run that is whole, or None; and what a person should know about those that were passed over.
+
+    Raises StoreError for one of a newer version: it is the work of somebody else, and going on would replace it.
+    """
     notes: list[str] = []
     for name in CHECKPOINTS:
         try:
@@ -66,6 +71,7 @@ def load_checkpoint(folder: Path, identity: Identity) -> tuple[State | None, tup
         except OSError as error:
             notes.append(f"{name} could not be read ({error.strerror})")
             continue
+        _refuse_newer(content, folder / name)
         state = _unpack(content)
         if state is None:
             notes.append(f"{name} was cut short or damaged")
@@ -89,6 +95,12 @@ def save_checkpoint(folder: Path, state: State, identity: Identity) -> None:
     if newest.exists():
         newest.replace(before)
     new.replace(newest)
+
+
+def _refuse_newer(content: bytes, path: Path) -> None:
+    found = re.match(rb"resnet_lab checkpoint (\d+) ", content)
+    if found and int(found[1]) > CHECKPOINT_FORMAT:
+        raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab, or move it away and the run begins anew")
 
 
 def _unpack(content: bytes) -> State | None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from resnet_lab.networks.cost import Cost
+from resnet_lab.networks.counted import Cost
 from resnet_lab.records.record import RunRecord
 from resnet_lab.spec.run import as_plain, fingerprint
 from resnet_lab.training.evaluate import Measured, average_bn_statistics
@@ -49,6 +49,7 @@ def make_record(
     started: str,
     weights: dict[str, str],
     notes: tuple[str, ...],
+    sentinels: dict[str, str],
 ) -> RunRecord:
     """The record of a run that came to its end."""
     run, splits = trainer.run, trainer.splits
@@ -69,6 +70,8 @@ def make_record(
         warmup_ended=trainer.warmup_ended if run.training.warmup and run.training.warmup.lr else None,
         weights=weights,
         notes=notes,
+        sentinels=sentinels,
+        start=trainer.sentinels.seen.start,
         class_names=splits.class_names,
         arrays=_arrays(trainer, final) | (_normalisation(trainer) if weights else {}),
     )

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from resnet_lab.data.batches import epoch_batches, ordered_batches
 from resnet_lab.data.splits import Split, Splits
 from resnet_lab.networks.build import rows
+from resnet_lab.networks.counted import Cost
 from resnet_lab.records.record import EpochRecord
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import iterations_per_epoch, total_epochs
@@ -20,8 +21,9 @@ from resnet_lab.training.checkpoint import State
 from resnet_lab.training.evaluate import Batches, Measured, evaluate
 from resnet_lab.training.gradients import gradient_norms
 from resnet_lab.training.optimizers import make_optimizer, set_rate
-from resnet_lab.training.runtime import seed_draws
+from resnet_lab.training.runtime import compiled, seed_draws
 from resnet_lab.training.schedules import learning_rate
+from resnet_lab.training.sentinels import Sentinels
 from resnet_lab.training.weights import snapshot
 
 EVALUATION_BATCH = 250
@@ -84,6 +86,8 @@ class Trainer:
     device: str
     model: nn.Module
     keep_best: bool = False
+    cost: Cost | None = None
+    """What its network was planned to cost."""
     iteration: int = 0
     warmup_ended: int | None = None
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -99,6 +103,8 @@ class Trainer:
         self.per_epoch = iterations_per_epoch(len(self.splits.train), recipe.batch_size)
         self.total_epochs = total_epochs(recipe.iterations, len(self.splits.train), recipe.batch_size)
         self.bf16 = recipe.precision == "bf16"
+        self._forward = compiled(self.model) if recipe.compile else self.model
+        self.sentinels = Sentinels(self.run, self.seed, self.model, self.cost)
         self.sums = self._no_sums()
         self._clock: float | None = None  # when this piece of the epoch began; None between epochs
         self._told = 0.0
@@ -113,8 +119,14 @@ class Trainer:
         while len(self.epochs) < self.total_epochs and not self.diverged:
             self._epoch(hooks)
 
+    def look(self, *, over: bool = False) -> dict[str, str]:
+        """What the sentinels have seen so far. Raises SentinelBroken."""
+        return self.sentinels.look(self.epochs, self.warmup_ended, over=over)
+
     def measure(self, split: Split, hooks: Hooks) -> Measured:
         """Loss and error over a split in evaluation mode, without augmentation."""
+        if self.run.training.compile and not self.sentinels.seen.computed:  # what is compiled cannot be listened to
+            self.sentinels.listen(self.model)
         return evaluate(self.model, self.clean_batches(split, hooks), bf16=self.bf16)
 
     def clean_batches(self, split: Split, hooks: Hooks) -> Batches:
@@ -122,6 +134,8 @@ class Trainer:
         for batch in ordered_batches(split, batch_size=EVALUATION_BATCH, channels_last=self.run.training.channels_last):
             hooks.between(self)
             yield batch
+        if split is self.splits.test:
+            self.sentinels.read_test()
 
     def state(self) -> State:
         """Everything that the rest of the run depends on and what it has recorded so far, as tensors and plain values."""
@@ -134,6 +148,7 @@ class Trainer:
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "norms": list(self.norms),
             "best": self.best and vars(self.best),
+            "sentinels": self.sentinels.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -148,6 +163,7 @@ class Trainer:
         self.epochs = [EpochRecord(**epoch) for epoch in state["epochs"]]
         self.norms = list(state["norms"])
         self.best = Best(**state["best"]) if state["best"] else None
+        self.sentinels.restore(state.get("sentinels"))
 
     def _epoch(self, hooks: Hooks) -> None:
         """What is left of the current epoch, and its record."""
@@ -162,6 +178,8 @@ class Trainer:
             sums.wrong += wrong
             self.iteration += 1
             self._watch_warmup(step)
+            if self.sentinels.is_due(self.iteration, self.warmup_ended):
+                self.look()
             if hooks.on_progress is not None and ((now := time.perf_counter()) - self._told > 1 or step == steps):
                 self._told = now
                 hooks.on_progress(self._progress(step))
@@ -169,6 +187,7 @@ class Trainer:
         sums.seconds, self._clock = self._epoch_seconds(), None
         self.epochs.append(self._record(steps, hooks))
         self.sums = self._no_sums()
+        self.look()
         if hooks.on_epoch is not None:
             hooks.on_epoch(tuple(self.epochs))
 
@@ -189,13 +208,16 @@ class Trainer:
     def _step(self, images: Tensor, labels: Tensor, *, last: bool) -> tuple[Tensor, Tensor]:
         """One update; returns (loss, wrong answers) of its batch as tensors on the device."""
         seed_draws(self.device, self.seed, self.iteration)
+        if self.iteration == 0 and not self.run.training.compile:
+            self.sentinels.listen(self.model)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.model(images)
+            logits = self._forward(images)
         loss = F.cross_entropy(logits.float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.run.record.gradients and (self.iteration == 0 or last):
             self.norms += [gradient_norms(self.rows)] * (1 + (self.iteration == 0 and last))
+        self.sentinels.stepped(self.iteration, self.optimizer, self.warmup_ended)
         self.optimizer.step()
         return loss.detach(), (logits.detach().argmax(1) != labels).sum()
 

@@ -20,10 +20,12 @@ def learning_rate(spec: TrainingSpec, iteration: int, warmup_ended: int | None =
     `warmup_ended` is the iteration at which a warm-up until a training error ended, None while it lasts; other recipes ignore it.
     """
     warmup = spec.warmup
-    if warmup is not None and warmup.lr is not None and warmup_ended is None:
-        return warmup.lr
-    linear = (warmup.iterations or 0) if warmup is not None else 0
-    return SCHEDULES[spec.schedule](spec, iteration, linear)
+    if warmup is None:
+        return SCHEDULES[spec.schedule](spec, iteration, 0)
+    if warmup.lr is None:
+        return SCHEDULES[spec.schedule](spec, iteration, warmup.iterations or 0)
+    lasts = warmup_ended is None if warmup.iterations is None else iteration < warmup.iterations
+    return warmup.lr if lasts else SCHEDULES[spec.schedule](spec, iteration, 0)
 
 
 def _constant(spec: TrainingSpec, iteration: int, warmup: int) -> float:

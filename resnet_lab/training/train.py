@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from resnet_lab.data.splits import Splits
 from resnet_lab.networks.build import build
-from resnet_lab.networks.cost import Cost, published_cost
+from resnet_lab.networks.cost import published_cost
+from resnet_lab.networks.counted import Cost
 from resnet_lab.records.record import RunRecord
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec
@@ -68,25 +69,60 @@ def train(
     once a second and at the end of an epoch, `on_epoch` with all epochs so far after each; an exception in them ends the run. `cost` is
     the network's, where it has been counted already; else it is counted here.
 
-    Raises Stopped; SpecError where initial weights do not fit or are not given; what torch raises (out of memory, an external block's errors).
+    Raises Stopped; SentinelBroken where something that must be true of every run was not; SpecError where initial weights do not fit or are
+    not given; StoreError for a checkpoint of a newer version, and where weights cannot be written; what torch raises (out of memory, an
+    external block's errors).
     """
     keep_weights = keep_weights or run.record.weights
     if keep_weights and checkpoints is None:
         raise ValueError("weights are kept in the run's folder: give checkpoints=")
     with untouched_generators(device):
-        begin = _Beginning(run, seed, splits.to(device), device, keep_weights, initial_weights)
+        begin = _Beginning(run, seed, splits.to(device), device, keep_weights, initial_weights, cost)
         keeper = Keeper(checkpoints, identity_of(run, seed, keep_weights=keep_weights), every_seconds)
         watch = _Watch(keeper, should_stop, began=time.perf_counter())
         trainer = watch.resumed(begin)
         hooks = Hooks(watch, on_progress, on_epoch)
         trainer.train(hooks)
         final = measure_all(trainer, hooks)
+        seen = trainer.look(over=True)
         weights = keep(trainer, checkpoints) if keep_weights and checkpoints is not None else {}
         assert run.data.image_size is not None
         cost = cost or published_cost(run.network, run.data.image_size)
         return make_record(
-            trainer, final, cost=cost, seconds=watch.seconds, started=watch.started, weights=weights, notes=tuple(watch.keeper.notes)
+            trainer,
+            final,
+            cost=cost,
+            seconds=watch.seconds,
+            started=watch.started,
+            weights=weights,
+            notes=tuple(watch.keeper.notes),
+            sentinels=seen,
         )
+
+
+def starting_trainer(
+    run: RunSpec,
+    seed: int,
+    splits: Splits,
+    device: str,
+    *,
+    keep_best: bool = False,
+    initial_weights: Mapping[str, Tensor] | None = None,
+    cost: Cost | None = None,
+) -> Trainer:
+    """A run at iteration 0; `splits` lie on its device, `cost` is what was planned. Raises SpecError where initial weights do not fit or are not given."""
+    recipe = run.training
+    if bool(recipe.init_weights) != (initial_weights is not None):
+        wrong = "the recipe names none, but some were given" if not recipe.init_weights else "the file with this sha256 was not given"
+        raise SpecError.of(f"initial weights: {wrong}", key="training.init_weights")
+    model: nn.Module = build(run.network, seed=seed, init_salt=recipe.init_salt)
+    if initial_weights is not None:
+        fit_weights(model, initial_weights)
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    model = model.to(device).train()
+    freeze(model, recipe.freeze)
+    return Trainer(run, seed, splits, device, model, keep_best, cost)
 
 
 @dataclass(frozen=True)
@@ -99,24 +135,19 @@ class _Beginning:
     device: str
     keep_best: bool
     initial_weights: Mapping[str, Tensor] | None
+    cost: Cost | None
 
     def trainer(self) -> Trainer:
         """The run at iteration 0."""
-        return Trainer(self.run, self.seed, self.splits, self.device, self._model(), self.keep_best)
-
-    def _model(self) -> nn.Module:
-        recipe = self.run.training
-        if bool(recipe.init_weights) != (self.initial_weights is not None):
-            wrong = "the recipe names none, but some were given" if not recipe.init_weights else "the file with this sha256 was not given"
-            raise SpecError.of(f"initial weights: {wrong}", key="training.init_weights")
-        model = build(self.run.network, seed=self.seed, init_salt=recipe.init_salt)
-        if self.initial_weights is not None:
-            fit_weights(model, self.initial_weights)
-        if recipe.channels_last:
-            model = model.to(memory_format=torch.channels_last)
-        model = model.to(self.device).train()
-        freeze(model, recipe.freeze)
-        return model
+        return starting_trainer(
+            self.run,
+            self.seed,
+            self.splits,
+            self.device,
+            keep_best=self.keep_best,
+            initial_weights=self.initial_weights,
+            cost=self.cost,
+        )
 
 
 class _Watch:

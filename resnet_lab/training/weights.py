@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.records.store import StoreError, weights_name, write_atomically
+from resnet_lab.records.store import StoreError, weights_name, write_atomically, writing
 from resnet_lab.spec.errors import SpecError
 
 MOST_NAMED = 4
@@ -26,10 +26,10 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_weights(folder: Path, which: str, weights: Mapping[str, Tensor]) -> str:
-    """Write `weights-WHICH.safetensors` whole or not at all; returns the sha256 of the file."""
+    """Write `weights-WHICH.safetensors` whole or not at all; returns the sha256 of the file. Raises StoreError where it cannot be written."""
     content = safetensors.torch.save({name: value.cpu().contiguous() for name, value in weights.items()}, metadata={"format": "pt"})
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / weights_name(which), content)
+    with writing(folder):
+        write_atomically(folder / weights_name(which), content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -134,3 +134,19 @@ def test_the_help_is_there(command):
 
     assert result.returncode == 0
     assert result.stdout.startswith("Usage: python -m resnet_lab.report [OPTIONS] NAME")
+
+
+def test_a_finished_study_is_looked_at_again_without_torch_and_without_drawing(smoke_copy, command):
+    """Would catch seconds of waiting for torch and figures where there is nothing to do; --plan too."""
+    report = smoke_copy / "reports" / "plain_vs_residual" / "smoke" / "report.html"
+    forbidden = NO_TORCH.replace('"optuna", ', '"matplotlib", ')
+    first = command("-c", NO_TORCH.replace('"optuna", ', ""), "resnet_lab.study", "plain_vs_residual", "--scale", "smoke")
+    assert first.returncode == 0, first.stderr  # the first call here may have to draw
+    before = report.stat()
+    again = command("-c", forbidden, "resnet_lab.study", "plain_vs_residual", "--scale", "smoke")
+    assert again.returncode == 0, again.stderr
+    assert "runs are done already" in again.stdout
+    assert (report.stat().st_ino, report.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    planned = command("-c", forbidden, "resnet_lab.study", "plain_vs_residual", "--scale", "smoke", "--plan")
+    assert planned.returncode == 0, planned.stderr
+    assert "0 to do" in planned.stdout

@@ -55,7 +55,7 @@ def test_the_smoke_study_ends_well_and_names_absolute_paths_first_and_last(smoke
     assert smoke.said.returncode == 0, smoke.said.stdout + smoke.said.stderr
     assert (said[0], said[-1]) == (where, where)
     assert smoke.said.stderr == ""
-    assert "8 of 8 runs to do, " in smoke.said.stdout
+    assert "8 of 8 runs to do on " in smoke.said.stdout
     assert sum(bool(re.match(r"\[\d/8\] (plain|residual)/(20|56) seed [01]: train error ", line)) for line in said) == 8
     assert "NOT EVIDENCE" in smoke.said.stdout
 
@@ -253,7 +253,7 @@ def test_a_local_question_wins_over_the_shipped_one(invoke, tiny, tmp_path):
 def test_plan_trains_nothing_and_writes_nothing(invoke, tiny, tmp_path):
     """Would catch a look at the costs that leaves folders, locks or a registration of claims behind."""
     before = sorted(tmp_path.rglob("*"))
-    for words in (("study", tiny, "--plan"), ("plan", tiny)):
+    for words in (("study", tiny, "--plan", "--executor", "inline"), ("plan", tiny)):
         result = invoke(*words)
         assert result.exit_code == 0
         assert sorted(tmp_path.rglob("*")) == before
@@ -261,7 +261,11 @@ def test_plan_trains_nothing_and_writes_nothing(invoke, tiny, tmp_path):
     said = result.stdout
     assert re.search(r"^plain/6 +6 +[\d,]+ +[\d,]+ +0/2 +\d+ s$", said, re.MULTILINE)
     assert "tiny/default: 4 cells x 2 seeds = 8 runs, 8 to do" in said
-    assert re.search(r"predicted: .+ with \d+ worker\(s\) on (cpu|cuda); decoded images take 154 kB", said)  # 768 images of 192 + 8 bytes
+    assert re.search(r"^time: about (\d+ min )?\d+ s with \d+ workers? on (cpu|cuda)", said, re.MULTILINE)
+    assert re.search(r"^memory: [\d.]+ [MG]B a worker, [\d.]+ GB in all", said, re.MULTILINE)
+    assert re.search(
+        r"^disk: [\d.]+ kB at most \(decoded images 154 kB, results [\d.]+ kB, database ", said, re.MULTILINE
+    )  # 768 x (192 + 8) bytes
     assert "claims at this scale:\n    degradation: " in said
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from resnet_lab.data.batches import epoch_batches
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.spec.data import DataSpec, image_counts
@@ -147,3 +148,29 @@ def test_real_cifar_is_opened_with_its_known_statistics(real_data: Path, scratch
     assert splits.statistics.mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
     assert splits.statistics.deviation == pytest.approx([0.2470, 0.2435, 0.2616], abs=5e-5)
     assert splits.class_names[3] == "cat"
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says which pages are shared")
+def test_training_reads_the_map_that_all_workers_share(cache: Path) -> None:
+    """Would catch a worker with a copy of all images of its own: eight workers would then need the memory of eight datasets."""
+    spec = DataSpec("digits", pad_crop=1, flip=True)
+    split = opened(spec, cache).train
+    for _ in epoch_batches(split, spec, batch_size=64, seed=0, epoch=1):
+        pass
+    mapped = mapping_of(next(cache.glob("digits-*")) / "train.npy")
+
+    assert mapped["Rss"] >= split.images.nbytes // 1024 // 2  # the pages that were read
+    assert mapped["Anonymous"] == 0  # none of them copied
+
+
+def mapping_of(file: Path) -> dict[str, int]:
+    """Kilobytes of a file's mappings in this process, summed, as /proc/self/smaps has them."""
+    sums: dict[str, int] = {}
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if "-" in name.partition(" ")[0]:  # an address range begins a mapping
+            inside = line.endswith(str(file))
+        elif inside and rest.strip().endswith("kB"):
+            sums[name] = sums.get(name, 0) + int(rest.split()[0])
+    return sums

@@ -88,18 +88,22 @@ def test_weights_lie_beside_the_record(store, cell):
         store.weights_path(record)
 
 
-def test_records_of_the_first_format_are_read(store, cell):
+@pytest.mark.parametrize("earlier", range(1, FORMAT))
+def test_records_of_earlier_formats_are_read(store, cell, earlier):
     """Would catch a store that is trained again because a field was added."""
     record = make_record(cell, 0)
     path = store.save(record) / "result.json"
     plain = json.loads(path.read_text())
     assert plain.pop("format") == FORMAT
-    del plain["sha256"], plain["weights"], plain["notes"]
-    for epoch in plain["epochs"]:
-        del epoch["validation_loss"]
-    plain["format"] = 1
+    del plain["sha256"], plain["sentinels"], plain["start"]
+    if earlier == 1:
+        del plain["weights"], plain["notes"]
+        for epoch in plain["epochs"]:
+            del epoch["validation_loss"]
+    plain["format"] = earlier
     plain["sha256"] = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps(plain))
 
     assert store.load(cell.fingerprint, 0) == record
     assert record.notes == ()
+    assert record.sentinels == {}

@@ -110,3 +110,30 @@ def test_correctness_bits_are_one_an_image(record: RunRecord) -> None:
     bits = correct_bits(record)
     assert bits.shape == (record.images["test"],)
     assert bits.mean() == pytest.approx(1 - (record.test_error or 0) / 100, abs=0.01)
+
+
+def test_arrays_are_read_when_asked_for_and_not_kept(store: RunStore, record: RunRecord) -> None:
+    """Ten thousand runs' arrays do not fit in memory: a loaded run holds none of them, and gives each anew."""
+    store.save(record)
+    found = store.load(record.fingerprint, record.seed)
+    assert found is not None
+    assert found.arrays["gradient_norms"] is not found.arrays["gradient_norms"]
+    assert "gradient_norms" in found.arrays
+    assert "nothing" not in found.arrays
+    assert found.arrays.get("nothing") is None
+    with pytest.raises(KeyError):
+        found.arrays["nothing"]
+    (store.folder(record.fingerprint, record.seed) / "arrays.npz").unlink()
+    with pytest.raises(FileNotFoundError):
+        found.arrays["gradient_norms"]
+
+
+def test_the_checksum_of_a_loaded_run_tells_results_apart(store: RunStore, record: RunRecord) -> None:
+    """A report goes by it to see whether anything changed: it must, with errors and with arrays, and only then."""
+    seen = set()
+    for one in (record, record, replace(record, train_error=1.25), replace(record, arrays={"gradient_norms": np.ones((2, 3))})):
+        store.save(one)
+        found = store.load(record.fingerprint, record.seed)
+        assert found is not None
+        seen.add(found.checksum)
+    assert len(seen) == 3

@@ -6,7 +6,7 @@ import factories
 import pytest
 from rich.console import Console
 
-from resnet_lab.networks.cost import Cost
+from resnet_lab.networks.counted import Cost
 from resnet_lab.records.store import Failure
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.run import RunSpec

@@ -9,8 +9,9 @@ from pathlib import Path
 import optuna
 import psutil
 import pytest
+import torch
 from optuna.trial import TrialState
-from tiny_study import names, results
+from tiny_study import Recording, names, results
 
 from resnet_lab.records.store import RunStore
 from resnet_lab.study import driving
@@ -140,6 +141,79 @@ def test_a_run_that_kills_its_worker_every_time_fails_for_good_and_the_rest_go_o
     assert (recording.count("failed, again"), recording.count("failed")) == (1, 1)
 
 
+class Counting(Recording):
+    """Remembers how many runs were in flight as each began, and tells the blocks."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.file, self.flying, self.beside = file, 0, []
+
+    def _count(self, change):
+        self.flying += change
+        new = self.file.with_suffix(".new")
+        new.write_text(str(self.flying))
+        new.replace(self.file)
+
+    def begun(self, task):
+        super().begun(task)
+        self.beside.append((task.name, self.flying))
+        self._count(1)
+
+    def finished(self, task, record):
+        super().finished(task, record)
+        self._count(-1)
+
+    def failed(self, task, failure, again):
+        super().failed(task, failure, again)
+        self._count(-1)
+
+
+@pytest.mark.slow
+def test_a_run_without_memory_enough_is_tried_again_alone(prepare, drive, lab, studies):
+    """Would catch runs that share a GPU and are shown as failed although each has room alone, and a run that is begun beside one that is to be alone."""
+    prepared = prepare(seeds=1, overrides=[f"network.block={lab.block('Greedy')}", "training.epochs=8"])
+    lab.arm()
+    recording = Counting(lab.folder / "in-flight")
+    driver = drive(prepared, "processes", 2, watcher=recording)
+
+    assert driver.trained == 4
+    assert driver.failures == {}
+    assert recording.count("failed") == 0
+    short = [name for what, name in recording.told if what == "failed, again"]
+    assert short
+    assert all(failure.out_of_memory for failure in recording.failures)
+    for name in short:
+        _, *others = [beside for begun, beside in recording.beside if begun == name]
+        assert others == [0]
+        last = max(place for place, told in enumerate(recording.told) if told == ("begun", name))
+        assert recording.told[last + 1] == ("finished", name)
+    assert list(studies.glob("runs/*/*/failure.json")) == []
+
+
+def test_a_run_that_never_has_memory_enough_fails_after_it_was_tried_alone(prepare, drive, recording, lab, studies):
+    """Would catch a run that is tried for ever."""
+    prepared = prepare(seeds=1, overrides=[f"network.block={lab.block('Insatiable')}", ONE_DEPTH])
+    lab.arm()
+    driver = drive(prepared, "inline", 1)
+
+    assert driver.trained == 0
+    assert [failure.tries for failure in driver.failures.values()] == [2, 2]
+    assert recording.count("failed, again") == recording.count("failed") == 2
+    task = prepared.tasks[0]
+    assert RunStore(studies).failure(task.fingerprint, task.seed).error == "OutOfMemoryError: CUDA out of memory"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_runs_that_do_not_fit_a_gpu_together_are_done_one_by_one(prepare, lab):
+    """The real thing: each run takes more than half of the device. Would catch memory that an ended run's process keeps to itself."""
+    overrides = [f"network.block={lab.block('Fills')}", "training.epochs=6", ONE_DEPTH]
+    outcome = run_prepared(prepare(seeds=2, overrides=overrides, device="cuda", executor="processes", workers=2))
+
+    assert outcome.failures == {}
+    assert outcome.trained == 4
+
+
 def test_a_run_that_another_study_finished_meanwhile_is_taken(prepare, drive, recording, studies):
     """Would catch training a run that appeared in the store after the plan was made."""
     prepared = prepare(seeds=1)
@@ -220,7 +294,8 @@ DRIVER = """
     import sys
     from pathlib import Path
     from resnet_lab.spec.library import load_ablation
-    from resnet_lab.study.running import Options, prepare_study, run_prepared
+    from resnet_lab.study.preparing import Options, prepare_study
+    from resnet_lab.study.running import run_prepared
 
     if __name__ == "__main__":
         sys.path.insert(0, sys.argv[3])

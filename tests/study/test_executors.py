@@ -1,9 +1,11 @@
 import multiprocessing
 import time
 from concurrent.futures import wait
+from dataclasses import replace
 
 import psutil
 import pytest
+import torch
 from tiny_study import names
 
 from resnet_lab.data.cache import prepare as prepare_images
@@ -101,3 +103,49 @@ def test_processes_run_side_by_side_and_survive_a_death_at_rest(ready):
     _, left = psutil.wait_procs(alive, timeout=DEADLINE)
     assert left == []
     assert len(names(prepared.tasks)) == 4
+
+
+@pytest.mark.slow
+def test_runs_are_shared_out_over_devices_and_a_worker_stays_on_its_own(ready):
+    """Would catch two runs on one GPU while another is idle, and a worker that comes back from a death on another device."""
+    prepared, place = ready
+    here, there = "cpu", "cpu:0"  # two names of one device: two places to be told apart without a GPU
+    executor = Processes(replace(place, devices=(here, there)), 4)
+    try:
+        tasks = prepared.tasks[:2]
+        first = {executor.submit(task).result(DEADLINE).environment["device"] for task in tasks}
+        pair = [executor.submit(task) for task in tasks]
+        assert sorted(future.result(DEADLINE).environment["device"] for future in pair) == [here, there]
+        assert first <= {here, there}
+
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join(DEADLINE)
+        again = [executor.submit(task) for task in prepared.tasks]
+        assert sorted(future.result(DEADLINE).environment["device"] for future in again) == [here, here, there, there]
+        executor.resize(2, 1)
+        asked = [executor.ask(device_of, place) for _ in range(2)]
+        assert sorted(future.result(DEADLINE) for future in asked) == [here, there]
+    finally:
+        executor.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_runs_share_a_cuda_device(ready):
+    """Would catch workers that cannot use one GPU together, or that give other numbers there than alone."""
+    prepared, place = ready
+    executor = Processes(replace(place, device="cuda:0", devices=("cuda:0",)), 2)
+    try:
+        task = prepared.tasks[0]
+        alone = executor.submit(task).result(DEADLINE)
+        together = [executor.submit(each).result(DEADLINE) for each in (task, task)]
+    finally:
+        executor.stop()
+
+    assert alone.environment["device"] == "cuda:0"
+    assert all(record.train_loss == alone.train_loss for record in together)
+
+
+def device_of(place):
+    return place.device

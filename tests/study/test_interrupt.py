@@ -21,6 +21,8 @@ from resnet_lab.records.store import CHECKPOINTS, RunStore
 from resnet_lab.study import driving, stopping
 from resnet_lab.study.display import PlainLines
 from resnet_lab.study.driving import Driver, Watcher
+from resnet_lab.study.executors import Local
+from resnet_lab.study.recording import Recorder
 from resnet_lab.study.running import run_prepared
 from resnet_lab.study.stopping import Signals, Stop, blocked, signals, stop_asked, stopping_signals
 from resnet_lab.study.trials import Trials, default_url
@@ -217,7 +219,7 @@ def test_runs_look_for_the_file_a_few_times_a_second(tmp_path, monkeypatch):
     assert asked()
 
 
-class Stuck:
+class Stuck(Local):
     """An executor whose runs never end."""
 
     free, ended = 1, False
@@ -240,7 +242,7 @@ def test_a_run_that_does_not_stop_is_ended(prepare, studies, recording, monkeypa
     recording.tick = stop.ask
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        Driver(RunStore(studies), trials, executor, recording, stop).drive(prepared.missing)
+        Driver(RunStore(studies), Recorder(trials), executor, recording, stop).drive(prepared.missing)
     trials.close()
 
     assert executor.ended
@@ -248,7 +250,7 @@ def test_a_run_that_does_not_stop_is_ended(prepare, studies, recording, monkeypa
     assert recording.count("begun") == 1
 
 
-class Killed:
+class Killed(Local):
     """An executor whose worker is killed each time, a checkpoint further on where `advances`; the fourth time the run ends."""
 
     free = 1
@@ -281,7 +283,7 @@ def test_a_worker_that_is_killed_again_and_again_costs_nothing_while_its_run_adv
     studies.mkdir(exist_ok=True)
     trials = Trials(prepared.plan, default_url(studies))
     executor = Killed(RunStore(studies), prepared.plan, advances)
-    driver = Driver(RunStore(studies), trials, executor, recording)
+    driver = Driver(RunStore(studies), Recorder(trials), executor, recording)
     driver.drive(prepared.missing[:1])
     trials.close()
 

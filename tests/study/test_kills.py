@@ -37,7 +37,8 @@ batch_size = 64
 DRIVER = """
     from pathlib import Path
     from resnet_lab.spec.library import load_ablation
-    from resnet_lab.study.running import Options, prepare_study, run_prepared
+    from resnet_lab.study.preparing import Options, prepare_study
+    from resnet_lab.study.running import run_prepared
 
     if __name__ == "__main__":
         options = Options(studies=Path("studies"), workers=2, checkpoint_seconds=0.3)

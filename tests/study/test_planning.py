@@ -5,8 +5,10 @@ from tiny_study import TINY, names
 from resnet_lab.records.plan import load_plan
 from resnet_lab.records.store import RunStore
 from resnet_lab.spec.library import load_ablation
+from resnet_lab.study import planning
 from resnet_lab.study.planning import keeps_enough, missing, register_claims, source_commit, variant_tag
-from resnet_lab.study.running import Options, prepare_study, run_prepared
+from resnet_lab.study.preparing import Options, prepare_study
+from resnet_lab.study.running import run_prepared
 
 
 def test_seeds_are_outermost_and_the_longest_run_first_within(prepare):
@@ -158,3 +160,60 @@ def test_a_question_from_the_working_directory_is_found_from_elsewhere(tmp_path,
     plan = prepare_study(load_ablation("mine"), Options(studies=tmp_path / "studies"), command="a test").plan
 
     assert plan.file == str(tmp_path / "ablations" / "mine.toml")
+
+
+def counted_again(monkeypatch) -> list[object]:
+    """What is counted from here on."""
+    seen: list[object] = []
+    count = planning._count
+    monkeypatch.setattr(planning, "_count", lambda run: seen.append(run.network) or count(run))
+    return seen
+
+
+def test_costs_are_those_of_the_plan_until_network_or_counting_changes(prepare, studies, monkeypatch):
+    """Would catch a finished study that waits for torch to count what it has counted; and counts that outlive their network or their code."""
+    first = prepare().plan
+    first.save(studies)
+    seen = counted_again(monkeypatch)
+    assert [(cell.params, cell.macs) for cell in prepare().plan.cells] == [(cell.params, cell.macs) for cell in first.cells]
+    assert seen == []
+
+    wider = prepare(replace={"widths = [2, 2]": "widths = [2, 4]"}).plan
+    assert len(seen) == 4
+    assert all(cell.macs > before.macs for cell, before in zip(wider.cells, first.cells, strict=True))
+
+    seen.clear()
+    grown = prepare(replace={"network.layers = [6, 10]": "network.layers = [6, 10, 14]"}).plan
+    assert len(seen) == 2
+    assert len(grown.cells) == 6
+
+    seen.clear()
+    monkeypatch.setattr(planning, "counting_version", lambda: "another source")
+    prepare()
+    assert len(seen) == 4
+
+    seen.clear()
+    monkeypatch.undo()
+    seen = counted_again(monkeypatch)
+    replace(first, counted="", cells=tuple(replace(cell, macs=1) for cell in first.cells)).save(studies)  # as an earlier version wrote it
+    assert all(cell.macs > 1 for cell in prepare().plan.cells)
+    assert len(seen) == 4
+
+
+def test_the_plan_of_a_finished_study_stays_as_it_was_driven(prepare, studies):
+    """Would catch a report that is drawn again, with another date and commit, because somebody looked at a finished study."""
+    run_prepared(prepare())
+    driven = (studies / "tiny/default/plan.json").read_bytes()
+    run_prepared(prepare())
+    assert (studies / "tiny/default/plan.json").read_bytes() == driven
+    run_prepared(prepare(replace={'expect = "> 0"': 'expect = "> 1"'}))
+    assert (studies / "tiny/default/plan.json").read_bytes() != driven
+
+
+def test_a_plan_is_written_with_a_line_a_cell_and_read_as_it_was(prepare, studies):
+    """Would catch a plan.json that a person cannot compare, or that loses a cell whose question looks like the file itself."""
+    plan = replace(prepare().plan, toml='x = """{"cells": []}"""', question='"cells": []')
+    path = plan.save(studies)
+    assert load_plan(studies, plan.name) == plan
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert sum(line.strip().startswith('{"name": "') and '"fingerprint"' in line for line in lines) == len(plan.cells)

@@ -1,16 +1,20 @@
 """Runs on a real Ray cluster of several nodes on this machine: every cell once, also when a node is lost on the way."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+import resnet_lab
 from resnet_lab.records.store import RunStore, StoreError
+from resnet_lab.training.weights import load_weights
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'resnet_lab[ray]'")
 
@@ -68,11 +72,114 @@ def test_a_cluster_that_does_not_answer_is_named_at_once() -> None:
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""], ids=["a web server", "nothing"])
+def test_something_else_at_the_address_is_named(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself waits for minutes where the port of a web server was typed, or where a server accepts and says nothing."""
+    from resnet_lab.study import ray_cluster
+
+    monkeypatch.setattr(ray_cluster, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            accepted, _ = server.accept()
+            with accepted:
+                accepted.sendall(answer)
+                accepted.recv(1000)
+                time.sleep(1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(StoreError, match="no Ray cluster"):
+            ray_cluster.connect(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    from resnet_lab.study.ray_cluster import connect
+
+    with pytest.raises(StoreError, match="write HOST:PORT of its head"):
+        connect("head-node")
+
+
 def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
     """Would catch results of two versions in one study: the fingerprint cannot tell, the nodes' environments differ."""
     from resnet_lab.records.store import Failure
     from resnet_lab.study.ray_cluster import run_remotely
 
-    refused = run_remotely(None, None, [], ("0.0.0", 0))  # type: ignore[arg-type]  # it must refuse before it looks at them
+    refused = run_remotely(b"no pickle that this version could read", [], ("0.0.0", 0)).result
     assert isinstance(refused, Failure)
     assert "install the same on every node" in refused.error
+
+
+@pytest.mark.slow
+def test_a_node_of_another_version_is_named(cluster, tmp_path: Path) -> None:
+    """The real thing: a node whose environment has another resnet_lab. Would catch an error from deep within unpickling, or results that are mixed."""
+    other = tmp_path / "environment"
+    shutil.copytree(Path(resnet_lab.__file__).parent, other / "resnet_lab", ignore=shutil.ignore_patterns("__pycache__"))
+    (other / "resnet_lab" / "__init__.py").write_text('__version__ = "0.0.99"\n')
+    node = cluster.add_node(num_cpus=1, resources={"other": 1}, env_vars={"PYTHONPATH": str(other)})
+    try:
+        said = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(ASK_OTHER), cluster.address],
+            cwd=tmp_path,  # Ray puts the driver's folder on its workers' paths
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+    finally:
+        cluster.remove_node(node)
+    assert "has resnet_lab ('0.0.99'," in said.stdout, said.stdout + said.stderr
+    assert "install the same on every node" in said.stdout
+
+
+ASK_OTHER = """
+    import sys
+    from resnet_lab.study.ray_cluster import VERSION, connect, run_remotely
+
+    ray = connect(sys.argv[1])
+    print(ray.get(ray.remote(resources={"other": 1})(run_remotely).remote(b"", [], VERSION)).result.error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [True, False], ids=["on a shared folder", "on each node"])
+def test_kept_weights_come_back_from_the_nodes(cluster, tmp_path: Path, shared: bool) -> None:
+    """Would catch a record that names weights which lie on a node, and checkpoints of finished runs that fill its disk.
+
+    A scratch folder that is not the driver's own, which only nodes write to, stands for a node's disk.
+    """
+    words = [
+        "--scale",
+        "smoke",
+        "--set",
+        "grid.network.layers=[8]",
+        "--set",
+        "training.epochs=2",
+        "--set",
+        "record.weights=true",
+        "--seeds",
+        "1",
+    ]
+    scratch = [] if shared else ["--scratch", str(tmp_path / "node")]
+    command = [
+        sys.executable,
+        "-m",
+        "resnet_lab.study",
+        "plain_vs_residual",
+        *words,
+        "--executor",
+        "ray",
+        "--ray-address",
+        cluster.address,
+        *scratch,
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = RunStore(tmp_path / "studies")
+    records = list(store)
+    assert len(records) == 2
+    for record in records:
+        assert load_weights(store.weights_path(record), record.weights["last"])
+    assert list(tmp_path.rglob("checkpoint*")) == []
+    if not shared:
+        assert list((tmp_path / "node").rglob("weights*")) == []

@@ -76,11 +76,25 @@ def test_a_run_in_pieces_is_the_unbroken_run(small_run, splits_of, assert_same, 
         {"training": {"schedule": "one_cycle", "nesterov": True, "iterations": 6}},
         {"training": {"freeze": ["stem", "stage1"]}},
         {"record": {"gradients": False, "weights": False}},
+        {"network": {"join": "stochastic_depth"}},
+        {"network": {"join": "dropout"}, "training": {"precision": "bf16"}},
+        {"network": {"join": "exclusive_gate", "dropout": 0.2}},
+        {"network": {"join": "learned_scalar", "norm": "none"}, "training": {"lr": 0.02}},
     ],
-    ids=["warm-up until an error", "averaged statistics", "a cut epoch", "frozen", "nothing kept"],
+    ids=[
+        "warm-up until an error",
+        "averaged statistics",
+        "a cut epoch",
+        "frozen",
+        "nothing kept",
+        "stochastic depth",
+        "dropout on the shortcut",
+        "gates",
+        "a scalar",
+    ],
 )
 def test_recipes_with_a_state_of_their_own_resume_too(small_run, splits_of, assert_same, tmp_path, change):
-    """Would catch a warm-up that starts anew, and statistics averaged from where they were left."""
+    """Would catch a warm-up that starts anew, statistics averaged from where they were left, and draws that go on from where a generator was."""
     run = small_run(TWICE_AUGMENTED, change)
     unbroken = train(run, 3, splits_of(run), checkpoints=tmp_path / "unbroken")
     record, stops = broken(run, splits_of(run), tmp_path / "broken")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.training import TrainingSpec, WarmupSpec, resolve_training
 from resnet_lab.training.schedules import learning_rate
 
@@ -57,6 +58,31 @@ def test_warm_up_until_an_error_lasts_as_long_as_it_takes_and_no_longer() -> Non
     assert learning_rate(spec, 499, warmup_ended=None) == 0.01
     assert learning_rate(spec, 450, warmup_ended=450) == pytest.approx(0.1)
     assert learning_rate(spec, 500, warmup_ended=450) == pytest.approx(0.01)
+
+
+def test_a_constant_warm_up_lasts_its_length_and_the_schedule_is_as_if_there_were_none() -> None:
+    """He et al. 2016, appendix: 0.01 for 400 iterations "and go back to 0.1 after that". Would catch one that goes up on the way, or never back."""
+    given = TrainingSpec(iterations=64000, schedule="step", drops=(32000, 48000), warmup=WarmupSpec(lr=0.01, iterations=400))
+    spec = resolve_training(given, train_images=50000)
+    assert spec.warmup == WarmupSpec(lr=0.01, iterations=400)
+    found = {iteration: learning_rate(spec, iteration) for iteration in (0, 399, 400, 31999, 32000, 48000)}
+    assert found == pytest.approx({0: 0.01, 399: 0.01, 400: 0.1, 31999: 0.1, 32000: 0.01, 48000: 0.001})
+
+
+@pytest.mark.parametrize(
+    ("warmup", "schedule", "says"),
+    [
+        (WarmupSpec(until_train_error=80), "cosine", "`until_train_error` needs the constant `lr`"),
+        (WarmupSpec(lr=0.01), "cosine", "give one of iterations, epochs, share, or lr with until_train_error"),
+        (WarmupSpec(lr=0.01, share=0.1), "one_cycle", "one_cycle has its own warm-up"),
+        (WarmupSpec(lr=0.01, iterations=10, until_train_error=80), "cosine", "give one of"),
+    ],
+)
+def test_warm_ups_that_contradict_themselves(warmup: WarmupSpec, schedule: str, says: str) -> None:
+    """A half of what was written that is ignored without a word."""
+    with pytest.raises(SpecError, match=says) as caught:
+        resolve_training(TrainingSpec(epochs=10, schedule=schedule, warmup=warmup), train_images=1280)
+    assert caught.value.problems[0].key == "training.warmup"
 
 
 def test_one_cycle_warms_up_a_tenth_unless_told() -> None:

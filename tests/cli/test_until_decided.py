@@ -1,0 +1,146 @@
+"""Seeds are added in planned looks until every claim is decided: typed as a user types it, with real runs of very small nets."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny_study import results
+
+from resnet_lab.records.looks import load_looks
+
+QUESTION = """
+question = "Does a net that is nearly not trained learn less?"
+varies = ["training.lr"]
+seeds = 3
+[network]
+widths = [2, 2]
+layers = 6
+[arms.trained]
+training.lr = 0.1
+[arms.still]
+training.lr = 1e-9
+[arms.twin]
+training.lr = 0.1
+[data]
+name = "synthetic"
+train_images = 32
+[training]
+epochs = 2
+batch_size = 16
+[[claims]]
+name = "within_bounds"
+contrast = { "still" = 1, "trained" = -1 }
+expect = "> -95"
+"""
+NEVER = """
+[[claims]]
+name = "twins"
+contrast = { "trained" = 1, "twin" = -1 }
+expect = "> 0"
+"""
+"""The twins are one recipe: their difference is exactly zero, and no number of seeds decides it."""
+NAME = "looking/default"
+
+
+@pytest.fixture
+def looking(tmp_path):
+    file = tmp_path / "looking.toml"
+    file.write_text(QUESTION, encoding="utf-8")
+    return file
+
+
+def inline(invoke, *words):
+    result = invoke("study", *words, "--executor", "inline", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_it_stops_as_soon_as_every_claim_is_decided(looking, tmp_path, invoke):
+    """Would catch looks that train all seeds anyway, a verdict that a later call undoes, and a later call that forgets the seeds."""
+    said = inline(invoke, looking, "--until-decided")
+
+    looks = load_looks(tmp_path / "studies", NAME)
+    assert looks.schedule == (5, 7, 10, 14, 20)
+    assert [look.seeds for look in looks.done] == [(0, 1, 2, 3, 4)]
+    assert "look 1 of 5: 5 seeds, 10 of 15 runs to do" in said
+    assert "look 1 of 5: 1 of 1 claims decided" in said
+    assert len(results(tmp_path / "studies")) == 10  # the twins share their runs
+    assert "look 2" not in said
+
+    for words in ((), ("--until-decided",)):
+        inline(invoke, looking, *words)
+        assert load_looks(tmp_path / "studies", NAME) == looks
+        assert len(json.loads((tmp_path / "studies" / NAME / "plan.json").read_text())["seeds"]) == 5
+    (verdict,) = json.loads((tmp_path / "reports" / NAME / "verdicts.json").read_text())
+    assert (verdict["verdict"], verdict["look"], verdict["looks"]) == ("supported", 1, 5)
+    assert verdict["ci_level"] == pytest.approx(1 - 0.05 * 5 / 20)
+
+
+def test_what_cannot_be_decided_stops_at_the_last_seed(looking, tmp_path, invoke):
+    """Would catch a study that never ends, a frozen verdict that is judged again, and seeds beyond the most that were asked for."""
+    looking.write_text(QUESTION + NEVER, encoding="utf-8")
+    said = inline(invoke, looking, "--until-decided", "--max-seeds", "7")
+
+    looks = load_looks(tmp_path / "studies", NAME)
+    assert [len(look.seeds) for look in looks.done] == [5, 7]
+    assert [len(look.decisions) for look in looks.done] == [2, 1]  # the first claim is decided at the first look and not judged again
+    assert "look 2 of 2: 7 seeds, 4 of 21 runs to do" in said
+    verdicts = {each["name"]: each for each in json.loads((tmp_path / "reports" / NAME / "verdicts.json").read_text())}
+    assert (verdicts["within_bounds"]["verdict"], verdicts["within_bounds"]["look"], verdicts["within_bounds"]["n"]) == ("supported", 1, 5)
+    assert verdicts["twins"]["verdict"] == "undecided"
+
+    inline(invoke, looking, "--seeds", "9")
+    assert load_looks(tmp_path / "studies", NAME) == looks
+    later = {each["name"]: each for each in json.loads((tmp_path / "reports" / NAME / "verdicts.json").read_text())}
+    assert {name: each["verdict"] for name, each in later.items()} == {name: each["verdict"] for name, each in verdicts.items()}
+    assert later["within_bounds"]["n"] == 5  # seeds added after the looks change no verdict
+
+
+@pytest.mark.slow
+def test_interrupted_between_looks_it_goes_on_to_the_same_end(looking, tmp_path, invoke):
+    """Would catch looks that are lost or taken twice: the schedule is written before the first run, each look when it is had."""
+    looking.write_text(QUESTION + NEVER, encoding="utf-8")
+    words = ("--until-decided", "--max-seeds", "14", "--workers", "1", "--device", "cpu")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "resnet_lab.study", str(looking), *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    end = time.monotonic() + 120
+    while len(results(tmp_path / "studies")) < 12 and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    stopped = load_looks(tmp_path / "studies", NAME)
+    assert 1 <= len(stopped.done) < 4, said
+
+    inline(invoke, looking, *words[:3])
+    looks = load_looks(tmp_path / "studies", NAME)
+    assert looks.done[: len(stopped.done)] == stopped.done
+    assert [len(look.seeds) for look in looks.done] == [5, 7, 10, 14]
+    assert len(results(tmp_path / "studies")) == 28
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("--max-seeds", "7"), "--max-seeds goes with --until-decided"),
+        (("--until-decided", "--max-seeds", "1"), "1 is not in the range x>=2"),
+        (("--until-decided", "--shard", "0/2"), "a share sees only its own runs"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(looking, invoke, words, wanted):
+    """Would catch an option that is silently without effect."""
+    result = invoke("study", looking, *words)
+    assert result.exit_code == 2
+    assert re.sub(r"\s+", " ", wanted) in re.sub(r"\s+", " ", result.output)
