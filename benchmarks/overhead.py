@@ -9,6 +9,7 @@ Times are wall times: what else the machine does is in them, and its load is sai
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -19,8 +20,6 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-import itertools
-
 from factories import degradation, fill_store, make_plan
 
 from resnet_lab.analysis.tables import load

@@ -110,18 +110,15 @@ class BudgetType(click.ParamType):  # type: ignore[type-arg]
 budget_option = click.option("--budget", type=BudgetType(), metavar="T", help="As many seeds and epochs of the scale as fit: 20m, 2h.")
 
 
+def _auto_option(name: str, says: str) -> Decorator:
+    return click.option(name, type=AutoType(), default="auto", show_default=True, metavar="N", help=says)
+
+
 def _cluster_options() -> list[Decorator]:
     directory = click.Path(path_type=Path)
     return [
         click.option("--ray-address", metavar="HOST:PORT", help="Of a Ray cluster; without it, one of its own on this machine."),
-        click.option(
-            "--runs-per-device",
-            type=AutoType(),
-            default="auto",
-            show_default=True,
-            metavar="N",
-            help="Runs that share a GPU; auto: measured.",
-        ),
+        _auto_option("--runs-per-device", "Runs that share a GPU; auto: measured."),
         click.option(
             "--scratch", type=directory, metavar="DIR", help="Where decoded images go, and with Ray checkpoints; default: --studies."
         ),
@@ -143,22 +140,8 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options: list[Decorator] = [
         scale_option,
         click.option("--seeds", type=SeedsType(), metavar="N", help="How many seeds (5), or which (3,4,8 or 10-14)."),
-        click.option(
-            "--workers",
-            type=AutoType(),
-            default="auto",
-            show_default=True,
-            metavar="N",
-            help="Runs at the same time; auto: with the threads, as is measured to be fastest here.",
-        ),
-        click.option(
-            "--threads",
-            type=AutoType(),
-            default="auto",
-            show_default=True,
-            metavar="N",
-            help="Threads of each run; 1 where --workers is given.",
-        ),
+        _auto_option("--workers", "Runs at the same time; auto: with the threads, as is measured to be fastest here."),
+        _auto_option("--threads", "Threads of each run; 1 where --workers is given."),
         click.option(
             "--device",
             default="auto",

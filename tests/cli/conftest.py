@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from tiny_study import TINY, Lab
+from tiny_study import TINY
 
 from resnet_lab import api
 from resnet_lab.cli.main import main
@@ -91,12 +91,3 @@ def tiny(tmp_path: Path) -> Path:
     file = tmp_path / "tiny.toml"
     file.write_text(TINY, encoding="utf-8")
     return file
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    made = Lab("mylab", tmp_path / "elsewhere")
-    monkeypatch.syspath_prepend(str(made.folder))
-    yield made
-    for module in [module for module in sys.modules if module.partition(".")[0] == made.name]:
-        del sys.modules[module]

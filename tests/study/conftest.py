@@ -1,13 +1,14 @@
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import factories
 import pytest
 import torch
-from tiny_study import TINY, Lab, Recording
+from tiny_study import TINY, Recording
 
 from resnet_lab.data.cache import prepare as prepare_images
+from resnet_lab.records.plan import Plan
 from resnet_lab.records.store import RunStore
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.driving import Driver, Watcher
@@ -33,6 +34,19 @@ def _process_as_it_was() -> Iterator[None]:
 @pytest.fixture
 def studies(tmp_path: Path) -> Path:
     return tmp_path / "studies"
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """Of a study whose runs are made up."""
+    return factories.make_plan(seeds=range(2))
+
+
+@pytest.fixture
+def url(studies: Path) -> str:
+    """Where the study's database lies."""
+    studies.mkdir()
+    return default_url(studies)
 
 
 @pytest.fixture
@@ -78,12 +92,3 @@ def drive(studies: Path, recording: Recording) -> Callable[..., Driver]:
         return driver
 
     return run
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    made = Lab("mylab", tmp_path / "elsewhere")
-    monkeypatch.syspath_prepend(str(made.folder))
-    yield made
-    for module in [module for module in sys.modules if module.partition(".")[0] == made.name]:
-        del sys.modules[module]

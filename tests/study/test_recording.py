@@ -13,18 +13,7 @@ from optuna.trial import TrialState
 from resnet_lab.records.store import StoreError
 from resnet_lab.study import trials as trials_module
 from resnet_lab.study.recording import Recorder
-from resnet_lab.study.trials import Trials, default_url, optuna_name
-
-
-@pytest.fixture
-def plan():
-    return factories.make_plan(seeds=range(2))
-
-
-@pytest.fixture
-def url(studies):
-    studies.mkdir()
-    return default_url(studies)
+from resnet_lab.study.trials import Trials, optuna_name
 
 
 def states(url, plan):

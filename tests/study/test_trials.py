@@ -10,17 +10,6 @@ from resnet_lab.records.store import RunStore, StoreError
 from resnet_lab.study.trials import Trials, default_url, optuna_name
 
 
-@pytest.fixture
-def plan():
-    return factories.make_plan(seeds=range(2))
-
-
-@pytest.fixture
-def url(studies):
-    studies.mkdir()
-    return default_url(studies)
-
-
 def stored(url, plan):
     """The study as any user of Optuna would open it."""
     return optuna.load_study(study_name=optuna_name(plan), storage=url)
