@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from resnet_lab.analysis.looks import begin, judge_look, next_seeds, read_as_planned, schedule, undecided
+from resnet_lab.analysis.looks import read_as_planned
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge
+from resnet_lab.looking import run_until_decided
 from resnet_lab.records.looks import load_looks
-from resnet_lab.records.plan import Plan, load_plan, study_name
-from resnet_lab.records.store import RunStore, StoreError
+from resnet_lab.records.plan import Plan, driven_plan, load_plan, study_name
+from resnet_lab.records.store import RunStore
 from resnet_lab.report.build import write_report
-from resnet_lab.saying import say
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.library import load_ablation
@@ -205,48 +205,19 @@ def finish_study(prepared: "Prepared", reports: Path, *, until_decided: int | No
         failed = (
             len(run_prepared(prepared, console=console).failures)
             if until_decided is None
-            else _run_until_decided(prepared, until_decided, console or Console())
+            else run_until_decided(prepared, until_decided, console or Console())
         )
     except KeyboardInterrupt:
         if (stopped := load_plan(studies, prepared.plan.name)) is not None:  # else it was stopped before there was anything to report
             write_report(stopped, studies=studies, reports=reports)
         raise
-    plan = _stored(studies, prepared.plan)
+    plan = driven_plan(studies, prepared.plan.name)
     data = load(plan, RunStore(studies))
     looks = read_as_planned(data, load_looks(studies, plan.name))
     looks.save(studies, plan.name)  # seeds that are added after this reading are known for what they are
     verdicts = judge(data, looks=looks)
     report = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts)
     return StudyResult(data, verdicts, report, failed=failed)
-
-
-def _run_until_decided(prepared: "Prepared", most: int, console: Console) -> int:
-    """Drive a study look by look until every claim is decided or `most` seeds are there; returns how many runs of the last look failed.
-
-    The schedule is written down before the first run, and each look as soon as it is had. A look that lacks runs is not had: the next call
-    tries again. Raises SpecError for a `most` that can show no spread.
-    """
-    from resnet_lab.study.preparing import with_seeds
-    from resnet_lab.study.running import run_prepared
-
-    studies, name, failed = prepared.options.studies, prepared.plan.name, 0
-    looks = begin(load_looks(studies, name), schedule(most))
-    looks.save(studies, name)
-    while seeds := next_seeds(prepared.plan, looks):
-        staged = with_seeds(prepared, seeds)
-        at = f"look {len(looks.done) + 1} of {len(looks.schedule)}"
-        say(console, f"{at}: {len(seeds)} seeds, {len(staged.missing)} of {len(staged.tasks)} runs to do")
-        failed = len(run_prepared(staged, console=console).failures)
-        plan = _stored(studies, staged.plan)
-        had = judge_look(load(plan, RunStore(studies)), looks)
-        if had is looks:
-            say(console, f"{at} was not had: runs are still to come; the same command goes on")
-            break
-        looks = had
-        looks.save(studies, name)
-        left = undecided(plan, looks)
-        say(console, f"{at}: {len(plan.claims) - len(left)} of {len(plan.claims)} claims decided")
-    return failed
 
 
 def load_study(name: str, scale: str | None = None, *, tag: str = "", studies: str | Path = "studies") -> StudyData:
@@ -299,10 +270,3 @@ def _default_plan(studies: Path, question: str, name: str, tag: str) -> Plan | N
         return first
     found = sorted(studies.glob(f"{name}/*/plan.json"))
     return load_plan(studies, found[0].parent.relative_to(studies).as_posix()) if len(found) == 1 and not tag else None
-
-
-def _stored(studies: Path, plan: Plan) -> Plan:
-    stored = load_plan(studies, plan.name)
-    if stored is None:
-        raise StoreError(f"the plan of {plan.name} is gone from {studies}")
-    return stored

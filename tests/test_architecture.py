@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"spec", "facts", "records", "analysis", "fonts"},
     "single": {"spec", "records", "networks", "data", "training", "study", "report", "saying"},  # of the study only who holds a run
     "testing": {"spec", "networks"},
+    "looking": {"records", "study", "analysis", "saying"},
 }
 ON_TOP = {"cli", "api", "__main__", "__init__"}
 HOME: dict[str, set[str]] = {

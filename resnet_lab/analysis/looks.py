@@ -61,13 +61,13 @@ def read_as_planned(data: StudyData, looks: Looks | None, alpha: float = 0.05) -
 
 
 def next_seeds(plan: Plan, looks: Looks) -> tuple[int, ...]:
-    """All seeds that have to be there for the next look; none where every claim is decided or the last look is over.
-
-    The plan's own seeds come first, then the smallest numbers that are not among them.
-    """
+    """All seeds that have to be there for the next look; none where every claim is decided or the last look is over."""
     n = looks.next
-    if n is None or not undecided(plan, looks):
-        return ()
+    return () if n is None or not undecided(plan, looks) else more_seeds(plan, n)
+
+
+def more_seeds(plan: Plan, n: int) -> tuple[int, ...]:
+    """So many seeds: the plan's own, then the smallest numbers that are not among them."""
     spare = (seed for seed in range(n + len(plan.seeds)) if seed not in plan.seeds)
     return (*plan.seeds, *spare)[:n]
 

@@ -200,10 +200,10 @@ def _no_values(finding: Finding) -> str:
 
 def _identical(finding: Finding) -> str:
     evidence = finding.evidence
-    return (
-        f"{subject(evidence)} is exactly zero at every one of n = {evidence.n} seeds {_where(evidence)}: no "
-        "difference to judge, and no spread to judge it by"
-    )
+    zero = f"{subject(evidence)} is exactly zero at every one of n = {evidence.n} seeds {_where(evidence)}"
+    if evidence.diverged:
+        return f"{zero}, since diverged runs ({_counted(evidence.diverged)}) all count as chance: that says nothing about a difference"
+    return f"{zero}: no difference to judge, and no spread to judge it by"
 
 
 def _saturated(finding: Finding) -> str:

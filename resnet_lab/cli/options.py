@@ -110,6 +110,14 @@ class BudgetType(click.ParamType):  # type: ignore[type-arg]
 budget_option = click.option("--budget", type=BudgetType(), metavar="T", help="As many seeds and epochs of the scale as fit: 20m, 2h.")
 
 
+def looks_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Whether a study is judged in several looks, and at how many seeds it ends."""
+    command = click.option(
+        "--max-seeds", type=click.IntRange(2), metavar="N", help="With --until-decided: at most so many seeds; 20 if left out."
+    )(command)
+    return click.option("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided.")(command)
+
+
 def _auto_option(name: str, says: str) -> Decorator:
     return click.option(name, type=AutoType(), default="auto", show_default=True, metavar="N", help=says)
 

@@ -8,8 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from resnet_lab.analysis.deviations import first_line
+from resnet_lab.analysis.looks import spending, undecided
 from resnet_lab.analysis.power import planned_power, spreads
-from resnet_lab.analysis.tables import load
+from resnet_lab.analysis.tables import StudyData, load
+from resnet_lab.looking import last_stage, planned_looks, staged
+from resnet_lab.records.looks import Looks
+from resnet_lab.records.plan import Plan
 from resnet_lab.records.store import RunStore
 from resnet_lab.records.units import duration, size
 from resnet_lab.saying import say
@@ -24,8 +28,28 @@ BUSY = 0.9
 """Share of the processors below which it is said that other programs have the rest."""
 
 
-def print_plan(prepared: Prepared, console: Console) -> "tuple[Prepared, Prediction | None]":
-    """Print the plan; nothing is trained or written. Returns the study with its crew, and what was predicted: None where nothing is left to do."""
+def print_looks(prepared: Prepared, most: int, console: Console) -> None:
+    """Print the plan of a study's next look, and what all looks up to `most` seeds would take. Raises SpecError for a `most` that shows no spread."""
+    looks = planned_looks(prepared, most)
+    stage = staged(prepared, looks)
+    numbers = ", ".join(map(str, looks.schedule))
+    if stage is None:
+        over = "the last of them is over" if looks.next is None else "every claim is decided"
+        print_plan(prepared, console)
+        say(console, f"looks at {numbers} seeds: {over}, there is nothing left to do")
+        return
+    stage, prediction = print_plan(stage, console, looks)
+    whole = last_stage(prepared, looks)
+    takes = f", about {duration(prediction.wall(whole.missing, stage.workers), rough=True)}" if prediction else ""
+    say(console, f"looks at {numbers} seeds: this is look {len(looks.done) + 1} of {len(looks.schedule)}")
+    say(console, f"until the last look, where claims stay undecided: {len(whole.missing)} runs in all{takes}")
+
+
+def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None) -> "tuple[Prepared, Prediction | None]":
+    """Print the plan; nothing is trained or written. Returns the study with its crew, and what was predicted: None where nothing is left to do.
+
+    `looks`: that it is a plan of the next one of these looks, at which a share of the error rate may be spent on the claims still undecided.
+    """
     plan, data = prepared.plan, load(prepared.plan, RunStore(prepared.options.studies))
     prepared, prediction = _predicted(prepared)
     seconds = prediction.seconds(prepared.tasks) if prediction else data.runs.groupby("fingerprint")["seconds"].median().to_dict()
@@ -54,12 +78,20 @@ def print_plan(prepared: Prepared, console: Console) -> "tuple[Prepared, Predict
         *([str(prepared.crew)] if prepared.crew else []),
         *(_needs(prepared, prediction) if prediction else []),
         f"data: {plan.data_says}",
-        "claims at this scale:" if plan.claims else "no claims at this scale",
-        *(f"    {power.name}: {power.words}" for power in planned_power(plan.claims, len(plan.seeds), known=spreads(data))),
+        *_claims(plan, data, looks),
     )
     for line in lines:
         say(console, line)
     return prepared, prediction
+
+
+def _claims(plan: Plan, data: StudyData, looks: Looks | None) -> list[str]:
+    """What the planned seeds, or those of the next look, can decide."""
+    claims, alpha, at = plan.claims, 0.05, "at this scale"
+    if looks is not None:
+        claims, alpha, at = undecided(plan, looks), spending(looks.schedule, looks.alpha)[len(looks.done)], "at this look"
+    powers = planned_power(claims, len(plan.seeds), alpha=alpha, known=spreads(data))
+    return [f"claims {at}:" if claims else f"no claims {at}", *(f"    {power.name}: {power.words}" for power in powers)]
 
 
 def _predicted(prepared: Prepared) -> "tuple[Prepared, Prediction | None]":

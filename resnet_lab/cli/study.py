@@ -9,7 +9,7 @@ import click
 
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
 from resnet_lab.cli.listing import print_ablations
-from resnet_lab.cli.options import budget_option, reports_option, study_options
+from resnet_lab.cli.options import budget_option, looks_options, reports_option, study_options
 from resnet_lab.saying import say
 
 MAX_SEEDS = 20
@@ -23,8 +23,7 @@ MAX_SEEDS = 20
 @budget_option
 @click.option("--plan", "plan_only", is_flag=True, help="Print cells, costs, what is done and the predicted time; train nothing.")
 @click.option("--check", is_flag=True, help="Exit with 3 where a claim is not supported.")
-@click.option("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided.")
-@click.option("--max-seeds", type=click.IntRange(2), metavar="N", help="With --until-decided: at most so many seeds; 20 if left out.")
+@looks_options
 @click.option("--list", "list_only", is_flag=True, help="List the questions and their scales.")
 @exits
 def study(
@@ -47,9 +46,45 @@ def study(
         return
     if name is None:
         raise click.UsageError("which question? Give its NAME or a FILE.toml; --list shows them")
+    most = _most_seeds(until_decided, max_seeds, budget, options)
     if plan_only:
-        show_plan(name, options, budget)
+        show_plan(name, options, budget, most)
+    else:
+        _run(name, reports, check, options, budget=budget, until_decided=most)
+
+
+@click.command()
+@click.argument("name")
+@study_options
+@budget_option
+@looks_options
+@exits
+def plan(name: str, budget: float | None, until_decided: bool, max_seeds: int | None, **options: Any) -> None:
+    """Print the cells of the question NAME, their costs, what is done and the predicted time; train nothing."""
+    show_plan(name, options, budget, _most_seeds(until_decided, max_seeds, budget, options))
+
+
+def show_plan(name: str, options: dict[str, Any], budget: float | None, until_decided: int | None) -> None:
+    """Print what a study would do, at its next look where it has several; and what of it fits a budget in seconds."""
+    prepared = _prepare(name, options)
+    from rich.console import Console
+
+    from resnet_lab.cli.planning import print_looks, print_plan
+
+    console = Console()
+    if until_decided is not None:
+        print_looks(prepared, until_decided, console)
         return
+    prepared, prediction = print_plan(prepared, console)
+    if budget is not None:
+        from resnet_lab.cli.budget import print_proposal
+        from resnet_lab.study.launching import predict_study
+
+        print_proposal(prepared, prediction or predict_study(prepared)[1], budget, console)
+
+
+def _most_seeds(until_decided: bool, max_seeds: int | None, budget: float | None, options: dict[str, Any]) -> int | None:
+    """Seeds at the last of several looks; None for a study that is judged once. Raises UsageError for options that exclude each other."""
     if max_seeds is not None and not until_decided:
         raise click.UsageError("--max-seeds goes with --until-decided; --seeds says how many seeds a study has")
     if until_decided and options["shard"] is not None:
@@ -58,33 +93,7 @@ def study(
         )
     if budget is not None and (until_decided or options["shard"] is not None):
         raise click.UsageError("a budget is for one study with seeds of its own: leave out --until-decided, and --shard (--shard none)")
-    _run(name, reports, check, options, budget=budget, until_decided=max_seeds or MAX_SEEDS if until_decided else None)
-
-
-@click.command()
-@click.argument("name")
-@study_options
-@budget_option
-@exits
-def plan(name: str, budget: float | None, **options: Any) -> None:
-    """Print the cells of the question NAME, their costs, what is done and the predicted time; train nothing."""
-    show_plan(name, options, budget)
-
-
-def show_plan(name: str, options: dict[str, Any], budget: float | None = None) -> None:
-    """Print what a study would do, and what of it fits a budget in seconds."""
-    prepared = _prepare(name, options)
-    from rich.console import Console
-
-    from resnet_lab.cli.planning import print_plan
-
-    console = Console()
-    prepared, prediction = print_plan(prepared, console)
-    if budget is not None:
-        from resnet_lab.cli.budget import print_proposal
-        from resnet_lab.study.launching import predict_study
-
-        print_proposal(prepared, prediction or predict_study(prepared)[1], budget, console)
+    return max_seeds or MAX_SEEDS if until_decided else None
 
 
 def _run(name: str, reports: Path, check: bool, options: dict[str, Any], *, budget: float | None, until_decided: int | None) -> None:

@@ -120,6 +120,14 @@ def load_plan(studies: Path, name: str) -> Plan | None:
         return None
 
 
+def driven_plan(studies: Path, name: str) -> Plan:
+    """The plan of a study that was driven a moment ago. Raises StoreError where somebody took it away."""
+    plan = load_plan(studies, name)
+    if plan is None:
+        raise StoreError(f"the plan of {name} is gone from {studies}")
+    return plan
+
+
 def parse_plan(content: bytes, path: str) -> Plan:
     """The plan in a plan.json's content; `path` is named in errors. Raises StoreError where it cannot be used."""
     try:

@@ -193,6 +193,15 @@ def test_diverged_runs_count_as_chance_and_need_the_sign_test_too(study):
     assert "in 5 of 5 seeds" in verdict.words
 
 
+def test_arms_that_diverged_alike_are_not_said_to_be_equal(study):
+    # All runs count as chance, so that the difference is zero: words about "no difference" would say more than the data.
+    every = [(cell, seed) for cell in ("plain/56", "plain/20") for seed in range(5)]
+    verdict = only(study({"plain/56": DEEP, "plain/20": SHALLOW}, claims=ONE, diverged=every))
+    assert (verdict.verdict, verdict.effect, verdict.diverged) == ("undecided", 0.0, 10)
+    assert "says nothing about a difference" in verdict.words
+    assert "no difference" not in verdict.words
+
+
 def test_diverged_runs_are_judged_by_the_larger_p(study):
     # With eight seeds the sign test suffices, and t may then be the larger of the two.
     deep = [11.0, 13, 12, 14, 11, 13, 0, 12]

@@ -101,6 +101,29 @@ def test_what_cannot_be_decided_stops_at_the_last_seed(looking, tmp_path, invoke
     assert later["within_bounds"]["n"] == 5  # seeds added after the looks change no verdict
 
 
+def test_a_plan_says_what_the_looks_would_take(looking, tmp_path, invoke):
+    """Would catch a plan that leaves the looks out without a word, plans all seeds at once, forgets which look is next, or trains."""
+    looking.write_text(QUESTION + NEVER, encoding="utf-8")
+
+    def planned(*words):
+        result = invoke(*words, "--until-decided", "--max-seeds", "7", "--device", "cpu")
+        assert result.exit_code == 0, result.output
+        return re.sub(r"\s+", " ", result.output)
+
+    for words in (("study", looking, "--plan"), ("plan", looking)):
+        said = planned(*words)
+        assert "3 cells x 5 seeds = 15 runs, 10 to do" in said  # the twins share their runs
+        assert "looks at 5, 7 seeds: this is look 1 of 2" in said
+        assert "until the last look, where claims stay undecided: 14 runs in all, about" in said
+        assert "claims at this look: within_bounds:" in said
+        assert not results(tmp_path / "studies")
+        assert load_looks(tmp_path / "studies", NAME) is None
+
+    inline(invoke, looking, "--until-decided")  # looks at 5, 7, 10, 14, 20
+    said = planned("plan", looking)
+    assert "the last of them is over, there is nothing left to do" in said
+
+
 @pytest.mark.slow
 def test_interrupted_between_looks_it_goes_on_to_the_same_end(looking, tmp_path, invoke):
     """Would catch looks that are lost or taken twice: the schedule is written before the first run, each look when it is had."""
