@@ -3,11 +3,14 @@
     manifest.json    format, study name, sha256 of every file
     plan.json        the plan as driven
     question.toml    the question as run
+    looks.json       when its verdicts were read, where they were
     runs/ab/...      the finished runs, as they lie in the store
 
-An archive is unpacked by its manifest: only files that it lists, at the places a store has, with the checksums it gives.
+An archive is unpacked by its manifest: only files that it lists, at the places a store has, with the checksums it gives. It says nothing of the
+machine's folders or of when it was packed: the same study gives the same bytes.
 """
 
+import gzip
 import hashlib
 import io
 import json
@@ -16,7 +19,8 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
-from resnet_lab.records.plan import Plan, load_plan, parse_plan, plan_path
+from resnet_lab.records.looks import looks_path
+from resnet_lab.records.plan import Plan, driven_plan, load_plan, parse_plan
 from resnet_lab.records.store import RunStore, StoreError, write_atomically
 
 ARCHIVE_FORMAT = 1
@@ -36,15 +40,18 @@ def export_study(studies: Path, plan: Plan, file: Path) -> int:
         f"runs/{path.parent.parent.name}/{path.parent.name}/{path.name}": path for folder in folders for path in sorted(folder.iterdir())
     }
     content = {name: path.read_bytes() for name, path in files.items() if _RUN_FILE.fullmatch(name)}
-    content["plan.json"] = plan_path(studies, plan.name).read_bytes()
+    driven = driven_plan(studies, plan.name)
+    content["plan.json"] = replace(driven, file=Path(driven.file).name).as_text().encode()  # its folder is this machine's
     content["question.toml"] = plan.toml.encode()
+    if (looks := looks_path(studies, plan.name)).exists():
+        content["looks.json"] = looks.read_bytes()
     manifest = {
         "format": ARCHIVE_FORMAT,
         "study": plan.name,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
     }
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, data in {"manifest.json": json.dumps(manifest, indent=1).encode(), **content}.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
@@ -79,6 +86,8 @@ def import_study(studies: Path, file: Path, tag: str = "") -> tuple[Plan, int, i
         studies, {name: content[name] for name in runs if name.rpartition("/")[0] in new}
     )  # results last: a run is there whole or not
     if earlier is None:
+        if "looks.json" in content:  # without them nobody could tell when its claims were decided
+            write_into(studies, {f"{plan.name}/looks.json": content["looks.json"]})
         plan.save(studies)
     return plan, len(new), len(runs) - len(new)
 
@@ -106,7 +115,7 @@ def _verified(file: Path) -> dict[str, bytes]:
     if manifest.get("format", 0) > ARCHIVE_FORMAT:
         raise StoreError(f"{file} was written by a newer version of resnet_lab: update resnet_lab")
     for name, data in found.items():
-        if name not in ("plan.json", "question.toml") and not _RUN_FILE.fullmatch(name):
+        if name not in ("plan.json", "question.toml", "looks.json") and not _RUN_FILE.fullmatch(name):
             raise StoreError(f"{file} has a file that no study has: {name}")
         if hashlib.sha256(data).hexdigest() != sums.get(name):
             raise StoreError(f"{name} in {file} does not match its checksum: get the archive again")

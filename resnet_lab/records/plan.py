@@ -63,6 +63,7 @@ class Plan:
     toml: str
     """The question as it was read."""
     file: str
+    """Where the question was read; its bare name where the study was imported."""
     overrides: tuple[str, ...]
     """`--set` as typed."""
     command: str

@@ -1,5 +1,6 @@
 """A study as one archive: what goes out comes back, and what is not ours stays out."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -10,6 +11,7 @@ import pytest
 from factories import fill_store, make_plan
 
 from resnet_lab.records.archive import export_study, import_study
+from resnet_lab.records.looks import Decision, Look, Looks, load_looks
 from resnet_lab.records.plan import Plan, load_plan
 from resnet_lab.records.store import RunStore, StoreError
 
@@ -30,8 +32,8 @@ def archive(tmp_path: Path, plan: Plan) -> Path:
 
 def test_what_is_exported_is_imported_whole(tmp_path: Path, plan: Plan, archive: Path) -> None:
     found, added, there = import_study(tmp_path / "there", archive)
-    assert (found, added, there) == (plan, 8, 0)
-    assert load_plan(tmp_path / "there", plan.name) == plan
+    assert (found, added, there) == (replace(plan, file=Path(plan.file).name), 8, 0)
+    assert load_plan(tmp_path / "there", plan.name) == found
     assert list(RunStore(tmp_path / "there")) == list(RunStore(tmp_path / "here"))
     assert import_study(tmp_path / "there", archive)[1:] == (0, 8), "a second time adds nothing"
 
@@ -43,7 +45,28 @@ def test_another_study_of_the_same_name_is_not_overwritten(tmp_path: Path, plan:
         import_study(tmp_path / "there", archive)
     assert load_plan(tmp_path / "there", plan.name) == other
     found, _, _ = import_study(tmp_path / "there", archive, tag="theirs")
-    assert found == replace(plan, tag="theirs")
+    assert found == replace(plan, file=Path(plan.file).name, tag="theirs")
+
+
+def test_looks_travel_with_their_study(tmp_path: Path, plan: Plan) -> None:
+    """Would catch verdicts of a study judged in several looks that are judged anew, all at once, where it was imported."""
+    looks = Looks((2, 5), done=(Look((0, 1), 0.02, {"digest": Decision("supported", 0.01, 0.02, 1)}),))
+    looks.save(tmp_path / "here", plan.name)
+    export_study(tmp_path / "here", plan, tmp_path / "study.tar.gz")
+    found, _, _ = import_study(tmp_path / "there", tmp_path / "study.tar.gz", tag="theirs")
+    assert load_looks(tmp_path / "there", found.name) == looks
+
+
+def test_an_archive_tells_nothing_of_where_and_when_it_was_packed(tmp_path: Path, plan: Plan) -> None:
+    """Would catch paths of the exporter's machine in what others get, and archives that differ each time they are made."""
+    replace(plan, file=str(tmp_path / "questions" / "mine.toml")).save(tmp_path / "here")
+    packed = []
+    for name in ("one.tar.gz", "two.tar.gz"):
+        export_study(tmp_path / "here", plan, tmp_path / name)
+        packed.append((tmp_path / name).read_bytes())
+    assert packed[0] == packed[1]
+    assert str(tmp_path).encode() not in gzip.decompress(packed[0])
+    assert packed[0][4:8] == bytes(4), "the time of packing"
 
 
 def repacked(archive: Path, change: dict[str, bytes], *, listed: bool) -> Path:

@@ -1,0 +1,48 @@
+"""The committed reference results: their archives are whole, and the verdicts shown are what this version says about the same runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from resnet_lab.analysis.verdicts import judge, verdicts_as_json
+from resnet_lab.api import load_study
+from resnet_lab.records.archive import import_study
+from resnet_lab.records.looks import load_looks
+from resnet_lab.report.build import write_report
+
+REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
+STUDIES = sorted(path.parent.relative_to(REFERENCE).as_posix() for path in REFERENCE.glob("*/*/report.html"))
+
+
+def test_there_are_reference_results() -> None:
+    """Would catch a search in the wrong folder, with which the tests below would never run."""
+    if not REFERENCE.exists():
+        pytest.skip("a source distribution has no reports")
+    assert "plain_vs_residual/laptop" in STUDIES
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_archived_runs_give_the_verdicts_that_are_shown(name: str, tmp_path: Path) -> None:
+    """Would catch evidence that nobody can check, and statistics that have changed since it was written down."""
+    shown = REFERENCE / name
+    plan, added, _ = import_study(tmp_path / "studies", shown / "study.tar.gz")
+    assert (plan.name, added) == (name, len({(cell.fingerprint, seed) for cell in plan.cells for seed in plan.seeds}))
+    data = load_study(name, studies=tmp_path / "studies")
+    found = json.loads(json.dumps(verdicts_as_json(judge(data, looks=load_looks(tmp_path / "studies", name)))))
+    assert rounded(found) == rounded(json.loads((shown / "verdicts.json").read_text(encoding="utf-8")))
+    assert "waiting" not in {each["verdict"] for each in found}
+
+    again = write_report(data.plan, studies=tmp_path / "studies", reports=tmp_path / "reports", formats=()).parent
+    pd.testing.assert_frame_equal(pd.read_csv(again / "runs.csv"), pd.read_csv(shown / "runs.csv"))
+
+
+def rounded(value: Any) -> Any:
+    """Without the last digits of its numbers, which another processor may round otherwise."""
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
