@@ -17,8 +17,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-calibration: $(READY)    ## a minute: the statistics held against simulated studies; fails where a bar is missed
+calibration: $(READY)    ## three minutes: the statistics held against simulated studies and resampled real runs; fails where a bar is missed
 	$(BIN)/python benchmarks/calibration/simulated.py
+	$(BIN)/python benchmarks/calibration/resampled.py
+	$(BIN)/python benchmarks/calibration/end_to_end.py
 
 benchmarks: $(READY)     ## minutes; quote the ratios
 	$(BIN)/python benchmarks/default_study.py

@@ -60,7 +60,8 @@ def rows(table: pd.DataFrame, metric: str) -> list[str]:
     for i, name in enumerate(names):
         drawn = [paired(pools[name], others[name], n, np.random.default_rng([99, i, n])) for n in SEEDS]
         r = pd.concat([pools[name], others[name]], axis=1).dropna().corr().to_numpy()[0, 1]
-        found.append(f"| paired A/A {name}, r = {r:+.2f} | {metric} | {' | '.join(map(rate, drawn))} |")
+        said = "no spread in one salt" if np.isnan(r) else f"r = {r:+.2f}"
+        found.append(f"| paired A/A {name}, {said} | {metric} | {' | '.join(map(rate, drawn))} |")
     return found
 
 
