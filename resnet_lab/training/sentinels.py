@@ -154,8 +154,9 @@ class Sentinels:
 
 
 def computed_in(dtype: torch.dtype, *, is_cuda: bool, convolution: bool) -> str:
-    """The type that a layer computed in, by what it gave. cuDNN may round the products of float32 convolutions to TF32: then it says so."""
-    rounded = is_cuda and convolution and dtype == torch.float32 and torch.backends.cudnn.allow_tf32
+    """The type that a layer computed in, by what it gave. A GPU may have been let round the products of float32 to TF32: then it says so."""
+    allowed = torch.backends.cudnn.allow_tf32 if convolution else torch.backends.cuda.matmul.allow_tf32
+    rounded = is_cuda and dtype == torch.float32 and allowed
     return str(dtype).removeprefix("torch.") + (" (TF32)" if rounded else "")
 
 
@@ -270,7 +271,7 @@ def _precision(sight: Sight) -> str | None:
     found, asked = sight.seen.computed, sight.recipe.precision
     if not found:
         return None
-    if {kind.partition(" ")[0] for kind in found} != {COMPUTED[asked]}:
+    if found != [COMPUTED[asked]]:
         raise ValueError(f"{asked} was asked for, and convolutions computed in {' and '.join(found)}")
     return " and ".join(found)
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from resnet_lab.networks import init, shortcuts
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
-from resnet_lab.training import loop, optimizers
+from resnet_lab.training import loop, optimizers, sentinels
+from resnet_lab.training.runtime import configure
 from resnet_lab.training.schedules import learning_rate
 from resnet_lab.training.sentinels import SENTINELS, SentinelBroken, Sentinels, computed_in, due_rate
 from resnet_lab.training.train import Stopped, train
@@ -25,6 +26,20 @@ def trained(small_run, splits_of):
         return train(run, seed, splits_of(run), **options)
 
     return make
+
+
+@pytest.fixture
+def let_round():
+    """(convolutions, products) -> None: whether a GPU may round them to TF32, for this test. torch's switches are no plain attributes."""
+    switches = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [switch.allow_tf32 for switch in switches]
+
+    def let(*allowed):
+        for switch, value in zip(switches, allowed, strict=True):
+            switch.allow_tf32 = value
+
+    yield let
+    let(*before)
 
 
 def broken(trained, *changes, **options):
@@ -196,14 +211,29 @@ def test_a_precision_that_was_not_asked_for(trained, monkeypatch, asked, found):
     [
         (True, torch.float32, True, "float32 (TF32)"),
         (True, torch.float32, False, "float32"),
+        (False, torch.float32, False, "float32 (TF32)"),
         (True, torch.bfloat16, True, "bfloat16"),
         (False, torch.float32, True, "float32"),
     ],
 )
-def test_rounded_products_on_a_gpu_are_said(monkeypatch, allowed, dtype, convolution, says):
+def test_rounded_products_on_a_gpu_are_said(let_round, allowed, dtype, convolution, says):
     """Would catch TF32 passing for float32 without a word."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+    let_round(allowed, not allowed)
     assert computed_in(dtype, is_cuda=True, convolution=convolution) == says
+
+
+def test_rounded_products_are_not_what_fp32_asks_for(trained, monkeypatch):
+    """Would catch a GPU's TF32 in a run that is said to be in fp32."""
+    monkeypatch.setattr(sentinels, "computed_in", lambda dtype, **where: f"{str(dtype).removeprefix('torch.')} (TF32)")
+    assert broken(trained) == "precision: fp32 was asked for, and convolutions computed in float32 (TF32)"
+
+
+def test_a_run_is_set_up_for_products_that_are_not_rounded(let_round):
+    """Would catch torch's own setting, which lets cuDNN round convolutions, left as it is."""
+    let_round(True, True)
+    configure(torch.get_num_threads())
+    assert computed_in(torch.float32, is_cuda=True, convolution=True) == "float32"
+    assert computed_in(torch.float32, is_cuda=True, convolution=False) == "float32"
 
 
 def test_a_diverged_run_never_reads_its_test_images(trained):
