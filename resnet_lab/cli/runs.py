@@ -27,6 +27,7 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from resnet_lab.cli.one_run import percent
     from resnet_lab.records import usage
     from resnet_lab.records.units import size
 
@@ -42,7 +43,7 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
         users = ", ".join(run.used_by) or (
             "kept for its weights" if run.has_weights else "stopped, can go on" if run.can_go_on else "no study"
         )
-        errors = [_percent(record.train_error), _percent(record.test_error)] if record else ["", ""]
+        errors = [percent(record.train_error), percent(record.test_error)] if record else ["", ""]
         seconds = f"{record.seconds:.1f}" if record else ""
         table.add_row(run.name, record.status if record else "unfinished", *errors, seconds, size(run.size), users)
     console = Console()
@@ -53,27 +54,31 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
 @runs.command()
 @click.argument("run")
 @studies_option
+@click.option("--json", "as_json", is_flag=True, help="Everything in its record, for machines.")
 @exits
-def show(run: str, studies: Path) -> None:
-    """Show one run: its spec, errors by epoch, environment, and where it lies. RUN is an id or its beginning."""
+def show(run: str, studies: Path, as_json: bool) -> None:
+    """Show one run: errors, recipe, sentinels, epochs, environment, and where it lies. RUN is an id or its beginning."""
     import json
 
     from rich.console import Console
 
+    from resnet_lab.cli.one_run import print_run
     from resnet_lab.records.units import size
+    from resnet_lab.spec.errors import SpecError
 
     found = _find(studies, run)
+    if as_json:
+        if found.record is None:
+            raise SpecError.of(f"{found.name} is unfinished, failed or damaged: it has no record")
+        click.echo(json.dumps(found.record.as_json(), indent=1))
+        return
     console = Console()
     say(console, f"{found.name} in {found.folder.absolute()} ({size(found.size)})")
     say(console, f"used by: {', '.join(found.used_by) or 'no study'}")
     if found.record is None:
         say(console, "unfinished, failed or damaged: there is no whole result.json")
-        return
-    plain = found.record.as_json()
-    epochs = plain.pop("epochs")
-    console.print_json(json.dumps(plain))
-    for epoch in epochs:
-        say(console, f"epoch {epoch['epoch']}: loss {epoch['loss']:.4f}, train error {epoch['train_error']:.2f} %, lr {epoch['lr']:.4g}")
+    else:
+        print_run(found.record, console)
 
 
 @runs.command()
@@ -141,7 +146,3 @@ def _sum(found: Any) -> str:
     from resnet_lab.records.units import duration, size
 
     return f"{len(found)} run(s), {size(sum(run.size for run in found))}, {duration(usage.total_seconds(found))} of training"
-
-
-def _percent(error: float | None) -> str:
-    return "" if error is None else f"{error:.2f} %"
