@@ -21,7 +21,7 @@ from scipy.special import bdtr
 from vectorised import agrees_with_program, judged, tests_of
 
 from resnet_lab.analysis.looks import schedule
-from resnet_lab.analysis.power import power, seeds_needed, share_power
+from resnet_lab.analysis.power import power, region_power, region_seeds, seeds_needed, share_power
 from resnet_lab.spec.claims import Claim, Fails
 
 STUDIES = 20_000
@@ -191,6 +191,15 @@ def power_table() -> tuple[list[str], list[str]]:
         rows.append(f"| {d:g} | {level:g} | {n} | {expected:.4f} | {found:.4f} |")
         if abs(found - expected) > 3 * math.sqrt(expected * (1 - expected) / STUDIES):
             missed.append(f"d = {d:g} at {level:g}: found in {found:.4f}, the formula says {expected:.4f}")
+    for number, (margin, level) in enumerate((margin, level) for level in (ALPHA, ALPHA / 4) for margin in (0.5, 1, 2, 3)):
+        claim = Claim("c", {"1": 1.0, "0": -1.0}, f"within {margin:g}")
+        n = region_seeds(0.0, 1.0, claim.region, level) or 0
+        values = 40 + np.random.default_rng(4000 + number).normal(scale=math.sqrt(0.5), size=(STUDIES, 2, n))
+        tests = tests_of(claim, values)
+        found, expected = float(np.mean((tests.p <= level) & tests.inside)), region_power(0.0, 1.0, n, claim.region, level)
+        rows.append(f"| 0, within {margin:g} | {level:g} | {n} | {expected:.4f} | {found:.4f} |")
+        if abs(found - expected) > 3 * math.sqrt(expected * (1 - expected) / STUDIES):
+            missed.append(f"within {margin:g} at {level:g}: shown in {found:.4f}, the formula says {expected:.4f}")
     for number, (probability, n) in enumerate(((0.9, 9), (0.95, 8), (0.2, 12))):
         claim = Claim("c", {"0": 1.0}, fails=Fails(50.0))
         values = np.where(np.random.default_rng(3000 + number).random((STUDIES, 1, n)) < probability, 80.0, 5.0)

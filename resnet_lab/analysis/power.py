@@ -2,7 +2,9 @@
 
 From the `effect` that a claim wants to see, never from one that was observed: d = |effect - c| / s, c the nearest boundary and s the
 spread of the contrast over seeds. Power is E[Phi(d sqrt(n) - t W) + Phi(-d sqrt(n) - t W)] over W = sqrt(chi2_(n-1) / (n - 1)), t at
-alpha / r for r claims, by quadrature; for a claim about failing it is the exact binomial probability.
+alpha / r for r claims, by quadrature. An equivalence has two boundaries to clear at once: its power is the probability that the whole interval
+lies between them, E[max(0, Phi(a sqrt(n) - t W) - Phi(t W - b sqrt(n)))] with a and b the distances to both in spreads. For a claim about
+failing it is the exact binomial probability.
 """
 
 import math
@@ -34,6 +36,38 @@ def power(d: float, n: int, alpha: float = 0.05) -> float:
     spread, weights = _spreads(n - 1)
     shift = d * math.sqrt(n)
     return float(weights @ (ndtr(shift - t * spread) + ndtr(-shift - t * spread)))
+
+
+def region_power(effect: float, sd: float, n: int, region: Region, alpha: float = 0.05) -> float:
+    """Probability that n seeds of that spread decide a claim, where the truth is `effect`; of an equivalence, that they show it."""
+    low, high = ((end - effect) / sd for end in (region.low, region.high))
+    if len(region.boundaries) == 1:
+        return power(min(abs(low), abs(high)), n, alpha)
+    if n < 2:
+        return 0.0
+    t = float(stdtrit(n - 1, 1 - alpha / 2))
+    spread, weights = _spreads(n - 1)
+    between = ndtr(high * math.sqrt(n) - t * spread) - ndtr(low * math.sqrt(n) + t * spread)
+    return float(weights @ np.maximum(0.0, between))
+
+
+def region_seeds(effect: float, sd: float, region: Region, alpha: float = 0.05, target: float = TARGET) -> int | None:
+    """The smallest n whose power reaches the target at that spread; None where it takes more than MOST."""
+    return _smallest(lambda n: region_power(effect, sd, n, region, alpha) >= target) if _distance(effect, region) > 0 else None
+
+
+def largest_spread(effect: float, n: int, region: Region, alpha: float = 0.05, target: float = TARGET) -> float:
+    """The widest spread over seeds at which n seeds find the effect with the target's power; 0 for one seed."""
+    distance = _distance(effect, region)
+    if n < 2 or distance <= 0:
+        return 0.0
+    narrow, wide = 0.0, distance  # at this spread an effect of one spread is to be found
+    while region_power(effect, wide, n, region, alpha) >= target:
+        narrow, wide = wide, 2 * wide
+    for _ in range(60):
+        middle = (narrow + wide) / 2
+        narrow, wide = (middle, wide) if region_power(effect, middle, n, region, alpha) >= target else (narrow, middle)
+    return narrow
 
 
 def seeds_needed(d: float, alpha: float = 0.05, target: float = TARGET) -> int | None:
@@ -136,8 +170,7 @@ def seeds_for(claim: Claim, spread: Spread, level: float = 0.05) -> tuple[int | 
     """Seeds that a claim needs at the spread measured and at its upper limit. Raises SpecError where the claim says no `effect`."""
     if claim.effect is None:
         raise SpecError.of(f"{claim.name!r} does not say what it wants to see: add `effect = ...` to the claim", key="effect")
-    distance = _distance(claim.effect, claim.region)
-    return seeds_needed(distance / spread.sd, level), seeds_needed(distance / spread.upper, level)
+    return region_seeds(claim.effect, spread.sd, claim.region, level), region_seeds(claim.effect, spread.upper, claim.region, level)
 
 
 def _of_claim(claim: Claim, n: int, level: float, spread: Spread | None) -> ClaimPower:
@@ -145,17 +178,19 @@ def _of_claim(claim: Claim, n: int, level: float, spread: Spread | None) -> Clai
         return _of_failing(claim, n, level)
     if n < 2:
         return ClaimPower(claim.name, n, 0.0, None, None, False, "one seed decides nothing: it shows no spread")
-    least = least_effect(n, level)
     if claim.effect is None:
+        least = least_effect(n, level)
         words = f"it says no `effect`: with {n} seeds an effect {least:.2g} times the spread over seeds is found; add `effect = ...` to the claim"
         return ClaimPower(claim.name, n, None, None, None, None, words)
-    distance = _distance(claim.effect, claim.region)
-    largest = distance / least
-    says = f"{claim.effect:g} {claim.unit} is found by {n} seeds with a power of {TARGET:g} where s, the spread over seeds, is at most {largest:.2g}"
+    largest = largest_spread(claim.effect, n, claim.region, level)
+    found = "found" if len(claim.region.boundaries) == 1 else f"shown to lie {claim.expectation}"
+    says = f"{claim.effect:g} {claim.unit} is {found} by {n} seeds with a power of {TARGET:g} where s, the spread over seeds, is at most {largest:.2g}"
+    if len(claim.contrasts) > 1:
+        says += f" (each of its {len(claim.contrasts)} contrasts; all together less often)"
     if spread is None:
         return ClaimPower(claim.name, n, None, None, largest, None, says)
     needed = seeds_for(claim, spread, level)
-    likely = power(distance / spread.sd, n, level)
+    likely = region_power(claim.effect, spread.sd, n, claim.region, level)
     low, high = ("more than 10000" if each is None else str(each) for each in needed)
     words = f"{says}; s = {spread.sd:.2g} in {spread.n} runs, so the power is {likely:.2g} and {low} to {high} seeds are needed"
     return ClaimPower(claim.name, n, likely, needed, largest, likely >= TARGET, words)

@@ -10,10 +10,13 @@ import scipy.stats
 from resnet_lab.analysis.power import (
     FINDABLE,
     Spread,
+    largest_spread,
     least_effect,
     least_seeds,
     planned_power,
     power,
+    region_power,
+    region_seeds,
     seeds_for,
     seeds_needed,
     share_power,
@@ -42,6 +45,27 @@ def test_power_is_the_double_integral_that_it_stands_for(d, n, alpha):
         return found * scipy.stats.chi.pdf(w * math.sqrt(n - 1), n - 1) * math.sqrt(n - 1)
 
     assert power(d, n, alpha) == pytest.approx(scipy.integrate.quad(integrand, 0, 12, limit=200)[0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha", "margin", "effect"), [(5, 0.0125, 2.47, 0.0), (10, 0.05, 1.0, 0.0), (34, 0.05, 0.5, 0.0), (10, 0.05, 1.5, 0.4)]
+)
+def test_power_of_an_equivalence_counts_both_boundaries(n, alpha, margin, effect):
+    # Against 200,000 simulated studies. Catches the power of the nearest boundary alone, which says 0.80 where 0.6 is true.
+    values = np.random.default_rng(n).normal(effect, 1.0, size=(200_000, n))
+    half = scipy.stats.t.ppf(1 - alpha / 2, n - 1) * values.std(axis=1, ddof=1) / math.sqrt(n)
+    shown = np.mean(np.abs(values.mean(axis=1)) + half < margin)
+    found = region_power(effect, 1.0, n, Region(-margin, margin), alpha)
+    assert found == pytest.approx(shown, abs=4 * math.sqrt(0.25 / 200_000))
+    assert power(margin - abs(effect), n, alpha) > found
+
+
+@pytest.mark.parametrize("region", [Region(0.0, math.inf), Region(-math.inf, 4.0), Region(-2.0, 4.0)])
+def test_the_widest_spread_is_where_the_power_is_what_was_asked_for(region):
+    widest = largest_spread(1.5, 7, region, 0.0125)
+    assert region_power(1.5, widest, 7, region, 0.0125) == pytest.approx(0.8)
+    assert region_seeds(1.5, widest * 0.999, region, 0.0125) == 7
+    assert largest_spread(1.5, 1, region) == 0
 
 
 def test_power_at_no_effect_is_alpha_and_one_seed_has_none():
@@ -78,7 +102,8 @@ def test_the_limit_of_a_spread_covers_the_truth_as_often_as_it_says():
 def test_needed_seeds_are_a_range_from_the_spread_and_its_limit():
     claim = Claim("c", PAIR, "> 0", effect=2.0)
     assert seeds_for(claim, Spread(1.0, 2.0, 5)) == (5, 10)
-    assert seeds_for(Claim("c", PAIR, "within 3", effect=1.0), Spread(1.0, 2.0, 5)) == (5, 10)  # to the nearest margin
+    both = seeds_for(Claim("c", PAIR, "within 3", effect=1.0), Spread(1.0, 2.0, 5))
+    assert both == (region_seeds(1.0, 1.0, Region(-3, 3)), region_seeds(1.0, 2.0, Region(-3, 3)))
     with pytest.raises(SpecError, match="add `effect"):
         seeds_for(Claim("c", PAIR, "> 0"), Spread(1.0, 2.0, 5))
 
@@ -100,6 +125,15 @@ def test_a_plan_is_told_what_its_seeds_can_decide():
     assert not fails.can_decide
     assert "takes 8" in fails.words  # all-fail at alpha / 4
     assert not planned_power(claims[:1], 1)[0].can_decide
+
+
+def test_words_of_power_fit_the_claim():
+    """Would catch "0 percentage points is found", and the power of one contrast passing for that of all."""
+    within, several = planned_power(
+        [Claim("w", PAIR, "within 2", effect=0.0), Claim("s", (PAIR, {"a": 1.0, "b": -1.0}), "> 0", effect=5.0)], 5
+    )
+    assert "0 percentage points is shown to lie within 2 by 5 seeds" in within.words
+    assert "each of its 2 contrasts; all together less often" in several.words
 
 
 @pytest.mark.parametrize(("claims", "n"), [(1, 6), (4, 8), (10, 9)])
