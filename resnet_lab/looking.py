@@ -18,6 +18,30 @@ if TYPE_CHECKING:  # importing the study imports torch: done when a study is run
     from resnet_lab.study.preparing import Prepared
 
 
+MAX_SEEDS = 20
+"""Seeds at the last look, where nobody says and no looks were planned before."""
+
+
+def usual_end(prepared: "Prepared") -> int:
+    """Seeds at the last look where nobody says: as planned when the study began, so that the same command goes on as it began."""
+    looks = load_looks(prepared.options.studies, prepared.plan.name)
+    return looks.schedule[-1] if looks is not None and len(looks.schedule) > 1 else MAX_SEEDS
+
+
+def looks_warnings(looks: Looks, most: int) -> list[str]:
+    """What a person must know before a study goes on to `most` seeds with these looks: that it was not planned so, or that it cannot."""
+    found = []
+    if not looks.controlled:
+        had = len(looks.done[-1].seeds)
+        found.append(
+            f"verdicts of this study were read at {had} seeds, and looks at {', '.join(str(n) for n in looks.schedule if n > had)} seeds were "
+            "not planned then: its error rate is no longer controlled, and its report will say so"
+        )
+    if looks.schedule[-1] != most:
+        found.append(f"looks up to {looks.schedule[-1]} seeds were had already: a maximum of {most} changes nothing")
+    return found
+
+
 def planned_looks(prepared: "Prepared", most: int) -> Looks:
     """The looks of a study on the way to `most` seeds, those included that it had. Raises SpecError for a `most` that can show no spread."""
     return begin(load_looks(prepared.options.studies, prepared.plan.name), schedule(most))
@@ -48,6 +72,8 @@ def run_until_decided(prepared: "Prepared", most: int, console: Console) -> int:
 
     studies, name, failed = prepared.options.studies, prepared.plan.name, 0
     looks = planned_looks(prepared, most)
+    for warning in looks_warnings(looks, most):
+        say(console, f"warning: {warning}")
     looks.save(studies, name)
     while (stage := staged(prepared, looks)) is not None:
         at = f"look {len(looks.done) + 1} of {len(looks.schedule)}"

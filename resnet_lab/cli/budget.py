@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from resnet_lab.analysis.power import least_seeds
+from resnet_lab.analysis.tables import load
+from resnet_lab.cli.planning import power_lines
 from resnet_lab.records.plan import study_name
+from resnet_lab.records.store import RunStore
 from resnet_lab.records.units import duration, short_duration
 from resnet_lab.saying import say
 from resnet_lab.spec.shortening import length_of, scale_table
@@ -32,6 +35,9 @@ def print_proposal(prepared: Prepared, prediction: "Prediction", budget: float, 
         say(console, f"    {_command(prepared, ())}")
         return
     say(console, proposal.says + (" This was accepted before." if found else f" About {duration(proposal.seconds, rough=True)}."))
+    data = load(prepared.plan, RunStore(prepared.options.studies))
+    for line in power_lines(prepared.plan.claims, len(proposal.seeds), data, f"with the {len(proposal.seeds)} seeds that fit"):
+        say(console, line)
     say(console, "run it with")
     say(console, f"    {_command(prepared, _accepting(proposal, _tag(prepared.options, budget)))}")
     scale, plan = f"{prepared.plan.scale}_{short_duration(budget)}", prepared.plan

@@ -8,6 +8,7 @@ import click
 from resnet_lab.cli.describe import described, input_option, picture_options, write_pictures
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
+from resnet_lab.saying import open_console
 
 
 @click.command()
@@ -21,13 +22,12 @@ from resnet_lab.cli.options import data_root_option, studies_option
 def compare(first: str, second: str, shape: str | None, data_root: Path | None, studies: Path, **pictures: Path | None) -> None:
     """Compare two networks, field by field and layer by layer where they differ; each is named as for `describe`."""
     one, other = (described(name, shape, data_root, studies) for name in (first, second))
-    from rich.console import Console
     from rich.table import Table
 
     from resnet_lab.description.compare import field_differences, layer_differences, spoken
     from resnet_lab.description.words import written
 
-    console = Console()
+    console = open_console()
     counts = Table(box=None, pad_edge=False)
     for heading, side in (("", "left"), (one.title, "right"), (other.title, "right"), ("difference", "right")):
         counts.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option
+from resnet_lab.saying import open_console
 
 which_option = click.option(
     "--weights",
@@ -30,7 +31,6 @@ def evaluate(
     runs: tuple[str, ...], data: str | None, which: str, device: str, data_root: Path | None, studies: Path, reports: Path
 ) -> None:
     """Measure the network of RUN on test images: loss, accuracy, each class, and a confusion matrix; of several RUNs, side by side too."""
-    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from resnet_lab.records.store import RunStore
@@ -43,7 +43,7 @@ def evaluate(
     from resnet_lab.training.machine import cores
     from resnet_lab.training.runtime import configure, pick_device
 
-    console, where = Console(), pick_device(device)
+    console, where = open_console(), pick_device(device)
     configure(cores())
     measured = []
     for run in runs:

@@ -8,6 +8,7 @@ import click
 from resnet_lab.cli.describe import described, input_option
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
+from resnet_lab.saying import open_console
 
 
 @click.command()
@@ -19,10 +20,8 @@ from resnet_lab.cli.options import data_root_option, studies_option
 @exits
 def flops(names: tuple[str, ...], shape: str | None, latency: bool, data_root: Path | None, studies: Path) -> None:
     """Show what networks cost by our count, by fvcore and by torch's FlopCounterMode, and what others say; named as for `describe`."""
-    from rich.console import Console
-
     networks = [described(name, shape, data_root, studies) for name in names]
-    console = Console()
+    console = open_console()
     console.width = max(console.width, 120)
     for position, description in enumerate(networks):
         if position:

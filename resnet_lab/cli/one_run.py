@@ -34,7 +34,7 @@ def print_run(record: RunRecord, console: Console) -> None:
     for line in _came_out(record):
         say(console, line)
     for title, rows in (
-        *((f"[{section}] as resolved", _said(section, record.spec.get(section, {}))) for section in SECTIONS),
+        *((f"[{section}] (what is not here is as by default)", _said(section, record.spec.get(section, {}))) for section in SECTIONS),
         ("watched", record.sentinels),
         ("made on", record.environment),
     ):
@@ -42,7 +42,7 @@ def print_run(record: RunRecord, console: Console) -> None:
             say(console, f"\n{title}")
             console.print(_pairs(rows))
     if record.epochs:
-        say(console, "\nepochs (running means over their own batches, augmented and in training mode)")
+        say(console, "\nepochs (running means over the batches as they were trained on)")
         console.print(_epochs(record.epochs))
 
 

@@ -113,7 +113,10 @@ budget_option = click.option("--budget", type=BudgetType(), metavar="T", help="A
 def looks_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Whether a study is judged in several looks, and at how many seeds it ends."""
     command = click.option(
-        "--max-seeds", type=click.IntRange(2), metavar="N", help="With --until-decided: at most so many seeds; 20 if left out."
+        "--max-seeds",
+        type=click.IntRange(2),
+        metavar="N",
+        help="With --until-decided: at most so many seeds; else as planned before, or 20.",
     )(command)
     return click.option("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided.")(command)
 

@@ -8,7 +8,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
-from resnet_lab.saying import say
+from resnet_lab.saying import open_console, say
 
 
 @click.command()
@@ -20,13 +20,11 @@ def paper(name: str | None, studies: Path) -> None:
 
     Without NAME the papers that are known here are listed.
     """
-    from rich.console import Console
-
     from resnet_lab.analysis.literature import studies_of
     from resnet_lab.facts.papers import PAPERS
     from resnet_lab.facts.papers import paper as paper_of
 
-    console = Console()
+    console = open_console()
     console.width = max(console.width, 120)
     if name is None:
         for key in PAPERS:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,17 +12,19 @@ from resnet_lab.analysis.deviations import first_line
 from resnet_lab.analysis.looks import spending, undecided
 from resnet_lab.analysis.power import planned_power, spreads
 from resnet_lab.analysis.tables import StudyData, load
-from resnet_lab.looking import last_stage, planned_looks, staged
+from resnet_lab.looking import last_stage, looks_warnings, planned_looks, staged
 from resnet_lab.records.looks import Looks
-from resnet_lab.records.plan import Plan
 from resnet_lab.records.store import RunStore
 from resnet_lab.records.units import duration, size
 from resnet_lab.saying import say
+from resnet_lab.spec.claims import Claim
 from resnet_lab.study.preparing import Prepared
 
 if TYPE_CHECKING:  # importing it imports torch: done where something is to be predicted
     from resnet_lab.study.predicting import Prediction
 
+ALPHA = 0.05
+"""Error rate of a study's claims."""
 MOST_CELLS = 200
 """Cells beyond which nobody reads on in a terminal."""
 BUSY = 0.9
@@ -31,6 +34,8 @@ BUSY = 0.9
 def print_looks(prepared: Prepared, most: int, console: Console) -> None:
     """Print the plan of a study's next look, and what all looks up to `most` seeds would take. Raises SpecError for a `most` that shows no spread."""
     looks = planned_looks(prepared, most)
+    for warning in looks_warnings(looks, most):
+        say(console, f"warning: {warning}")
     stage = staged(prepared, looks)
     numbers = ", ".join(map(str, looks.schedule))
     if stage is None:
@@ -42,7 +47,12 @@ def print_looks(prepared: Prepared, most: int, console: Console) -> None:
     whole = last_stage(prepared, looks)
     takes = f", about {duration(prediction.wall(whole.missing, stage.workers), rough=True)}" if prediction else ""
     say(console, f"looks at {numbers} seeds: this is look {len(looks.done) + 1} of {len(looks.schedule)}")
-    say(console, f"until the last look, where claims stay undecided: {len(whole.missing)} runs in all{takes}")
+    say(console, f"until the last look, where claims stay undecided: {len(whole.missing)} runs to do{takes}")
+    if len(looks.done) + 1 < len(looks.schedule):
+        data, share = load(whole.plan, RunStore(whole.options.studies)), spending(looks.schedule, looks.alpha)[-1]
+        at, left = "at the last look, were they undecided till then", undecided(whole.plan, looks)
+        for line in power_lines(left, len(whole.plan.seeds), data, at, alpha=share):
+            say(console, line)
 
 
 def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None) -> "tuple[Prepared, Prediction | None]":
@@ -72,26 +82,31 @@ def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None)
     console.print(table)
     if len(plan.cells) > MOST_CELLS:
         say(console, f"... and {len(plan.cells) - MOST_CELLS:,} more cells")
+    claims, alpha, at = (plan.claims, ALPHA, "at this scale")
+    if looks is not None:
+        claims, alpha, at = undecided(plan, looks), spending(looks.schedule, looks.alpha)[len(looks.done)], "at this look"
     lines = (
-        f"{plan.name}: {len(plan.cells)} cells x {len(plan.seeds)} seeds = {len(prepared.tasks)} runs, {len(prepared.missing)} to do",
+        f"{plan.name}: {_counted(len(plan.cells), 'cell')} x {_counted(len(plan.seeds), 'seed')} = {_counted(len(prepared.tasks), 'run')}, "
+        f"{len(prepared.missing)} to do",
         *map(str, plan.chosen),
         *([str(prepared.crew)] if prepared.crew else []),
         *(_needs(prepared, prediction) if prediction else []),
         f"data: {plan.data_says}",
-        *_claims(plan, data, looks),
+        *power_lines(claims, len(plan.seeds), data, at, alpha=alpha),
     )
     for line in lines:
         say(console, line)
     return prepared, prediction
 
 
-def _claims(plan: Plan, data: StudyData, looks: Looks | None) -> list[str]:
-    """What the planned seeds, or those of the next look, can decide."""
-    claims, alpha, at = plan.claims, 0.05, "at this scale"
-    if looks is not None:
-        claims, alpha, at = undecided(plan, looks), spending(looks.schedule, looks.alpha)[len(looks.done)], "at this look"
-    powers = planned_power(claims, len(plan.seeds), alpha=alpha, known=spreads(data))
+def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *, alpha: float = ALPHA) -> list[str]:
+    """What so many seeds can decide about claims at an error rate, by the spreads in runs that are there already."""
+    powers = planned_power(claims, seeds, alpha=alpha, known=spreads(data))
     return [f"claims {at}:" if claims else f"no claims {at}", *(f"    {power.name}: {power.words}" for power in powers)]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _predicted(prepared: Prepared) -> "tuple[Prepared, Prediction | None]":

@@ -6,7 +6,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import reports_option, scale_option, studies_option, tag_option
-from resnet_lab.saying import say
+from resnet_lab.saying import open_console, say
 
 
 @click.command()
@@ -19,8 +19,6 @@ from resnet_lab.saying import say
 @exits
 def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path, redraw: bool) -> None:
     """Write the report of the study NAME from what is in the run store; trains nothing."""
-    from rich.console import Console
-
     from resnet_lab.analysis.tables import load
     from resnet_lab.analysis.verdicts import judge
     from resnet_lab.api import stored_plan
@@ -29,7 +27,7 @@ def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path,
     from resnet_lab.report.build import write_report
     from resnet_lab.report.terminal import terminal_table
 
-    plan, console = stored_plan(studies, name, scale, tag), Console()
+    plan, console = stored_plan(studies, name, scale, tag), open_console()
     data = load(plan, RunStore(studies))
     verdicts = judge(data, looks=load_looks(studies, plan.name))
     page = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts, redraw=redraw)

@@ -7,7 +7,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
-from resnet_lab.saying import say
+from resnet_lab.saying import open_console, say
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -24,7 +24,6 @@ def runs() -> None:
 @exits
 def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
     """List the runs: id, status, errors, time, size, and who uses them."""
-    from rich.console import Console
     from rich.table import Table
 
     from resnet_lab.cli.one_run import percent
@@ -46,7 +45,7 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
         errors = [percent(record.train_error), percent(record.test_error)] if record else ["", ""]
         seconds = f"{record.seconds:.1f}" if record else ""
         table.add_row(run.name, record.status if record else "unfinished", *errors, seconds, size(run.size), users)
-    console = Console()
+    console = open_console()
     console.print(table)
     say(console, _sum(found))
 
@@ -60,8 +59,6 @@ def show(run: str, studies: Path, as_json: bool) -> None:
     """Show one run: errors, recipe, sentinels, epochs, environment, and where it lies. RUN is an id or its beginning."""
     import json
 
-    from rich.console import Console
-
     from resnet_lab.cli.one_run import print_run
     from resnet_lab.records.units import size
     from resnet_lab.spec.errors import SpecError
@@ -72,7 +69,7 @@ def show(run: str, studies: Path, as_json: bool) -> None:
             raise SpecError.of(f"{found.name} is unfinished, failed or damaged: it has no record")
         click.echo(json.dumps(found.record.as_json(), indent=1))
         return
-    console = Console()
+    console = open_console()
     say(console, f"{found.name} in {found.folder.absolute()} ({size(found.size)})")
     say(console, f"used by: {', '.join(found.used_by) or 'no study'}")
     if found.record is None:

@@ -10,7 +10,7 @@ import click
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import scale_option, studies_option, tag_option
 from resnet_lab.records.units import duration
-from resnet_lab.saying import say
+from resnet_lab.saying import open_console, say
 
 
 @click.command()
@@ -21,15 +21,13 @@ from resnet_lab.saying import say
 @exits
 def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     """Say how the study NAME stands: runs done, running, failed, and who is driving it."""
-    from rich.console import Console
-
     from resnet_lab.analysis.tables import load
     from resnet_lab.api import stored_plan
     from resnet_lab.records.store import RunStore
     from resnet_lab.report.terminal import terminal_table
 
     plan = stored_plan(studies, name, scale, tag, current=False)
-    data, console = load(plan, RunStore(studies)), Console()
+    data, console = load(plan, RunStore(studies)), open_console()
     counts = data.runs["status"].value_counts()
     said = ", ".join(f"{counts[status]} {status}" for status in ("done", "diverged", "failed", "missing") if status in counts)
     say(console, f"{plan.name}: {len(data.runs)} runs: {said}")

@@ -10,10 +10,7 @@ import click
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
 from resnet_lab.cli.listing import print_ablations
 from resnet_lab.cli.options import budget_option, looks_options, reports_option, study_options
-from resnet_lab.saying import say
-
-MAX_SEEDS = 20
-"""Seeds at the last look, where --max-seeds says nothing."""
+from resnet_lab.saying import open_console, say
 
 
 @click.command()
@@ -46,11 +43,11 @@ def study(
         return
     if name is None:
         raise click.UsageError("which question? Give its NAME or a FILE.toml; --list shows them")
-    most = _most_seeds(until_decided, max_seeds, budget, options)
+    _check_looks(until_decided, max_seeds, budget, options)
     if plan_only:
-        show_plan(name, options, budget, most)
+        show_plan(name, options, budget, until_decided, max_seeds)
     else:
-        _run(name, reports, check, options, budget=budget, until_decided=most)
+        _run(name, reports, check, options, budget=budget, until_decided=until_decided, max_seeds=max_seeds)
 
 
 @click.command()
@@ -61,19 +58,20 @@ def study(
 @exits
 def plan(name: str, budget: float | None, until_decided: bool, max_seeds: int | None, **options: Any) -> None:
     """Print the cells of the question NAME, their costs, what is done and the predicted time; train nothing."""
-    show_plan(name, options, budget, _most_seeds(until_decided, max_seeds, budget, options))
+    _check_looks(until_decided, max_seeds, budget, options)
+    show_plan(name, options, budget, until_decided, max_seeds)
 
 
-def show_plan(name: str, options: dict[str, Any], budget: float | None, until_decided: int | None) -> None:
+def show_plan(name: str, options: dict[str, Any], budget: float | None, until_decided: bool, max_seeds: int | None) -> None:
     """Print what a study would do, at its next look where it has several; and what of it fits a budget in seconds."""
     prepared = _prepare(name, options)
-    from rich.console import Console
 
     from resnet_lab.cli.planning import print_looks, print_plan
+    from resnet_lab.looking import usual_end
 
-    console = Console()
-    if until_decided is not None:
-        print_looks(prepared, until_decided, console)
+    console = open_console()
+    if until_decided:
+        print_looks(prepared, max_seeds or usual_end(prepared), console)
         return
     prepared, prediction = print_plan(prepared, console)
     if budget is not None:
@@ -83,28 +81,40 @@ def show_plan(name: str, options: dict[str, Any], budget: float | None, until_de
         print_proposal(prepared, prediction or predict_study(prepared)[1], budget, console)
 
 
-def _most_seeds(until_decided: bool, max_seeds: int | None, budget: float | None, options: dict[str, Any]) -> int | None:
-    """Seeds at the last of several looks; None for a study that is judged once. Raises UsageError for options that exclude each other."""
+def _check_looks(until_decided: bool, max_seeds: int | None, budget: float | None, options: dict[str, Any]) -> None:
+    """Raises UsageError for options that exclude each other."""
     if max_seeds is not None and not until_decided:
         raise click.UsageError("--max-seeds goes with --until-decided; --seeds says how many seeds a study has")
+    if until_decided and isinstance(options["seeds"], int):
+        raise click.UsageError(
+            "--until-decided plans how many seeds there are: say the most with --max-seeds, or which come first (--seeds 3,4,8)"
+        )
     if until_decided and options["shard"] is not None:
         raise click.UsageError(
             "a share sees only its own runs and cannot tell when claims are decided: leave out --until-decided or --shard"
         )
     if budget is not None and (until_decided or options["shard"] is not None):
         raise click.UsageError("a budget is for one study with seeds of its own: leave out --until-decided, and --shard (--shard none)")
-    return max_seeds or MAX_SEEDS if until_decided else None
 
 
-def _run(name: str, reports: Path, check: bool, options: dict[str, Any], *, budget: float | None, until_decided: int | None) -> None:
+def _run(
+    name: str,
+    reports: Path,
+    check: bool,
+    options: dict[str, Any],
+    *,
+    budget: float | None,
+    until_decided: bool,
+    max_seeds: int | None,
+) -> None:
     prepared = _prepare(name, options)
-    from rich.console import Console
 
     from resnet_lab.analysis.deviations import first_line
     from resnet_lab.api import finish_study
+    from resnet_lab.looking import usual_end
     from resnet_lab.report.terminal import terminal_table
 
-    console, cut = Console(), ""
+    console, cut = open_console(), ""
     if budget is not None:
         from resnet_lab.cli.budget import within_budget
 
@@ -119,14 +129,15 @@ def _run(name: str, reports: Path, check: bool, options: dict[str, Any], *, budg
     for damage in prepared.damaged:
         say(console, f"warning: this run will be done again: {damage}")
     todo = f"{len(prepared.missing)} of {len(prepared.tasks)} runs to do on {', '.join(prepared.devices)}"
-    if until_decided is None:
+    if not until_decided:
         say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
     try:
         if options["shard"] is not None:
             _run_shard(prepared, console)
             say(console, where)
             return
-        result = finish_study(prepared, reports, until_decided=until_decided, console=console)
+        most = max_seeds or usual_end(prepared) if until_decided else None
+        result = finish_study(prepared, reports, until_decided=most, console=console)
     except KeyboardInterrupt:
         say(console, "stopped: finished runs are kept, and so are the checkpoints of those that were not; go on with")
         say(console, f"    {typed_command()}")

@@ -8,7 +8,7 @@ import click
 
 from resnet_lab.cli.errors import INTERRUPTED, exits
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option
-from resnet_lab.saying import say
+from resnet_lab.saying import open_console, say
 
 
 @click.command()
@@ -54,7 +54,6 @@ def train(
 
     wanted = Wanted(network, _fields(data, options), seed)
     resolve_recipe(wanted, data_root=data_root, cache=studies / "cache")  # what is wrong is said before torch is imported
-    from rich.console import Console
 
     from resnet_lab.single.display import announce, conclude, train_and_show
     from resnet_lab.single.training import Places, Stopped, prepare_job
@@ -67,7 +66,7 @@ def train(
         threads=options["threads"],
         precision=precision,
     )
-    console = Console()
+    console = open_console()
     announce(job, console)
     try:
         outcome = train_and_show(job, console)

@@ -114,14 +114,29 @@ def test_a_plan_says_what_the_looks_would_take(looking, tmp_path, invoke):
         said = planned(*words)
         assert "3 cells x 5 seeds = 15 runs, 10 to do" in said  # the twins share their runs
         assert "looks at 5, 7 seeds: this is look 1 of 2" in said
-        assert "until the last look, where claims stay undecided: 14 runs in all, about" in said
+        assert "until the last look, where claims stay undecided: 14 runs to do, about" in said
         assert "claims at this look: within_bounds:" in said
+        assert "claims at the last look, were they undecided till then: within_bounds:" in said
         assert not results(tmp_path / "studies")
         assert load_looks(tmp_path / "studies", NAME) is None
 
-    inline(invoke, looking, "--until-decided")  # looks at 5, 7, 10, 14, 20
-    said = planned("plan", looking)
-    assert "the last of them is over, there is nothing left to do" in said
+
+def test_looks_that_were_not_planned_are_warned_of_before_anything_is_trained(looking, invoke):
+    """Would catch a study whose good verdicts are spoilt by a second call that leaves out --max-seeds, or names a larger one, without a word."""
+    looking.write_text(QUESTION + NEVER, encoding="utf-8")
+    assert "warning: verdicts" not in inline(invoke, looking, "--until-decided", "--max-seeds", "7")
+
+    again = inline(invoke, looking, "--until-decided")  # as it was planned: nothing is left
+    assert ("look 3" in again, "not planned" in again) == (False, False)
+    planned = invoke("plan", looking, "--until-decided", "--device", "cpu").output
+    assert "the last of them is over, there is nothing left to do" in re.sub(r"\s+", " ", planned)
+
+    fewer = re.sub(r"\s+", " ", invoke("plan", looking, "--until-decided", "--max-seeds", "6", "--device", "cpu").output)
+    assert "looks up to 7 seeds were had already: a maximum of 6 changes nothing" in fewer
+    more = re.sub(r"\s+", " ", invoke("plan", looking, "--until-decided", "--max-seeds", "10", "--device", "cpu").output)
+    assert "verdicts of this study were read at 7 seeds, and looks at 10 seeds were not planned then" in more
+    said = inline(invoke, looking, "--until-decided", "--max-seeds", "10")
+    assert said.index("error rate is no longer controlled") < said.index("look 3 of 3: 10 seeds")
 
 
 @pytest.mark.slow
@@ -160,6 +175,7 @@ def test_interrupted_between_looks_it_goes_on_to_the_same_end(looking, tmp_path,
         (("--max-seeds", "7"), "--max-seeds goes with --until-decided"),
         (("--until-decided", "--max-seeds", "1"), "1 is not in the range x>=2"),
         (("--until-decided", "--shard", "0/2"), "a share sees only its own runs"),
+        (("--until-decided", "--seeds", "6"), "--until-decided plans how many seeds there are"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(looking, invoke, words, wanted):
