@@ -43,7 +43,10 @@ def only_in(first: StudyData, second: StudyData) -> tuple[str, ...]:
 
 
 def result_differences(first: StudyData, second: StudyData, metric: str = "test_error") -> pd.DataFrame:
-    """A row a cell of the same name: mean, sd and n of a metric in both, their difference (second - first), and how many seeds are equal to the bit."""
+    """A row a cell of the same name: mean, sd and n of a metric in both.
+
+    Over the seeds that both have: the mean difference (second - first), and how many are equal to the bit.
+    """
     rows = []
     values = [_by_cell(data, metric) for data in (first, second)]
     for name in values[0]:
@@ -61,7 +64,7 @@ def result_differences(first: StudyData, second: StudyData, metric: str = "test_
                 "second": b.mean() if b.size else np.nan,
                 "second_sd": b.std(ddof=1) if b.size > 1 else np.nan,
                 "second_n": b.size,
-                "difference": b.mean() - a.mean() if a.size and b.size else np.nan,
+                "difference": np.mean([other[seed] - one[seed] for seed in shared]) if shared else np.nan,
                 "equal_seeds": sum(one[seed] == other[seed] for seed in shared),
                 "shared_seeds": len(shared),
             }

@@ -1,5 +1,6 @@
 """`resnet-lab export` and `resnet-lab import`: a study with its runs as one archive."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -36,5 +37,5 @@ def import_command(file: Path, tag: str, studies: Path) -> None:
     from resnet_lab.records.archive import import_study
 
     plan, added, there = import_study(studies, file, tag)
-    scale = plan.scale + (f" --tag {plan.tag}" if plan.tag else "")
-    click.echo(f"{plan.name}: {added} runs added, {there} were there; its report: resnet-lab report {plan.ablation} --scale {scale}")
+    where = "" if studies == Path("studies") else f" --studies {shlex.quote(str(studies))}"
+    click.echo(f"{plan.name}: {added} runs added, {there} were there; its report: resnet-lab report {shlex.quote(plan.name)}{where}")

@@ -1,6 +1,7 @@
 """`resnet-lab diff`: which fields and which results of two studies differ."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
-from resnet_lab.saying import say
+from resnet_lab.saying import open_console, say
 
 
 @click.command()
@@ -19,7 +20,6 @@ from resnet_lab.saying import say
 @exits
 def diff(first: str, second: str, studies: Path, metric: str) -> None:
     """Compare two studies, each as NAME/SCALE or NAME/SCALE@TAG."""
-    from rich.console import Console
     from rich.table import Table
 
     from resnet_lab.analysis.differences import field_differences, only_in, result_differences
@@ -29,7 +29,7 @@ def diff(first: str, second: str, studies: Path, metric: str) -> None:
     if metric not in metrics:
         raise SpecError.of(f"no metric {metric!r}: {', '.join(metrics)}", key="--metric")
     one, other = _load(studies, first), _load(studies, second)
-    console = Console()
+    console = open_console()
     differing = field_differences(one, other)
     for difference in differing:
         cells = f"all {len(difference.cells)} cells" if len(difference.cells) == len(one.plan.cells) else ", ".join(difference.cells)
@@ -39,9 +39,12 @@ def diff(first: str, second: str, studies: Path, metric: str) -> None:
     for name, mine, theirs in ((first, one, other), (second, other, one)):
         if alone := only_in(mine, theirs):
             say(console, f"only in {name}: {', '.join(alone)}")
+    if one.plan.seeds != other.plan.seeds:
+        say(console, f"seeds: {_listed(one.plan.seeds)} | {_listed(other.plan.seeds)}")
     results = result_differences(one, other, metric)
-    table = Table(box=None, pad_edge=False, title=metric, title_justify="left")
-    for heading in ("cell", first, second, "difference", "seeds equal to the bit"):
+    unit = "percent" if metric.endswith("error") else "nats"
+    table = Table(box=None, pad_edge=False, title=f"{metric}, {unit}", title_justify="left")
+    for heading in ("cell", first, second, "difference over shared seeds", "of these equal to the bit"):
         table.add_column(heading, justify="left" if heading == "cell" else "right")
     for row in results.to_dict("records"):
         table.add_row(
@@ -60,6 +63,12 @@ def _load(studies: Path, name: str) -> Any:
     from resnet_lab.records.store import RunStore
 
     return load(stored_plan(studies, name, None, ""), RunStore(studies))
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """`0 to 4`, or one by one where some are left out."""
+    in_a_row = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]} to {seeds[-1]}" if in_a_row else ", ".join(map(str, seeds))
 
 
 def _spread(mean: float, sd: float, n: int) -> str:

@@ -131,9 +131,9 @@ class Replication:
 def paper(key: str) -> Paper:
     """The paper of a key (`he2015`) or an arXiv number. Raises SpecError where there is none, naming the nearest."""
     known = {each: each for each in PAPERS} | {_read(each).arxiv: each for each in PAPERS}
-    if key not in known:
-        raise SpecError.of(f"no paper {key!r}{nearest(key, known)}; known are {_listed()}")
-    return _read(known[key])
+    if key.lower() not in known:
+        raise SpecError.of(f"no paper {key!r}{nearest(key.lower(), known)}; known are {_listed()}")
+    return _read(known[key.lower()])
 
 
 def find_source(text: str) -> Source:

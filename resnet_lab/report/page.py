@@ -171,6 +171,8 @@ def troubles(data: StudyData) -> list[Trouble]:
 
 def _card(verdict: Verdict) -> Card:
     facts = [("expected", region_text(verdict.expect, unit_of(verdict)))]
+    if verdict.wanted is not None:
+        facts.append(("wanted to see", f"{numbers.number(verdict.wanted)} {unit_of(verdict)}"))
     if verdict.effect is not None:
         facts.append(("effect", f"{numbers.number(verdict.effect)} {unit_of(verdict)}"))
     if verdict.ci_low is not None:
@@ -180,7 +182,7 @@ def _card(verdict: Verdict) -> Card:
     if verdict.failure_bound is not None:
         facts.append(("no failure seen: at most", f"{100 * verdict.failure_bound:.2g} % fail"))
     if verdict.correlation is not None:
-        facts.append(("correlation of the arms", numbers.number(verdict.correlation, 2)))
+        facts.append(("correlation of the cells", numbers.number(verdict.correlation, 2)))
     if verdict.p_sign is not None:
         facts.append(("sign test", numbers.probability(verdict.p_sign)))
     n = f"{verdict.n} of {verdict.n_planned}" if verdict.n != verdict.n_planned else str(verdict.n)

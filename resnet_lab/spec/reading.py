@@ -48,6 +48,7 @@ def parse_ablation(text: str, path: Path, name: str) -> Ablation:
     if typed is not None:
         problems += _problems_of_claims(typed.claims)
         problems += _problems_of_grids(raw)
+        problems += _problems_of_varies(typed.varies)
         if typed.search is not None:
             problems.append(Problem("searches are reserved for a later version: ask with arms and a grid", key="search"))
     if problems or typed is None:
@@ -220,6 +221,19 @@ def _problems_of_grids(raw: dict[str, Any]) -> list[Problem]:
     grids = {"grid": raw.get("grid", {})}
     grids |= {f"scales.{name}.grid": scale["grid"] for name, scale in raw.get("scales", {}).items() if "grid" in scale}
     return [problem for place, grid in grids.items() for problem in check_grid(grid, place)]
+
+
+def _problems_of_varies(varies: Sequence[str]) -> list[Problem]:
+    """Names in `varies` that no field has: what they were to name would be reported as a confound."""
+    sections = {"network": NetworkSpec, "data": DataSpec, "training": TrainingSpec}
+    known = [f"{section}.{each.name}" for section, kind in sections.items() for each in fields(kind)]
+    return [
+        Problem(
+            f"no field {path!r}{nearest(path, known)}; it names fields of network, data and training, as in network.shortcut", key="varies"
+        )
+        for path in varies
+        if path not in known
+    ]
 
 
 def check_grid(grid: dict[str, Any], place: str) -> list[Problem]:

@@ -1,5 +1,6 @@
 """Where two studies differ."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,3 +40,13 @@ def test_results_side_by_side(tmp_path: Path) -> None:
     assert found.loc["plain/56", "difference"] == pytest.approx(theirs.mean() - mine.mean())
     assert found.loc["plain/56", "first_sd"] == pytest.approx(np.std(mine, ddof=1))
     assert (result_differences(first, first)["equal_seeds"] == 3).all()
+
+
+def test_only_seeds_that_both_have_are_compared(tmp_path: Path) -> None:
+    # Means over other seeds differ although every run is the same. Catches that difference being shown as one.
+    one = study(tmp_path)
+    other = replace(one, runs=one.runs[one.runs["seed"] != 2])
+    rows = result_differences(one, other, "train_error")
+    assert (rows["difference"] == 0).all()
+    assert (rows["shared_seeds"] == 2).all()
+    assert (rows["first"] != rows["second"]).all()

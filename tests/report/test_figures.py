@@ -5,6 +5,7 @@ import logging
 import math
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,10 @@ from scipy import stats
 from resnet_lab.analysis.tables import load
 from resnet_lab.report import style
 from resnet_lab.report.export import render
-from resnet_lab.report.figures import FIGURES, claims, curves, draw_figures, errors, gradients
+from resnet_lab.report.figures import FIGURES, claims, curves, draw_figures, errors, gradients, provenance
 from resnet_lab.report.figures.panels import MOST_LINES
 from resnet_lab.report.layout import layout_of
+from resnet_lab.spec.claims import Claim, Fails
 
 
 def rows(frame: pd.DataFrame, **where) -> pd.DataFrame:
@@ -142,6 +144,26 @@ def test_claims_frame_draws_the_verdict_itself(study):
     ]
     assert rows(frame, claim="degradation", kind="seed")["value"].tolist() == pytest.approx([59.0, 68.0, 77.0])
     assert rows(frame, claim="flat", kind="effect")[["region_low", "region_high"]].to_numpy().tolist() == [[-1.0, 1.0]]
+
+
+def test_a_strip_carries_what_its_verdict_may_not_be_quoted_without(study):
+    """Catches a figure that says "supported" where the text adds that the error rate is not controlled, and an axis that names no quantity."""
+    made = study(claims=(degradation(), Claim("fails", {"plain/56": 1.0}, fails=Fails(20.0))))
+    spoilt = [replace(made.verdicts[0], flags=("error rate not controlled",), post_hoc=True), made.verdicts[1]]
+    frame = claims.frame(made.data, spoilt)
+    assert rows(frame, claim="degradation")["mark"].unique().tolist() == ["post hoc, error rate not controlled"]
+    assert rows(frame, claim="fails")["mark"].unique().tolist() == [""]
+    assert rows(frame, claim="fails")["label"].unique().tolist() == ["share of seeds with a train error above 20 %"]
+    titles = [axes.get_title("right") for axes in claims.draw(frame, layout_of(made.plan)).axes]
+    assert titles[0].endswith(", post hoc, error rate not controlled")
+    assert titles[1] == made.verdicts[1].verdict
+
+
+def test_a_caption_says_that_the_working_tree_had_changes(study):
+    """Catches a commit that is quoted as if it were what ran."""
+    made = study()
+    changed = replace(made.data, plan=replace(made.plan, commit="0123456789abcdef+"))
+    assert provenance(changed).endswith("commit 0123456789+.")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,12 @@ def test_strict_refuses_and_says_where():
     assert resolved(QUESTION, strict=True).warnings == ()
 
 
+def test_a_name_in_varies_that_no_field_has():
+    """Would catch a misspelt name that turns the very field it was to name into a confound."""
+    with pytest.raises(SpecError, match=r"no field 'network.shortcuts'; did you mean 'network.shortcut'"):
+        found(QUESTION.replace('varies = ["network.shortcut"]', 'varies = ["network.shortcuts"]'))
+
+
 def test_strict_wants_to_know_what_varies():
     """Would catch --strict passing everything because nothing was promised."""
     text = QUESTION.replace('varies = ["network.shortcut"]', "varies = []")

@@ -53,7 +53,8 @@ def provenance(data: StudyData) -> str:
     """Dataset and commit, as they stand under every figure and table."""
     plan = data.plan
     names = ", ".join(sorted({str(cell.spec["data"]["name"]) for cell in plan.cells}))
-    commit = f"commit {plan.commit[:10]}" if plan.commit else "no commit known"
+    changed = "+" if plan.commit.endswith("+") else ""  # a working tree with changes of its own
+    commit = f"commit {plan.commit[:10]}{changed}" if plan.commit else "no commit known"
     return f"Data: {names}; {commit}."
 
 

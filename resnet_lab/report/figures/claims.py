@@ -26,7 +26,7 @@ def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """What `claims` draws: an `effect` row a claim (its interval as low, high) and a `seed` row for each paired contrast.
 
     `region_low`, `region_high`: what the claim expects. Columns: claim, metric, verdict, kind, seed, value, low, high, region_low,
-    region_high, unit, level, n.
+    region_high, label (of its axis), mark (what must be known beside the verdict), level, n.
     """
     rows = []
     for verdict in verdicts[:MOST_CLAIMS]:
@@ -37,13 +37,29 @@ def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
             "verdict": verdict.verdict,
             "region_low": region.low,
             "region_high": region.high,
-            "unit": unit_of(verdict),
+            "label": _label(verdict),
+            "mark": _mark(verdict),
             "level": verdict.ci_level,
             "n": verdict.n,
         }
         rows.append({**shared, "kind": "effect", "seed": None, "value": verdict.effect, "low": verdict.ci_low, "high": verdict.ci_high})
         rows += [{**shared, "kind": "seed", "seed": seed, "value": value} for seed, value in _pairs(verdict)]
-    columns = ["claim", "metric", "verdict", "kind", "seed", "value", "low", "high", "region_low", "region_high", "unit", "level", "n"]
+    columns = [
+        "claim",
+        "metric",
+        "verdict",
+        "kind",
+        "seed",
+        "value",
+        "low",
+        "high",
+        "region_low",
+        "region_high",
+        "label",
+        "mark",
+        "level",
+        "n",
+    ]
     whole = pd.DataFrame(rows, columns=columns)
     numeric = ["value", "low", "high", "region_low", "region_high", "level"]
     return whole.assign(**whole[numeric].astype(float))
@@ -80,6 +96,18 @@ def applies(data: StudyData) -> bool:
     return bool(data.plan.claims) and bool(data.runs["status"].isin(["done", "diverged"]).any())
 
 
+def _label(verdict: Verdict) -> str:
+    """What the strip's axis says."""
+    metric = verdict.metric.replace("_", " ")
+    return f"share of seeds with a {metric} above {verdict.above:g} %" if verdict.above is not None else f"{metric}, {unit_of(verdict)}"
+
+
+def _mark(verdict: Verdict) -> str:
+    """What a verdict may not be quoted without."""
+    marks = {"post hoc": verdict.post_hoc, "error rate not controlled": "error rate not controlled" in verdict.flags}
+    return ", ".join(mark for mark, there in marks.items() if there)
+
+
 def _pairs(verdict: Verdict) -> list[tuple[int, float]]:
     return [(seed, value) for seed, value in dict(verdict.per_seed).items() if value is not None and math.isfinite(value)]
 
@@ -104,8 +132,9 @@ def _draw_strip(axes: Axes, rows: pd.DataFrame) -> None:
     axes.spines["left"].set_visible(False)
     axes.grid(False, axis="y")
     axes.set_title(f"{effect['claim']}", fontsize=9)
-    axes.set_title(effect["verdict"], loc="right", color=color, fontsize=9)
-    axes.set_xlabel(f"{effect['metric'].replace('_', ' ')}, {effect['unit']}", fontsize=8, labelpad=1)
+    said = f"{effect['verdict']}, {effect['mark']}" if effect["mark"] else effect["verdict"]
+    axes.set_title(said, loc="right", color=color, fontsize=9)
+    axes.set_xlabel(effect["label"], fontsize=8, labelpad=1)
 
 
 def _limits(rows: pd.DataFrame) -> tuple[float, float]:
