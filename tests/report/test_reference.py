@@ -1,6 +1,7 @@
 """The committed reference results: their archives are whole, and the verdicts shown are what this version says about the same runs."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ def test_the_archived_runs_give_the_verdicts_that_are_shown(name: str, tmp_path:
 
     again = write_report(data.plan, studies=tmp_path / "studies", reports=tmp_path / "reports", formats=()).parent
     pd.testing.assert_frame_equal(pd.read_csv(again / "runs.csv"), pd.read_csv(shown / "runs.csv"))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_link_of_a_reference_report_leads_somewhere(name: str) -> None:
+    """Would catch files of a report that were not committed with it."""
+    page = (REFERENCE / name / "report.html").read_text(encoding="utf-8")
+    links = set(re.findall(r'(?:href|src)="([^"#:]+)"', page))
+    assert {"runs.csv", "verdicts.json"} <= links
+    assert [link for link in links if not (REFERENCE / name / link).exists()] == []
 
 
 def rounded(value: Any) -> Any:
