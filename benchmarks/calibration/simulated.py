@@ -179,6 +179,11 @@ def naive_looks() -> float:
     return float(np.mean(np.any([tests_of(claim, values[:, :, :n]).p <= ALPHA for n in schedule(20)], axis=0)))
 
 
+def beyond_chance(found: float, expected: float) -> bool:
+    """Whether a share of the studies is more than three binomial standard errors from what was expected."""
+    return abs(found - expected) > 3 * math.sqrt(expected * (1 - expected) / STUDIES)
+
+
 def power_table() -> tuple[list[str], list[str]]:
     """Planted effects: found as often as the formula says, at the seeds that it asks for."""
     rows, missed = [], []
@@ -189,7 +194,7 @@ def power_table() -> tuple[list[str], list[str]]:
         found = float(np.mean(tests_of(Claim("c", {"1": 1.0, "0": -1.0}, "> 0"), values).p <= level))
         expected = power(d, n, level)
         rows.append(f"| {d:g} | {level:g} | {n} | {expected:.4f} | {found:.4f} |")
-        if abs(found - expected) > 3 * math.sqrt(expected * (1 - expected) / STUDIES):
+        if beyond_chance(found, expected):
             missed.append(f"d = {d:g} at {level:g}: found in {found:.4f}, the formula says {expected:.4f}")
     for number, (margin, level) in enumerate((margin, level) for level in (ALPHA, ALPHA / 4) for margin in (0.5, 1, 2, 3)):
         claim = Claim("c", {"1": 1.0, "0": -1.0}, f"within {margin:g}")
@@ -198,14 +203,14 @@ def power_table() -> tuple[list[str], list[str]]:
         tests = tests_of(claim, values)
         found, expected = float(np.mean((tests.p <= level) & tests.inside)), region_power(0.0, 1.0, n, claim.region, level)
         rows.append(f"| 0, within {margin:g} | {level:g} | {n} | {expected:.4f} | {found:.4f} |")
-        if abs(found - expected) > 3 * math.sqrt(expected * (1 - expected) / STUDIES):
+        if beyond_chance(found, expected):
             missed.append(f"within {margin:g} at {level:g}: shown in {found:.4f}, the formula says {expected:.4f}")
     for number, (probability, n) in enumerate(((0.9, 9), (0.95, 8), (0.2, 12))):
         claim = Claim("c", {"0": 1.0}, fails=Fails(50.0))
         values = np.where(np.random.default_rng(3000 + number).random((STUDIES, 1, n)) < probability, 80.0, 5.0)
         found, expected = float(np.mean(tests_of(claim, values).p <= ALPHA)), share_power(probability, n, claim.region)
         rows.append(f"| {100 * probability:g} % fail | {ALPHA:g} | {n} | {expected:.4f} | {found:.4f} |")
-        if abs(found - expected) > 3 * math.sqrt(expected * (1 - expected) / STUDIES):
+        if beyond_chance(found, expected):
             missed.append(f"failing in {probability:g}: found in {found:.4f}, the formula says {expected:.4f}")
     return rows, missed
 

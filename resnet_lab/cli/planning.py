@@ -16,6 +16,7 @@ from resnet_lab.looking import last_stage, looks_warnings, planned_looks, staged
 from resnet_lab.records.looks import Looks
 from resnet_lab.records.store import RunStore
 from resnet_lab.records.units import duration, size
+from resnet_lab.report.numbers import plural
 from resnet_lab.saying import say
 from resnet_lab.spec.claims import Claim
 from resnet_lab.study.preparing import Prepared
@@ -86,7 +87,7 @@ def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None)
     if looks is not None:
         claims, alpha, at = undecided(plan, looks), spending(looks.schedule, looks.alpha)[len(looks.done)], "at this look"
     lines = (
-        f"{plan.name}: {_counted(len(plan.cells), 'cell')} x {_counted(len(plan.seeds), 'seed')} = {_counted(len(prepared.tasks), 'run')}, "
+        f"{plan.name}: {plural(len(plan.cells), 'cell')} x {plural(len(plan.seeds), 'seed')} = {plural(len(prepared.tasks), 'run')}, "
         f"{len(prepared.missing)} to do",
         *map(str, plan.chosen),
         *([str(prepared.crew)] if prepared.crew else []),
@@ -103,10 +104,6 @@ def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *
     """What so many seeds can decide about claims at an error rate, by the spreads in runs that are there already."""
     powers = planned_power(claims, seeds, alpha=alpha, known=spreads(data))
     return [f"claims {at}:" if claims else f"no claims {at}", *(f"    {power.name}: {power.words}" for power in powers)]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _predicted(prepared: Prepared) -> "tuple[Prepared, Prediction | None]":
