@@ -26,6 +26,8 @@ FINDABLE = 5.0
 """Spreads over seeds: where not even such an effect is found, seeds are too few to decide anything (the smallest of the shipped claims is about 5)."""
 MOST = 10_000
 """Seeds beyond which nobody asks for the exact number."""
+ONE_SIDED = Region(0.0, math.inf)
+"""What an effect said in spreads is an effect of: its distance from a single boundary."""
 
 
 def power(d: float, n: int, alpha: float = 0.05) -> float:
@@ -71,21 +73,14 @@ def largest_spread(effect: float, n: int, region: Region, alpha: float = 0.05, t
 
 
 def seeds_needed(d: float, alpha: float = 0.05, target: float = TARGET) -> int | None:
-    """The smallest n whose power reaches the target; None where it takes more than MOST."""
-    return _smallest(lambda n: power(d, n, alpha) >= target) if d > 0 else None
+    """The smallest n that finds an effect d spreads from the one boundary of its claim; None where it takes more than MOST."""
+    return region_seeds(d, 1.0, ONE_SIDED, alpha, target)
 
 
 def least_effect(n: int, alpha: float = 0.05, target: float = TARGET) -> float:
     """The d that n seeds find with the target's power; infinite for one seed."""
-    if n < 2:
-        return math.inf
-    low, high = 0.0, 1.0
-    while power(high, n, alpha) < target:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if power(middle, n, alpha) < target else (low, middle)
-    return high
+    spread = largest_spread(1.0, n, ONE_SIDED, alpha, target)
+    return 1 / spread if spread else math.inf
 
 
 def share_power(probability: float, n: int, region: Region, alpha: float = 0.05) -> float:

@@ -19,14 +19,14 @@ from resnet_lab.spec.claims import parse_expect
 
 MOST_CLAIMS = 60
 """Strips that a figure is made of at most."""
+COLUMNS = ["claim", "metric", "verdict", "kind", "seed", "value", "low", "high", "region_low", "region_high", "label", "mark", "level", "n"]
 COLORS = {"supported": "#1a7f37", "contradicted": "#b42318", "undecided": "#946200", "waiting": "#6b7280"}
 
 
 def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """What `claims` draws: an `effect` row a claim (its interval as low, high) and a `seed` row for each paired contrast.
 
-    `region_low`, `region_high`: what the claim expects. Columns: claim, metric, verdict, kind, seed, value, low, high, region_low,
-    region_high, label (of its axis), mark (what must be known beside the verdict), level, n.
+    `region_low`, `region_high`: what the claim expects; `label`: of its axis; `mark`: what must be known beside the verdict.
     """
     rows = []
     for verdict in verdicts[:MOST_CLAIMS]:
@@ -44,23 +44,7 @@ def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
         }
         rows.append({**shared, "kind": "effect", "seed": None, "value": verdict.effect, "low": verdict.ci_low, "high": verdict.ci_high})
         rows += [{**shared, "kind": "seed", "seed": seed, "value": value} for seed, value in _pairs(verdict)]
-    columns = [
-        "claim",
-        "metric",
-        "verdict",
-        "kind",
-        "seed",
-        "value",
-        "low",
-        "high",
-        "region_low",
-        "region_high",
-        "label",
-        "mark",
-        "level",
-        "n",
-    ]
-    whole = pd.DataFrame(rows, columns=columns)
+    whole = pd.DataFrame(rows, columns=COLUMNS)
     numeric = ["value", "low", "high", "region_low", "region_high", "level"]
     return whole.assign(**whole[numeric].astype(float))
 
