@@ -288,6 +288,16 @@ def test_a_small_study_is_drawn_whole(study):
     assert "Drawn are" not in errors.depth_caption(made.data, errors.depth_frame(made.data, ()))
 
 
+def test_the_caption_speaks_of_a_line_where_one_is_drawn(study):
+    """Catches words on a line that joins arms, which have no order to be joined in."""
+    for axes, numeric in (({"layers": (20, 56)}, True), ({}, False)):
+        made = study(axes=axes, seeds=(0,))
+        frame = errors.depth_frame(made.data, ())
+        lines = [line for line in errors.draw_depth(frame, layout_of(made.plan)).axes[0].lines if len(line.get_xdata()) > 1]
+        assert any(line.get_linestyle() != "None" for line in lines) == numeric
+        assert ("The line joins means" in errors.depth_caption(made.data, frame)) == numeric
+
+
 def test_many_series_and_many_claims_are_thinned_too(study):
     """Catches a figure of a strip a claim that is taller than a house, and a legend of fifty names."""
     made = study(arms=tuple(f"arm{number}" for number in range(40)), axes={"layers": (20, 32)}, seeds=(0,))

@@ -93,9 +93,10 @@ def draw_macs(frame: pd.DataFrame, layout: Layout) -> Figure:
 
 def depth_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What `depth_vs_error` shows and on how many runs."""
+    layout = layout_of(data.plan)
     dots = "Dots are single runs, larger marks the mean of a cell"
-    joined = "The line joins means and says nothing between them."
-    return f"{dots}{_interval_words(frame)}{_diverged_words(frame)} {joined}{_published_words(data, frame)}{_series_words(layout_of(data.plan))}"
+    joined = " The line joins means and says nothing between them." if layout.numeric else ""
+    return f"{dots}{_interval_words(frame)}{_diverged_words(frame)}{joined}{_published_words(data, frame)}{_series_words(layout)}"
 
 
 def macs_caption(data: StudyData, frame: pd.DataFrame) -> str:
