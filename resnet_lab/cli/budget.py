@@ -16,6 +16,7 @@ from resnet_lab.records.plan import study_name
 from resnet_lab.records.store import RunStore
 from resnet_lab.records.units import duration, short_duration
 from resnet_lab.saying import say
+from resnet_lab.spec.library import shipped_folder
 from resnet_lab.spec.shortening import length_of, scale_table
 from resnet_lab.study.budget import Proposal, Sizes, accept, accepted, propose
 from resnet_lab.study.planning import variant_tag
@@ -44,7 +45,7 @@ def print_proposal(prepared: Prepared, prediction: "Prediction", budget: float, 
     length = length_of(prepared.question.ablation, plan.scale, prepared.options.overrides, prepared.question.cells)
     training = _shortened(proposal) if length else {}
     table = scale_table(prepared.question.ablation, plan.scale, scale, says=proposal.says, seeds=proposal.seeds, training=training)
-    say(console, f"or keep it as a scale, in {Path(plan.file).name}, and run it with --scale {scale}:")
+    say(console, f"or keep it as a scale, in {_own_file(prepared)}, and run it with --scale {scale}:")
     console.print(f"\n{table}\n", markup=False, highlight=False, soft_wrap=True)
     if listed := [claim.name for claim in plan.claims if claim.scales is not None]:
         say(console, f'claims that list their scales want "{scale}" among them: {", ".join(listed)}')
@@ -77,6 +78,12 @@ def _propose(prepared: Prepared, prediction: "Prediction", budget: float) -> Pro
     length = length_of(question.ablation, question.scale, prepared.options.overrides, question.cells)
     sizes = Sizes(prepared.tasks, prepared.missing, length, prediction, prepared.workers)
     return propose(sizes, budget, deciding=least_seeds(prepared.plan.claims), name=question.scale)
+
+
+def _own_file(prepared: Prepared) -> str:
+    """The file that a new scale can be written into; of a question that came with the package, how to get a copy."""
+    name, path = prepared.plan.ablation, prepared.question.ablation.path
+    return path.name if path.parent != shipped_folder() else f"a copy of the question (resnet-lab new my_{name} --like {name})"
 
 
 def _folder(prepared: Prepared) -> Path:

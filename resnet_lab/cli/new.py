@@ -1,6 +1,7 @@
 """`resnet-lab new` and `resnet-lab schema`: a commented question to start from, and the JSON Schema that editors check it with."""
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -14,27 +15,35 @@ from resnet_lab.cli.errors import exits
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=Path("ablations"), show_default=True, metavar="DIR", help="Where to put it."
 )
+@click.option("--like", metavar="QUESTION", help="A copy of this question, shipped or a path, instead of the template.")
 @exits
-def new(name: str, folder: Path) -> None:
+def new(name: str, folder: Path, like: str | None) -> None:
     """Write a commented question to start from, as DIR/NAME.toml."""
     from resnet_lab.records.store import StoreError
     from resnet_lab.spec.errors import SpecError
-    from resnet_lab.spec.library import shipped_folder
+    from resnet_lab.spec.library import is_shipped, load_ablation
 
     if not name.replace("-", "_").isidentifier():
         raise SpecError.of(f"{name!r}: letters, digits, _ and - make a name")
-    if name in {path.stem for path in shipped_folder().glob("*.toml")}:
-        raise SpecError.of(f"{name!r} is a shipped question, and a file in ./ablations would hide it: choose another name")
+    if is_shipped(name):
+        raise SpecError.of(
+            f"{name!r} is a shipped question, and a file in ./ablations would hide it: choose another name, "
+            f"as in `resnet-lab new my_{name} --like {name}`"
+        )
     path = folder / f"{name}.toml"
     if path.exists():
         raise SpecError.of("is there already: choose another name, or delete it first", file=str(path))
-    template = resources.files("resnet_lab.cli").joinpath("template.toml").read_text(encoding="utf-8")
+    if like is None:
+        text, first = _template(name), f"resnet-lab study {name} --scale quick"
+    else:
+        copied = load_ablation(like).path
+        text, first = _renamed(copied.read_text(encoding="utf-8"), copied.stem, name), f"resnet-lab plan {name}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(template.replace("NAME", name), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {path.absolute()}\ntry it: resnet-lab study {name} --scale quick")
+    click.echo(f"wrote {path.absolute()}\ntry it: {first}")
 
 
 @click.command()
@@ -45,3 +54,12 @@ def schema(markdown: bool) -> None:
     from resnet_lab.spec.reference import reference
 
     click.echo(reference() if markdown else json.dumps(json_schema(), indent=2), nl=not markdown)
+
+
+def _template(name: str) -> str:
+    return resources.files("resnet_lab.cli").joinpath("template.toml").read_text(encoding="utf-8").replace("NAME", name)
+
+
+def _renamed(text: str, old: str, new: str) -> str:
+    """A question's text, with the commands in its comments under the new name."""
+    return re.sub(rf"(resnet-lab \w+ ){re.escape(old)}\b", rf"\g<1>{new}", text)

@@ -29,6 +29,11 @@ def find_ablations() -> dict[str, Path]:
     return {path.stem: path for folder in (shipped_folder(), Path("ablations")) for path in sorted(folder.glob("*.toml"))}
 
 
+def is_shipped(name: str) -> bool:
+    """Whether a question of this name comes with the package."""
+    return (shipped_folder() / f"{name}.toml").is_file()
+
+
 def shipped_folder() -> Path:
     """The questions that come with the package: inside it where it was installed, beside it in a checkout."""
     package = Path(resnet_lab.__file__).parent

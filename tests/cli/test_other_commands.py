@@ -7,6 +7,7 @@ import pytest
 from tiny_study import TINY, results
 
 import resnet_lab
+from resnet_lab.spec.library import shipped_folder
 
 WITHOUT_TORCH = """
 import sys
@@ -139,6 +140,24 @@ def test_the_quick_scale_of_a_new_question_runs(invoke, tmp_path):
     assert result.exit_code == 0, result.output
     assert len(results(tmp_path / "studies")) == 4
     assert "NOT EVIDENCE" in result.stdout
+
+
+def test_new_copies_a_question_whole_under_its_new_name(invoke, tmp_path):
+    """Would catch a copy whose comments run the original, or that asks something else."""
+    result = invoke("new", "mine", "--like", "shortcut_types")
+
+    path = tmp_path / "ablations" / "mine.toml"
+    assert result.stdout == f"wrote {path}\ntry it: resnet-lab plan mine\n"
+    copied, original = (each.read_text(encoding="utf-8") for each in (path, shipped_folder() / "shortcut_types.toml"))
+    assert "run `resnet-lab study mine` again" in copied
+    assert copied.replace("resnet-lab study mine", "resnet-lab study shortcut_types") == original
+
+
+def test_new_copies_no_question_that_is_not_there_and_hides_none_that_is(invoke):
+    """Would catch a copy of a broken file, and a shipped question lost behind one's own."""
+    assert "did you mean 'shortcut_types'" in invoke("new", "mine", "--like", "shortcut_type").stderr
+    hidden = invoke("new", "shortcut_types", "--like", "shortcut_types")
+    assert (hidden.exit_code, "resnet-lab new my_shortcut_types --like shortcut_types" in hidden.stderr) == (2, True)
 
 
 def test_new_overwrites_nothing_and_takes_no_path_for_a_name(invoke, tmp_path):
