@@ -10,7 +10,7 @@ study: $(READY)          ## the founding example: two minutes on a laptop
 	$(BIN)/python -m resnet_lab.study plain_vs_residual
 
 test: $(READY) lint      ## lint, types and the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

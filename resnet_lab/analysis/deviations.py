@@ -25,7 +25,8 @@ class Deviation:
     here: str
     status: str
     """`same`, `differs`, `varied` (by the question itself), `not compared`."""
-    decisive: bool
+    named: bool
+    """Whether a study at reduced scale says first of all that it differs here."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ def ledger_of(plan: Plan, machines: Iterable[str] = ()) -> Ledger:
     made_on = tuple(dict.fromkeys(machines))
     rows = tuple(_deviation(expected, plan, made_on) for expected in protocol.fields)
     words = f"What {paper.short} (arXiv:{paper.arxiv}) did, {protocol.section}, and what this study does."
-    return Ledger(source, protocol, rows, words, at_scale, _first_line(plan, paper, rows, at_scale))
+    if elsewhere := source.elsewhere:
+        rows = (Deviation("experiment", elsewhere.says, ", ".join(sorted(datasets)), DIFFERS, True), *rows)
+        words += f" The claims are of {elsewhere.data}; the rows below the first are held against {protocol.section}."
+    return Ledger(source, protocol, rows, words, at_scale, _first_line(plan, source, rows, at_scale))
 
 
 def first_line(plan: Plan) -> str:
@@ -77,10 +81,15 @@ def _no_paper(source: Source) -> str:
     )
 
 
-def _first_line(plan: Plan, paper: Paper, rows: Sequence[Deviation], at_scale: frozenset[str]) -> str:
-    if not plan.evidence or len(at_scale) == len(plan.cells):
+def _first_line(plan: Plan, source: Source, rows: Sequence[Deviation], at_scale: frozenset[str]) -> str:
+    paper, elsewhere = source.known, source.elsewhere
+    if not plan.evidence or paper is None:
         return ""
-    *fields, last = [row.field for row in rows if row.decisive and row.status != SAME]
+    if len(at_scale) == len(plan.cells):
+        data = elsewhere.data if elsewhere else ""
+        return f"This study tests the direction of its claims, not their numbers: those of {paper.short} are of {data}." if data else ""
+    apart = {"experiment": f"experiment (theirs is of {elsewhere.data})"} if elsewhere else {}
+    *fields, last = [apart.get(row.field, row.field) for row in rows if row.named and row.status != SAME]
     named = f"{', '.join(fields)} and {last}" if fields else last
     if at_scale:
         where, they = f" in {len(plan.cells) - len(at_scale)} of {len(plan.cells)} cells", ("these test", "They differ")
@@ -92,12 +101,12 @@ def _first_line(plan: Plan, paper: Paper, rows: Sequence[Deviation], at_scale: f
 def _deviation(expected: Expected, plan: Plan, machines: Sequence[str]) -> Deviation:
     if expected.field == "hardware":
         here = ", ".join(machines) or "no run has ended yet"
-        return Deviation(expected.field, expected.says, here, NOTED, False)
+        return Deviation(expected.field, expected.says, here, NOTED, expected.named)
     say = SAID[expected.field]
     found: dict[str, list[PlannedCell]] = {}
     for cell in plan.cells:
         found.setdefault(say(_Fields(cell)), []).append(cell)
-    return Deviation(expected.field, expected.says, _by_cells(found, len(plan.cells)), _status(expected, plan), expected.decisive)
+    return Deviation(expected.field, expected.says, _by_cells(found, len(plan.cells)), _status(expected, plan), expected.named)
 
 
 def _status(expected: Expected, plan: Plan) -> str:
@@ -129,9 +138,11 @@ class _Fields:
     """A cell's fields by their path. Those that an earlier version's plan does not have say "as before"."""
 
     def __init__(self, cell: PlannedCell) -> None:
-        self._spec = cell.spec
+        self._spec, self._layers = cell.spec, cell.layers
 
     def __getitem__(self, path: str) -> Any:
+        if path == "network.layers":
+            return self._layers
         section, _, name = path.partition(".")
         return self._spec[section].get(name, LATER_FIELDS.get(section, {}).get(name))
 
@@ -212,6 +223,7 @@ def _initialisation(of: _Fields) -> str:
 SAID: dict[str, Callable[[_Fields], str]] = {
     "data": _data,
     "resolution": lambda of: f"{of['data.image_size']}x{of['data.image_size']}",
+    "depth": lambda of: f"{of['network.layers']} layers",
     "width": lambda of: f"{', '.join(map(str, of['network.widths']))} channels",
     "optimiser": _optimiser,
     "schedule": _schedule,

@@ -98,10 +98,10 @@ def percent(share: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """`p = 0.03`, `p = 2e-06`, `p < 1e-300` where it is too small for a number."""
+    """`p = 0.03`, `p = 0.0005`, `p = 2e-06`, `p < 1e-300` where it is too small for a number."""
     if p < 1e-300:
         return "p < 1e-300"
-    return f"p = {p:.2g}" if p >= 1e-3 else f"p = {p:.0e}"
+    return f"p = {p:.2g}" if p >= 1e-3 else f"p = {p:.1g}"
 
 
 def _from_interval(finding: Finding) -> str:
@@ -262,6 +262,8 @@ def _over_new_images(finding: Finding) -> str:
     new = finding.new_images
     if new is None:
         return ""
+    if (new.low, new.high) == finding.interval:
+        return "Over new images of the same kind the interval is no wider: the spread over seeds outweighs that over images."
     decimals = _decimals((new.high - new.low) / 2)
     text = f"Over new images of the same kind the interval is {_signed(new.low, decimals)} to {_signed(new.high, decimals)}"
     decided = finding.verdict in ("supported", "contradicted")
@@ -344,7 +346,7 @@ def _where(evidence: Evidence) -> str:
         return "on the test images"
     if len(evidence.images) > 1:
         return f"on test sets of {evidence.images[0]} to {evidence.images[-1]} images"
-    return f"on these {evidence.images[0]} test images"
+    return f"on these {evidence.images[0]:,} test images"
 
 
 def _counted(runs: Sequence[Run]) -> str:

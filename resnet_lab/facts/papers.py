@@ -69,6 +69,8 @@ class Expected:
     """Path -> values; empty where a run cannot be held against it."""
     decisive: bool = False
     """Whether a run that differs here is at another scale than the paper's."""
+    named: bool = False
+    """Whether a study says first of all that it differs here. All decisive fields are named."""
     where: dict[int, dict[str, tuple[Any, ...]]] | None = None
     """Weighted layers -> what is accepted of nets so deep instead."""
 
@@ -87,6 +89,16 @@ class Protocol:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """What a paper did in experiments whose protocol is not written down here."""
+
+    sections: tuple[str, ...]
+    """As a question's `source` names them: `section 4.1`, `Table 3`."""
+    data: str
+    says: str
+
+
+@dataclass(frozen=True)
 class Paper:
     """A paper and its facts."""
 
@@ -102,6 +114,7 @@ class Paper:
     notes: tuple[str, ...]
     protocols: tuple[Protocol, ...]
     tables: tuple[PaperTable, ...]
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def nets(self) -> tuple[PublishedNet, ...]:
@@ -116,6 +129,13 @@ class Source:
     text: str
     known: Paper | None = None
     unknown: str = ""
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """What the paper did in the sections that the text names of it (up to a semicolon), where that is in none of its protocols here."""
+        named = self.text.partition(";")[0]
+        found = self.known.elsewhere if self.known else ()
+        return next((each for each in found if any(re.search(rf"\b{re.escape(section)}\b", named) for section in each.sections)), None)
 
 
 @dataclass(frozen=True)
@@ -209,8 +229,9 @@ def _read(key: str) -> Paper:
     protocols = tuple(
         Protocol(name, each["section"], tuple(_expected(field) for field in each["fields"])) for name, each in raw["protocol"].items()
     )
+    elsewhere = tuple(Elsewhere(tuple(each["sections"]), each["data"], each["says"]) for each in raw.get("elsewhere", ()))
     about = raw["paper"]
-    return Paper(**{**about, "notes": tuple(about.get("notes", ()))}, protocols=protocols, tables=tables)
+    return Paper(**{**about, "notes": tuple(about.get("notes", ()))}, protocols=protocols, tables=tables, elsewhere=elsewhere)
 
 
 def _net(paper: str, table: str, values: Mapping[str, Any]) -> PublishedNet:
@@ -223,7 +244,9 @@ def _net(paper: str, table: str, values: Mapping[str, Any]) -> PublishedNet:
 
 def _expected(values: Mapping[str, Any]) -> Expected:
     where = {int(layers): _accepts(each["accepts"]) for layers, each in values.get("where", {}).items()}
-    return Expected(values["field"], values["says"], _accepts(values.get("accepts", {})), values.get("decisive", False), where or None)
+    decisive = values.get("decisive", False)
+    named = decisive or values.get("named", False)
+    return Expected(values["field"], values["says"], _accepts(values.get("accepts", {})), decisive, named, where or None)
 
 
 def _accepts(values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

@@ -68,8 +68,9 @@ class Plan:
     """`--set` as typed."""
     command: str
     created: str
+    """When it was planned; from the first run on, when the plan was made by which its claims were registered."""
     commit: str
-    """Of the working tree the study ran from; empty where there is none."""
+    """Of the working tree the study was last planned from; empty where there is none."""
     changes: tuple[str, ...] = ()
     """What was changed in the recipe of its cells after the study first ran, in words; also among the warnings."""
     chosen: tuple[Choice, ...] = ()

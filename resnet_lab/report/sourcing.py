@@ -27,8 +27,8 @@ def ledger(data: StudyData) -> Ledger:
 
 
 def deviations_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """One row a field: what the source says, what this study does, whether that is the same, whether it decides about the scale."""
-    columns = ("field", "source", "here", "status", "decisive")
+    """One row a field: what the source says, what this study does, whether that is the same, whether it is named first of all."""
+    columns = ("field", "source", "here", "status", "named")
     return pd.DataFrame([{name: getattr(row, name) for name in columns} for row in ledger(data).rows], columns=list(columns))
 
 

@@ -73,7 +73,8 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
         rows.append((str(row["cell"]), str(row["n_done"]), *(str(row[f"n_{status}"]) for status in troubled), *errors, *published, *cost))
     note = (
         "Mean ± standard deviation over n seeds; the interval is Student's t for one cell alone, so two overlapping intervals do not mean "
-        "that two cells are alike: the verdicts compare them seed by seed. MACs: multiply-adds of one image. Time: median of a run."
+        "that two cells are alike: the verdicts compare them seed by seed. MACs: multiply-adds of one image. Time: median of a run, "
+        "whatever else its machine did meanwhile."
     )
     if "diverged" in troubled:
         note += " Runs that diverged have no final error and are in no mean."

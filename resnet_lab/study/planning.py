@@ -77,7 +77,7 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         file=str(question.ablation.path.absolute()),
         overrides=question.overrides,
         command=command,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=earlier.created if earlier and earlier.registered is not None else datetime.now(UTC).isoformat(timespec="seconds"),
         commit=source_commit(),
         changes=changes,
         chosen=question.chosen,

@@ -10,7 +10,7 @@ from resnet_lab.analysis.deviations import SAID, first_line, ledger_of
 from resnet_lab.facts.papers import PAPERS, paper
 
 FIELDS = [
-    "data", "resolution", "width", "optimiser", "schedule", "warm-up", "augmentation", "normalisation", "split", "selection", "precision",
+    "data", "resolution", "width", "depth", "optimiser", "schedule", "warm-up", "augmentation", "normalisation", "split", "selection", "precision",
     "batch", "BN statistics", "initialisation", "hardware",
 ]  # fmt: skip
 
@@ -70,6 +70,38 @@ def test_one_deviation_at_a_time(override, field, here, decisive):
     assert [(row.field, row.here) for row in differing] == [(field, here)]
     assert (len(ledger_of(plan).paper_scale) == 0) is decisive
     assert bool(first_line(plan)) is decisive
+
+
+def test_another_depth_is_named_and_takes_no_published_number_away():
+    """Would catch a study of shallow nets that names everything in which it differs but their depth."""
+    shallow = replace(shipped_plan(overrides=["grid.network.layers=[26]"]), varies=("network.shortcut",))
+    assert (statuses(shallow)["depth"], len(ledger_of(shallow).paper_scale)) == ("differs", 2)
+    orders = shipped_plan("activation_order", scale="cifar_cpu", source="he2016")
+    assert "resolution, depth, schedule" in first_line(orders)
+
+
+@pytest.mark.parametrize(
+    ("source", "elsewhere"),
+    [
+        ("He et al. 2015 (arXiv:1512.03385), section 4.1, Table 3", True),
+        ("he2015 Fig. 4", True),
+        ("he2015 Table 36", False),
+        ("he2015, section 4.2; Goyal et al. 2017, Table 3", False),
+        ("he2016, Table 3", False),
+        ("own work, Table 3", False),
+    ],
+)
+def test_claims_of_another_dataset_are_not_held_to_have_been_made_here(source, elsewhere):
+    """Would catch a question about ImageNet's table whose ledger says that its data are the paper's."""
+    plan = replace(shipped_plan(scale="cifar_cpu"), source=source)
+    fields = [row.field for row in ledger_of(plan).rows]
+    assert ("experiment" in fields) is elsewhere
+    assert ("in experiment (theirs is of ImageNet), resolution," in first_line(plan)) is elsewhere
+    assert ("The claims are of ImageNet" in ledger_of(plan).words) is elsewhere
+    at_scale = ledger_of(replace(shipped_plan(), source=source))
+    assert (
+        at_scale.first_line == "This study tests the direction of its claims, not their numbers: those of He et al. 2015 are of ImageNet."
+    ) is elsewhere
 
 
 def test_the_warm_up_of_110_layers_is_expected_there_only():

@@ -217,7 +217,7 @@ def test_every_figure_draws_without_a_complaint(study, fields, caplog):
             assert render(one.figure, "png").startswith(b"\x89PNG")
     assert {"depth_vs_error", "learning_curves", "gradient_norms"} <= {one.name for one in drawn} <= set(FIGURES)
     assert caplog.messages == []
-    assert all("Data: digits; commit 0123456789." in one.caption for one in drawn)
+    assert all("Data: digits; planned at commit 0123456789." in one.caption for one in drawn)
 
 
 def test_a_study_without_runs_has_no_figures(study):

@@ -116,6 +116,16 @@ def test_the_first_registration_of_claims_stands(prepare, studies):
     assert register_claims(edited).registered == stored.registered
 
 
+def test_the_date_of_a_plan_is_that_of_its_claims(prepare, studies):
+    """Would catch a report that dates its claims after its runs, because the study was taken up again."""
+    early = "2026-01-02T03:04:05+00:00"
+    replace(prepare().plan, created=early).save(studies)
+    assert prepare().plan.created > early  # nothing has run: planned anew
+    register_claims(replace(prepare().plan, created=early)).save(studies)
+
+    assert prepare().plan.created == early
+
+
 def test_a_variant_has_the_registration_of_the_study_it_varies(prepare, studies):
     """Would catch a claim added after the first look that becomes a registered one by any `--set`."""
     register_claims(prepare().plan).save(studies)

@@ -50,11 +50,11 @@ def draw_figures(data: StudyData, verdicts: Sequence[Verdict]) -> list[Drawn]:
 
 
 def provenance(data: StudyData) -> str:
-    """Dataset and commit, as they stand under every figure and table."""
+    """Dataset and the commit that the study was last planned at, as they stand under every figure and table."""
     plan = data.plan
     names = ", ".join(sorted({str(cell.spec["data"]["name"]) for cell in plan.cells}))
     changed = "+" if plan.commit.endswith("+") else ""  # a working tree with changes of its own
-    commit = f"commit {plan.commit[:10]}{changed}" if plan.commit else "no commit known"
+    commit = f"planned at commit {plan.commit[:10]}{changed}" if plan.commit else "no commit known"
     return f"Data: {names}; {commit}."
 
 

@@ -34,6 +34,8 @@ PUBLISHED = "published"
 """Kind of the rows that are not ours: what the source gives for a cell, at the source's scale only."""
 OUTSIDE = 8.0
 """Points by which a published number stands beside ours."""
+LEFT = 6.0
+"""Points by which single runs stand left of their interval where arms have a place each."""
 _PUBLISHED_MARK: dict[str, Any] = {"marker": "*", "ms": 8, "mfc": "white", "mew": 1.1, "ls": "none", "zorder": 6}
 
 
@@ -165,8 +167,9 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, layout: Layout, *, room: float, 
         place = style.beside(axes.transData, figure, aside)
         if seeds:
             dots = own[own["kind"] == "seed"]
+            left = style.beside(axes.transData, figure, aside - (LEFT if layout.axis == "arm" else 0))
             faint: dict[str, Any] = {"alpha": 0.4, "ms": 3.2, "mew": 0, "zorder": 2, "rasterized": many}
-            axes.plot(dots["x"], dots["value"], look.marker, transform=place, color=look.color, **faint)
+            axes.plot(dots["x"], dots["value"], look.marker, transform=left, color=look.color, **faint)
         cells = own[own["kind"] == "cell"].sort_values("x")
         known = cells[cells["low"].notna()]
         axes.vlines(known["x"], known["low"].clip(lower=0), known["high"], transform=place, color=look.color, lw=1.3, zorder=3)
