@@ -34,6 +34,11 @@ def mark(position: int) -> Mark:
     return Mark(_COLORS[position % len(_COLORS)], _MARKERS[position % len(_MARKERS)], _DASHES[position % len(_DASHES)])
 
 
+def hues(count: int) -> list[Any]:
+    """Colours for lines that have names and nothing else to be told by: those of `mark` while they suffice, else twenty others."""
+    return list(_COLORS[:count]) if count <= len(_COLORS) else [_MORE_COLORS[position % len(_MORE_COLORS)] for position in range(count)]
+
+
 def shades(count: int) -> list[Any]:
     """Colours for an ordered quantity (depth), light to dark, so that their order is seen in grey print too."""
     colormap = matplotlib.colormaps["viridis_r"]
@@ -82,6 +87,10 @@ def _cells(text: str) -> int:
 
 
 _COLORS = ("#c2410c", "#0072b2", "#009e73", "#a3448c", "#b58900", "#56b4e9", "#4d4d4d")  # after Okabe and Ito, darkened for white paper
+_MORE_COLORS = (
+    *matplotlib.color_sequences["tab20"][::2],
+    *matplotlib.color_sequences["tab20"][1::2],
+)  # ten strong ones, then their light shades
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _SETTINGS: dict[str, Any] = {

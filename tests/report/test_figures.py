@@ -17,7 +17,7 @@ from resnet_lab.analysis.tables import load
 from resnet_lab.report import style
 from resnet_lab.report.export import render
 from resnet_lab.report.figures import FIGURES, claims, curves, draw_figures, errors, gradients, provenance
-from resnet_lab.report.figures.panels import MOST_LINES
+from resnet_lab.report.figures.panels import MOST_LINES, split
 from resnet_lab.report.layout import layout_of
 from resnet_lab.spec.claims import Claim, Fails
 
@@ -296,6 +296,14 @@ def test_the_caption_speaks_of_a_line_where_one_is_drawn(study):
         lines = [line for line in errors.draw_depth(frame, layout_of(made.plan)).axes[0].lines if len(line.get_xdata()) > 1]
         assert any(line.get_linestyle() != "None" for line in lines) == numeric
         assert ("The line joins means" in errors.depth_caption(made.data, frame)) == numeric
+
+
+@pytest.mark.parametrize("count", [2, 7, 8, MOST_LINES])
+def test_no_two_lines_of_a_panel_have_one_colour(study, count):
+    """Catches twelve arms in seven colours, of which a legend cannot tell which is which."""
+    made = study(arms=tuple(f"arm{number}" for number in range(count)), axes={}, seeds=(0,))
+    panels = split(curves.frame(made.data, ()), layout_of(made.plan))[1]
+    assert len({str(color) for color in panels.colors.values()}) == count
 
 
 def test_many_series_and_many_claims_are_thinned_too(study):

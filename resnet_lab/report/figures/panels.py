@@ -64,11 +64,11 @@ def split(frame: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, Panels]:
     if layout.axis != "arm":
         there = set(frame["series"])
         lines = evenly(list(layout.ticks.values()), MOST_LINES)
-        colors = style.shades(len(lines)) if layout.numeric else [style.mark(position).color for position in range(len(lines))]
+        colors = style.shades(len(lines)) if layout.numeric else style.hues(len(lines))
         panels = Panels([name for name in layout.series if name in there], dict(zip(lines, colors, strict=True)), layout.words)
         return frame.assign(panel=frame["series"], line=frame["label"]), panels
-    marked = {name: style.mark(position).color for position, name in enumerate(evenly(layout.series, MOST_LINES))}
-    return frame.assign(panel="", line=frame["series"]), Panels([""], marked, None)
+    lines = evenly(layout.series, MOST_LINES)
+    return frame.assign(panel="", line=frame["series"]), Panels([""], dict(zip(lines, style.hues(len(lines)), strict=True)), None)
 
 
 def legend(figure: Figure, panels: Panels) -> None:
