@@ -172,7 +172,7 @@ def troubles(data: StudyData) -> list[Trouble]:
 def _card(verdict: Verdict) -> Card:
     facts = [("expected", region_text(verdict.expect, unit_of(verdict)))]
     if verdict.wanted is not None:
-        facts.append(("wanted to see", f"{numbers.number(verdict.wanted)} {unit_of(verdict)}"))
+        facts.append(("effect looked for", f"{numbers.number(verdict.wanted)} {unit_of(verdict)}"))
     if verdict.effect is not None:
         facts.append(("effect", f"{numbers.number(verdict.effect)} {unit_of(verdict)}"))
     if verdict.ci_low is not None:
