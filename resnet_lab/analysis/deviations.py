@@ -86,8 +86,9 @@ def _first_line(plan: Plan, source: Source, rows: Sequence[Deviation], at_scale:
     if not plan.evidence or paper is None:
         return ""
     if len(at_scale) == len(plan.cells):
-        data = elsewhere.data if elsewhere else ""
-        return f"This study tests the direction of its claims, not their numbers: those of {paper.short} are of {data}." if data else ""
+        if elsewhere is None:
+            return ""
+        return f"This study tests the direction of its claims, not their numbers: those of {paper.short} are of {elsewhere.data}."
     apart = {"experiment": f"experiment (theirs is of {elsewhere.data})"} if elsewhere else {}
     *fields, last = [apart.get(row.field, row.field) for row in rows if row.named and row.status != SAME]
     named = f"{', '.join(fields)} and {last}" if fields else last
@@ -138,11 +139,9 @@ class _Fields:
     """A cell's fields by their path. Those that an earlier version's plan does not have say "as before"."""
 
     def __init__(self, cell: PlannedCell) -> None:
-        self._spec, self._layers = cell.spec, cell.layers
+        self._spec = {**cell.spec, "network": {**cell.spec["network"], "layers": cell.layers}}
 
     def __getitem__(self, path: str) -> Any:
-        if path == "network.layers":
-            return self._layers
         section, _, name = path.partition(".")
         return self._spec[section].get(name, LATER_FIELDS.get(section, {}).get(name))
 

@@ -36,7 +36,8 @@ def mark(position: int) -> Mark:
 
 def hues(count: int) -> list[Any]:
     """Colours for lines that have names and nothing else to be told by: those of `mark` while they suffice, else twenty others."""
-    return list(_COLORS[:count]) if count <= len(_COLORS) else [_MORE_COLORS[position % len(_MORE_COLORS)] for position in range(count)]
+    palette = _COLORS if count <= len(_COLORS) else _MORE_COLORS
+    return [palette[position % len(palette)] for position in range(count)]
 
 
 def shades(count: int) -> list[Any]:
