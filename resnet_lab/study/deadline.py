@@ -1,6 +1,8 @@
-"""A time limit: nothing is started that cannot finish in it, and what is in flight then writes its checkpoint in time."""
+"""A time limit: so long before it, runs in flight are asked to write their checkpoints; the same command goes on from there."""
 
-import time
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from resnet_lab.records.units import parse_duration
 from resnet_lab.spec.errors import SpecError
@@ -10,20 +12,22 @@ MARGIN_SECONDS = PATIENCE_SECONDS + 4.0
 """So long before the limit runs are asked to stop: their patience, and the report."""
 
 
-class Deadline:
-    """The moment by which a drive has to be over; without a limit it never comes."""
+@contextmanager
+def time_limit(seconds: float | None, ask: Callable[[], None]) -> Iterator[None]:
+    """Within, `ask` is called once the limit is near, in a thread of its own: an inline run does not let the driver look at a clock. None: no limit.
 
-    def __init__(self, seconds: float | None = None) -> None:
-        self._end = None if seconds is None else time.monotonic() + seconds - MARGIN_SECONDS
-
-    @property
-    def reached(self) -> bool:
-        """Whether runs are to write their checkpoints now."""
-        return self._end is not None and time.monotonic() >= self._end
-
-    def leaves(self, seconds: float) -> bool:
-        """Whether so many seconds still fit."""
-        return self._end is None or time.monotonic() + seconds <= self._end
+    A run that cannot finish in what is left is begun all the same: it will resume from its checkpoint. Else a run longer than the limit would never be done.
+    """
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds - MARGIN_SECONDS, ask)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def parse_time_limit(text: str | None) -> float | None:

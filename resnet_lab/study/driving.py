@@ -9,7 +9,7 @@ help, it stops as if it had been asked to, and says why: results that are files 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -18,7 +18,6 @@ from filelock import FileLock
 
 from resnet_lab.records.record import RunRecord
 from resnet_lab.records.store import Failure, RunStore, StoreError
-from resnet_lab.study.deadline import Deadline
 from resnet_lab.study.executors import Executor, Result
 from resnet_lab.study.locks import Held, StudyLockedError, try_run_lock
 from resnet_lab.study.planning import Task, keeps_enough
@@ -71,9 +70,6 @@ class Driver:
     executor: Executor
     watcher: Watcher
     stop: Stop = field(default_factory=Stop)
-    deadline: Deadline = field(default_factory=Deadline)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    """Fingerprint -> predicted seconds of a run, for the deadline."""
     held: Held | None = None
     """The study's lock, which a driver on another machine may take over."""
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
@@ -95,14 +91,10 @@ class Driver:
         waiting, told = list(tasks), False
         try:
             while (self._flying and not self.stop.overdue) or (waiting and not self.stop.asked):
-                if self.deadline.reached and not self.stop.asked:
-                    self.stop.ask()
                 if self.held is not None and self.held.lost_to:
                     self._give_up(StudyLockedError(f"another driver has taken this study over: {self.held.lost_to}. This one stops"))
                 waiting = waiting if self.stop.asked else self._launch(waiting)
                 self._record()  # while the workers are at work
-                if waiting and not self._flying and not any(self.deadline.leaves(self.seconds.get(t.fingerprint, 0.0)) for t in waiting):
-                    self.stop.ask()  # nothing that is left fits before the deadline
                 if waiting and not self._flying and self.executor.free and not self.stop.asked:
                     time.sleep(POLL_SECONDS)  # all that is left is in another study's hands
                 done, _ = wait(self._flying, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -131,9 +123,6 @@ class Driver:
         held: list[Task] = []
         while waiting and self._has_room():
             task, waiting = waiting[0], waiting[1:]
-            if not self.deadline.leaves(self.seconds.get(task.fingerprint, 0.0)):
-                held.append(task)  # a shorter one may still fit
-                continue
             if _key(task) in self._alone and self._flying:
                 held.append(task)  # until it has the device to itself
                 continue

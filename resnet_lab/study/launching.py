@@ -13,7 +13,6 @@ from resnet_lab.records.store import RunStore
 from resnet_lab.saying import say
 from resnet_lab.spec.resolve import Question
 from resnet_lab.study.calibration import Crew, measured, remember
-from resnet_lab.study.deadline import Deadline
 from resnet_lab.study.display import LiveTable, PlainLines, Tally
 from resnet_lab.study.driving import Driver
 from resnet_lab.study.executors import EXECUTORS, Executor, Processes
@@ -35,7 +34,6 @@ def launch(prepared: Prepared, store: RunStore, trials: Trials | NoTrials, conso
     Raises KeyboardInterrupt where it was stopped, StoreError where the folder or database cannot be used.
     """
     options, workplace = prepared.options, workplace_of(prepared)
-    deadline = Deadline(options.time_limit)
     executor = EXECUTORS[options.executor](workplace, prepared.workers)
     try:
         for spec, facts in prepared.facts.items():
@@ -53,7 +51,7 @@ def launch(prepared: Prepared, store: RunStore, trials: Trials | NoTrials, conso
             shown.pace.save(options.studies / prepared.plan.name)
         watcher = Watchers(shown, JsonLog(options.log_json)) if options.log_json else shown
         told = Recorder(trials) if isinstance(trials, Trials) else trials
-        driver = Driver(store, told, executor, watcher, heard.stop, deadline, shown.pace, held)
+        driver = Driver(store, told, executor, watcher, heard.stop, held)
         with shown if isinstance(shown, AbstractContextManager) else nullcontext(), heard.asking():
             driver.drive(prepared.missing)
     finally:

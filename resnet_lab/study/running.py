@@ -8,6 +8,7 @@ from rich.console import Console
 
 from resnet_lab.records.plan import Plan, load_plan, same_study
 from resnet_lab.records.store import Failure, RunStore, StoreError
+from resnet_lab.study.deadline import time_limit
 from resnet_lab.study.locks import Held, study_lock
 from resnet_lab.study.planning import register_claims
 from resnet_lab.study.preparing import Prepared, progress_folder
@@ -65,7 +66,7 @@ def _drive_heard(
         return Outcome(0, {})
     from resnet_lab.study.launching import launch  # imports torch: nobody waits for it where nothing is missing
 
-    with signals(Stop(progress_folder(prepared) / STOP_FILE)) as heard:
+    with signals(Stop(progress_folder(prepared) / STOP_FILE)) as heard, time_limit(prepared.options.time_limit, heard.stop.ask):
         driver = launch(prepared, store, trials, console or Console(), heard, held)
     return Outcome(driver.trained, driver.failures)
 
