@@ -3,7 +3,7 @@
     python benchmarks/bare_loop.py [--pairs 7] [--epochs 2] [--json FILE]
 
 Both sides train the same network from the same tensors on real digits, in turn; the ratio is quoted pair by pair, since the speed of a shared
-machine drifts. The bare loop is what a person would write: images normalised once, index, forward, backward, step, then both errors.
+machine drifts. The bare loop is what a person would write: images normalized once, index, forward, backward, step, then both errors.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def recipe(layers: int, shortcut: str, epochs: int, cache: Path) -> RunSpec:
 
 
 def tensors(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
-    """A split as two plain tensors, normalised once."""
+    """A split as two plain tensors, normalized once."""
     parts = list(ordered_batches(split, batch_size=500, channels_last=True))
     images = torch.cat([images for images, _ in parts]).contiguous(memory_format=torch.channels_last)
     return images, torch.cat([labels for _, labels in parts])

@@ -24,7 +24,7 @@ from factories import degradation, fill_store, make_plan
 
 from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import judge
-from resnet_lab.records.record import EpochRecord
+from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.data import DATASETS, DataSpec
 from resnet_lab.spec.network import NetworkSpec, resolve_network
 from resnet_lab.spec.run import RunSpec
@@ -77,7 +77,7 @@ def checkpoint_share() -> dict[str, float]:
     """Median time of a checkpoint of the paper's ResNet-110 near its end, as a share of the time between two."""
     facts = DATASETS["cifar10"]
     network = resolve_network(NetworkSpec(layers=110), channels=facts.channels, classes=facts.classes)
-    recipe = TrainingSpec(iterations=64000, batch_size=128, schedule="step", drops=(32000, 48000))
+    recipe = TrainingSpec(iterations=64000, batch_size=128, schedule="step", milestones=(32000, 48000))
     training = resolve_training(recipe, train_images=facts.train_images)
     run = RunSpec(network, DataSpec(name="cifar10", image_size=facts.size), training)
     quick = RunSpec(network, run.data, resolve_training(TrainingSpec(iterations=10, batch_size=2), train_images=facts.train_images))
@@ -86,7 +86,7 @@ def checkpoint_share() -> dict[str, float]:
         keeper = Keeper(Path(name), identity_of(run, 0, keep_weights=False))
 
         def after_a_step(trainer: Trainer) -> None:
-            """The optimiser has its momentum now, and the epochs of almost a whole training are on record."""
+            """The optimizer has its momentum now, and the epochs of almost a whole training are on record."""
             trainer.epochs = [EpochRecord(epoch, 390 * epoch, 1.0, 50.0, 0.1, 60.0, 800.0) for epoch in range(1, 164)]
             while len(times) < CHECKPOINTS:
                 began = time.perf_counter()

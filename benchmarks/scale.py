@@ -20,8 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from factories import make_record
 
-from resnet_lab.records.plan import load_plan
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.plan import load_plan
+from resnet_lab.runs.store import RunStore
 
 QUESTION = """
 question = "How large may a study be?"

@@ -10,19 +10,19 @@ from rich.console import Console
 from resnet_lab.analysis.looks import read_as_planned
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge
-from resnet_lab.looking import run_until_decided
-from resnet_lab.records.looks import load_looks
-from resnet_lab.records.plan import Plan, driven_plan, load_plan, study_name
-from resnet_lab.records.store import RunStore
 from resnet_lab.report.build import write_report
+from resnet_lab.runs.looks import load_looks
+from resnet_lab.runs.plan import Plan, driven_plan, load_plan, study_name
+from resnet_lab.runs.store import RunStore
+from resnet_lab.sequential import run_until_decided
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.library import load_ablation
 
 if TYPE_CHECKING:  # importing the study imports torch: done when a study is run
-    from resnet_lab.description.frame import LayerFrame
+    from resnet_lab.architecture.frame import LayerFrame
+    from resnet_lab.classifier.training import Outcome
     from resnet_lab.networks.build import Network
-    from resnet_lab.single.training import Outcome
     from resnet_lab.spec.data import DatasetFacts, DataSpec
     from resnet_lab.spec.network import NetworkSpec
     from resnet_lab.study.preparing import Prepared
@@ -79,9 +79,9 @@ def describe(network: "str | NetworkSpec", *, input: tuple[int, int, int] | None
     With `full=False` a repeated block has its rows once, and `repeats` says how often it comes.
     Raises SpecError for what is not there (with the nearest names) and for images of other channels or too small.
     """
-    from resnet_lab.description.frame import LayerFrame
-    from resnet_lab.description.layers import describe_network
-    from resnet_lab.description.resolve import find_network, name_spec
+    from resnet_lab.architecture.frame import LayerFrame
+    from resnet_lab.architecture.layers import describe_network
+    from resnet_lab.architecture.resolve import find_network, name_spec
 
     def facts(data: "DataSpec") -> "DatasetFacts":
         from resnet_lab.data.facts import dataset_facts
@@ -164,11 +164,11 @@ def train(
 
     `network` is a name of the catalogue or a FILE.toml; `fields` overrides any other field, as in {"training": {"schedule": "cosine"}}. What is
     not said is as in `resnet-lab train`. The same call goes on where it was interrupted, and returns at once what is done.
-    Raises SpecError for whatever is wrong with it, resnet_lab.single.training.Stopped where it was interrupted.
+    Raises SpecError for whatever is wrong with it, resnet_lab.classifier.training.Stopped where it was interrupted.
     """
-    from resnet_lab.single.display import train_and_show
-    from resnet_lab.single.recipe import Wanted
-    from resnet_lab.single.training import Places, prepare_job
+    from resnet_lab.classifier.display import train_and_show
+    from resnet_lab.classifier.recipe import Wanted
+    from resnet_lab.classifier.training import Places, prepare_job
 
     said: dict[str, dict[str, Any]] = {
         "data": {"name": data, "image_size": image_size, "validation": validation},
@@ -187,7 +187,7 @@ def load_weights(model: "Network", source: str | Path, *, studies: str | Path = 
 
     Raises SpecError where there is no such thing, and where it does not fit: which tensors are missing, unexpected, of which shape.
     """
-    from resnet_lab.single.weights import fit_exactly, initial_weights
+    from resnet_lab.classifier.weights import fit_exactly, initial_weights
 
     weights, _ = initial_weights(str(source), studies=Path(studies))
     fit_exactly(model, weights, str(source))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resnet_lab.networks.blocks import BLOCKS
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost, published_cost
-from resnet_lab.networks.init import initialise, untouched_rng
+from resnet_lab.networks.init import initialize, untouched_rng
 from resnet_lab.networks.joins import JOINS
 from resnet_lab.networks.shortcuts import SHORTCUTS
 from resnet_lab.spec.errors import SpecError
@@ -49,7 +49,7 @@ class Trial:
                 f"{self} raised {type(error).__name__}: {error}; a block is built as cls(in_channels, out_channels, stride, spec)"
             ) from error
         _require(isinstance(made, nn.Module), f"{self} is a {type(made).__name__}, not a torch.nn.Module")
-        initialise(made, init=self.spec.init, seed=0, salt=0)
+        initialize(made, init=self.spec.init, seed=0, salt=0)
         return made
 
     def image(self, side: int = SIZES[0]) -> Tensor:
@@ -109,14 +109,14 @@ def _find(block: type[nn.Module] | str) -> tuple[type[nn.Module], str]:
 
 
 def _check_facts(cls: type[nn.Module]) -> None:
-    layers, inner = getattr(cls, "weighted_layers", None), getattr(cls, "inner", 1.0)
+    layers, bottleneck_ratio = getattr(cls, "weighted_layers", None), getattr(cls, "bottleneck_ratio", 1.0)
     _require(
         isinstance(layers, int) and not isinstance(layers, bool) and layers >= 1,
         f"{cls.__name__}.weighted_layers is {layers!r}: as a class attribute, say how many weighted layers it adds to the depth",
     )
     _require(
-        isinstance(inner, int | float) and not isinstance(inner, bool) and inner > 0,
-        f"{cls.__name__}.inner is {inner!r}: as a class attribute, say its inner width as a share of its output",
+        isinstance(bottleneck_ratio, int | float) and not isinstance(bottleneck_ratio, bool) and bottleneck_ratio > 0,
+        f"{cls.__name__}.bottleneck_ratio is {bottleneck_ratio!r}: as a class attribute, say its inner width as a share of its output",
     )
 
 

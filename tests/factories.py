@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from resnet_lab.records.plan import Plan, PlannedCell
-from resnet_lab.records.record import EpochRecord, RunRecord
-from resnet_lab.records.store import Failure, RunStore
+from resnet_lab.runs.plan import Plan, PlannedCell
+from resnet_lab.runs.record import EpochRecord, RunRecord
+from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.data import DATASETS, DataSpec
 from resnet_lab.spec.network import NetworkSpec, resolve_network, weighted_layers
@@ -24,14 +24,14 @@ from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import TrainingSpec, iterations_per_epoch, resolve_training
 
 SHORTCUT_OF = {"plain": "none", "residual": "identity"}
-"""Shortcuts of the arms that are called so; any other arm is a projection net with its own initialisation salt."""
+"""Shortcuts of the arms that are called so; any other arm is a projection net with its own initialization salt."""
 REGISTER_ALL = object()
 """`registered` of a plan whose claims all stood before the first run."""
 
 
 def degradation(deep: str = "plain/56", shallow: str = "plain/20", **fields: Any) -> Claim:
     """The study's first claim: the deeper plain net has the higher training error."""
-    values: dict[str, Any] = {"name": "degradation", "expect": "> 0", "says": "A deeper plain net ends with a higher training error."}
+    values: dict[str, Any] = {"name": "degradation", "expect": "> 0", "statement": "A deeper plain net ends with a higher training error."}
     return Claim(contrast={deep: 1.0, shallow: -1.0}, **{**values, **fields})
 
 
@@ -88,7 +88,7 @@ def make_plan(
         tag="",
         question="Do plain nets degrade with depth where residual nets do not?",
         source="he2015 section 4.2, Fig. 6",
-        scale_says="Digits on a laptop: the direction of the effect, not its size.",
+        scale_description="Digits on a laptop: the direction of the effect, not its size.",
         evidence=True,
         varies=("network.shortcut", *(f"network.{axis}" for axis in grid)),
         axes=tuple(grid),
@@ -97,7 +97,7 @@ def make_plan(
         claims=tuple(claims),
         registered=tuple(claim.digest for claim in claims) if registered is REGISTER_ALL else registered,
         warnings=(),
-        data_says=DATASETS[data].says,
+        data_description=DATASETS[data].says,
         toml='question = "Do plain nets degrade with depth where residual nets do not?"\n\n[network]\nwidths = [8, 16, 32]\n',
         file="ablations/plain_vs_residual.toml",
         overrides=(),

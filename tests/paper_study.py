@@ -8,7 +8,7 @@ from typing import Any
 from factories import fill_store, make_plan
 
 from resnet_lab.analysis.tables import StudyData, load
-from resnet_lab.records.plan import Plan, PlannedCell
+from resnet_lab.runs.plan import Plan, PlannedCell
 from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
 from resnet_lab.spec.library import load_ablation

@@ -34,8 +34,8 @@ def test_train_and_load_weights(network: str, tmp_path: Path) -> None:
     assert len(outcome.history) == 2
     assert outcome.id in outcome._repr_html_()
     assert "<svg" in outcome._repr_html_()
+    from resnet_lab.classifier.runs import find_run, network_of
     from resnet_lab.networks.build import build
-    from resnet_lab.single.runs import find_run, network_of
 
     run = find_run(tmp_path / "studies", outcome.id)
     model = resnet_lab.load_weights(build(run.spec.network, seed=9), outcome.id, studies=tmp_path / "studies")

@@ -11,45 +11,45 @@ PACKAGE = Path(resnet_lab.__file__).parent
 GROUND = {"spec"}
 MAY_IMPORT: dict[str, set[str]] = {
     "spec": set(),
-    "facts": GROUND,
-    "records": GROUND,
+    "papers": GROUND,
+    "runs": GROUND,
     "networks": GROUND,
     "data": GROUND,
-    "training": {"spec", "facts", "records", "networks", "data"},
-    "study": {"spec", "facts", "records", "networks", "data", "training", "saying"},
-    "analysis": {"spec", "facts", "records"},
+    "training": {"spec", "papers", "runs", "networks", "data"},
+    "study": {"spec", "papers", "runs", "networks", "data", "training", "console"},
+    "analysis": {"spec", "papers", "runs"},
     "fonts": set(),
-    "saying": set(),
-    "description": {"spec", "networks", "fonts"},
-    "report": {"spec", "facts", "records", "analysis", "fonts"},
-    "single": {"spec", "records", "networks", "data", "training", "study", "report", "saying"},  # of the study only who holds a run
+    "console": set(),
+    "architecture": {"spec", "networks", "fonts"},
+    "report": {"spec", "papers", "runs", "analysis", "fonts"},
+    "classifier": {"spec", "runs", "networks", "data", "training", "study", "report", "console"},  # of the study only who holds a run
     "testing": {"spec", "networks"},
-    "looking": {"records", "study", "analysis", "saying"},
+    "sequential": {"runs", "study", "analysis", "console"},
 }
 ON_TOP = {"cli", "api", "__main__", "__init__"}
 HOME: dict[str, set[str]] = {
-    "torch": {"networks", "description", "data", "training", "study", "single", "testing"},
+    "torch": {"networks", "architecture", "data", "training", "study", "classifier", "testing"},
     "torchvision": {
         "networks",
         "data",
         "training",
-        "single",
+        "classifier",
     },  # training only writes its version down; single holds an export against it, networks ours
     "timm": {"networks"},
     "keras": {"networks"},
     "fvcore": {"networks"},
     "optuna": {"study"},
     "sqlalchemy": {"study"},
-    "matplotlib": {"report", "description", "fonts"},
+    "matplotlib": {"report", "architecture", "fonts"},
     "seaborn": {"report"},
     "jinja2": {"report"},
     "pydantic": {"spec"},
     "click": {"cli"},
     "sklearn": {"data"},
-    "h5py": {"data", "single"},
-    "onnxruntime": {"single"},
+    "h5py": {"data", "classifier"},
+    "onnxruntime": {"classifier"},
     "plotext": {"report"},
-    "safetensors": {"training", "single"},
+    "safetensors": {"training", "classifier"},
 }
 
 
@@ -104,7 +104,7 @@ def test_third_party_packages_stay_at_home() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("station", ["spec", "facts", "records", "analysis", "report", "cli", "api"])
+@pytest.mark.parametrize("station", ["spec", "papers", "runs", "analysis", "report", "cli", "api"])
 def test_torch_is_not_imported_where_a_report_or_an_error_needs_no_torch(station: str) -> None:
     """Would catch `--help`, a wrong spec or a redrawn report that waits for torch."""
     heavy = {"resnet_lab.networks", "resnet_lab.training", "resnet_lab.testing", "torch", "torchvision", "optuna"}

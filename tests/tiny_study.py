@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import Failure
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import Failure
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.planning import Task
 

@@ -18,9 +18,9 @@ from real_runs import TABLE, shapes
 
 from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import judge
-from resnet_lab.records.plan import Plan, PlannedCell, load_plan
-from resnet_lab.records.record import EpochRecord, RunRecord
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.plan import Plan, PlannedCell, load_plan
+from resnet_lab.runs.record import EpochRecord, RunRecord
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.claims import Claim
 
 STUDIES, MOST, SEEDS = 456, 31, 5
@@ -59,8 +59,8 @@ def verdict_of(errors: Any, studies: Path) -> str:
 def plan_of() -> Plan:
     cells = tuple(PlannedCell(name, name, {}, letter * 64, SPEC, 1, 1, 14) for name, letter in (("first", "a"), ("second", "b")))
     return Plan(
-        ablation="a_a", scale="laptop", tag="", question="", source="", scale_says="", evidence=True, varies=(), axes=(),
-        seeds=tuple(range(SEEDS)), cells=cells, claims=(CLAIM,), registered=(CLAIM.digest,), warnings=(), data_says="", toml="", file="",
+        ablation="a_a", scale="laptop", tag="", question="", source="", scale_description="", evidence=True, varies=(), axes=(),
+        seeds=tuple(range(SEEDS)), cells=cells, claims=(CLAIM,), registered=(CLAIM.digest,), warnings=(), data_description="", toml="", file="",
         overrides=(), command="", created="", commit="",
     )  # fmt: skip
 

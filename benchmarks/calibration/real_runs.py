@@ -1,4 +1,4 @@
-"""Make real_runs.csv: final errors of 100 digits runs for each of four shapes and two initialisation salts, 800 runs in all.
+"""Make real_runs.csv: final errors of 100 digits runs for each of four shapes and two initialization salts, 800 runs in all.
 
     python benchmarks/calibration/real_runs.py [--seeds 100] [--studies studies]
 

@@ -3,7 +3,7 @@
     python benchmarks/calibration/resampled.py [--table real_runs.csv] [--write]
 
 A/A: two arms drawn without replacement from the runs of one shape. Shifted: two shapes, each moved to the same mean, so that shapes of
-distribution differ and means do not. Paired A/A: the two initialisation salts of one shape at the same seeds, same batches; their means
+distribution differ and means do not. Paired A/A: the two initialization salts of one shape at the same seeds, same batches; their means
 over all runs are moved together.
 """
 
@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from real_runs import TABLE, shapes
 from simulated import STUDIES, put_into_page
-from vectorised import judged
+from vectorized import judged
 
 from resnet_lab.spec.claims import Claim
 

@@ -4,7 +4,7 @@
 
 A study is false where any of its claims is decided although the truth lies at the claim's boundary, or is decided the wrong way.
 Asserted: at most 5 % of studies are false, plus three binomial standard errors; interval and verdict never disagree; the program gives
-the same verdicts as the vectorised rules on the first studies of each scenario; planted effects are found as often as the power formula
+the same verdicts as the vectorized rules on the first studies of each scenario; planted effects are found as often as the power formula
 says. Reported without a bar: what a t test of so few seeds cannot promise (skew on one side, cells with two kinds of run).
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
-from vectorised import agrees_with_program, judged, tests_of
+from vectorized import agrees_with_program, judged, tests_of
 
 from resnet_lab.analysis.looks import schedule
 from resnet_lab.analysis.power import power, region_power, region_seeds, seeds_needed, share_power

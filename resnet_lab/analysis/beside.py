@@ -13,9 +13,9 @@ from resnet_lab.analysis.deviations import ledger_of
 from resnet_lab.analysis.published import Comparison, Published, against, band_label
 from resnet_lab.analysis.statistics import Floats
 from resnet_lab.analysis.tables import StudyData, cell_summary
-from resnet_lab.facts.nets import nets_like
-from resnet_lab.facts.papers import PublishedNet, agreement_margin, band
-from resnet_lab.records.plan import Plan
+from resnet_lab.papers.nets import nets_like
+from resnet_lab.papers.papers import PublishedNet, agreement_margin, band
+from resnet_lab.runs.plan import Plan
 
 FEWEST = 3
 """Runs from which on a mean is held against the bands, which are about means of as many or more."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_lab.facts.papers import Expected, Paper, Protocol, Source, find_source
-from resnet_lab.records.plan import Plan, PlannedCell
+from resnet_lab.papers.papers import Expected, Paper, Protocol, Source, find_source
+from resnet_lab.runs.plan import Plan, PlannedCell
 from resnet_lab.spec.run import LATER_FIELDS
 
 SAME, DIFFERS, VARIED, NOTED = "same", "differs", "varied", "not compared"
@@ -166,12 +166,12 @@ def _data(of: _Fields) -> str:
 
 def _schedule(of: _Fields) -> str:
     words = f"{of['training.schedule']}, lr {of['training.lr']:g}".replace("_", "-")
-    if of["training.drops"]:
-        words += f", times {of['training.drop_factor']:g} at {' and '.join(f'{drop:,}' for drop in of['training.drops'])}"
+    if of["training.milestones"]:
+        words += f", times {of['training.drop_factor']:g} at {' and '.join(f'{drop:,}' for drop in of['training.milestones'])}"
     return f"{words}; {of['training.iterations']:,} iterations"
 
 
-def _optimiser(of: _Fields) -> str:
+def _optimizer(of: _Fields) -> str:
     name = of["training.optimizer"]
     momentum = f", {'Nesterov ' if of['training.nesterov'] else ''}momentum {of['training.momentum']:g}" if name == "sgd" else ""
     return f"{name.upper() if name == 'sgd' else name}{momentum}, weight decay {of['training.weight_decay']:g}"
@@ -194,8 +194,8 @@ def _augmentation(of: _Fields) -> str:
     return ", ".join(done) or "none"
 
 
-def _normalisation(of: _Fields) -> str:
-    given = of["data.normalisation"]
+def _normalization(of: _Fields) -> str:
+    given = of["data.normalization"]
     return {"channel": "mean and deviation of each channel", "pixel_mean": "per-pixel mean subtracted", "none": "none"}.get(
         given if isinstance(given, str) else "", "mean and deviation given by hand"
     )
@@ -211,10 +211,10 @@ def _selection(of: _Fields) -> str:
 
 
 def _bn_statistics(of: _Fields) -> str:
-    return {"moving": "moving average", "averaged": "averaged plainly after training"}[of["training.bn_statistics"]]
+    return "averaged plainly after training" if of["training.precise_bn"] else "moving average"
 
 
-def _initialisation(of: _Fields) -> str:
+def _initialization(of: _Fields) -> str:
     name = str(of["network.init"]).replace("_", " ")
     return name + ("; last norm of each block 0" if of["network.zero_init_residual"] else "")
 
@@ -224,16 +224,16 @@ SAID: dict[str, Callable[[_Fields], str]] = {
     "resolution": lambda of: f"{of['data.image_size']}x{of['data.image_size']}",
     "depth": lambda of: f"{of['network.layers']} layers",
     "width": lambda of: f"{', '.join(map(str, of['network.widths']))} channels",
-    "optimiser": _optimiser,
+    "optimizer": _optimizer,
     "schedule": _schedule,
     "warm-up": _warmup,
     "augmentation": _augmentation,
-    "normalisation": _normalisation,
+    "normalization": _normalization,
     "split": _split,
     "selection": _selection,
     "precision": lambda of: str(of["training.precision"]),
     "batch": lambda of: f"{of['training.batch_size']} images",
     "BN statistics": _bn_statistics,
-    "initialisation": _initialisation,
+    "initialization": _initialization,
 }
 """What a cell does in each field that a paper may say something about."""

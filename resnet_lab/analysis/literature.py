@@ -8,9 +8,9 @@ from resnet_lab.analysis.beside import Beside, compare, published_nets
 from resnet_lab.analysis.deviations import ledger_of
 from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import Verdict, judge
-from resnet_lab.records.looks import load_looks
-from resnet_lab.records.plan import Plan, load_plan
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.looks import load_looks
+from resnet_lab.runs.plan import Plan, load_plan
+from resnet_lab.runs.store import RunStore
 
 
 @dataclass(frozen=True)

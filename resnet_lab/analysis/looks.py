@@ -14,8 +14,8 @@ from resnet_lab.analysis.contrasts import Evidences
 from resnet_lab.analysis.rules import ClaimTest, tested
 from resnet_lab.analysis.statistics import holm
 from resnet_lab.analysis.tables import StudyData
-from resnet_lab.records.looks import Decision, Look, Looks
-from resnet_lab.records.plan import Plan
+from resnet_lab.runs.looks import Decision, Look, Looks
+from resnet_lab.runs.plan import Plan
 from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.errors import SpecError
 

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from resnet_lab.analysis.contrasts import Evidence
 from resnet_lab.analysis.statistics import Estimate, Floats, satterthwaite
 from resnet_lab.analysis.tables import StudyData
-from resnet_lab.records.record import correct_bits
+from resnet_lab.runs.record import correct_bits
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from resnet_lab.records.plan import Plan, PlannedCell
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import Failure, RunStore
+from resnet_lab.runs.plan import Plan, PlannedCell
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import Failure, RunStore
 
 Run = tuple[str, int]
 """(cell name, seed)"""
@@ -46,12 +46,12 @@ class StudyData:
 
     @cached_property
     def gradients(self) -> pd.DataFrame:
-        """One row a block and epoch of a finished run: its gradient's norm; epoch 0 is at initialisation. Built when first asked for."""
+        """One row a block and epoch of a finished run: its gradient's norm; epoch 0 is at initialization. Built when first asked for."""
         return _gradients_table(self, first_and_last=False)
 
     @cached_property
     def gradient_ends(self) -> pd.DataFrame:
-        """The rows of `gradients` at initialisation and after each run's last epoch, without building the rest."""
+        """The rows of `gradients` at initialization and after each run's last epoch, without building the rest."""
         return _gradients_table(self, first_and_last=True)
 
 

@@ -17,8 +17,8 @@ from resnet_lab.analysis.new_images import ImageErrors, NewImages, over_new_imag
 from resnet_lab.analysis.rules import ClaimTest, Tested, tested
 from resnet_lab.analysis.statistics import HolmStep, holm, share_bound
 from resnet_lab.analysis.tables import StudyData
-from resnet_lab.analysis.wording import Finding, Stage, words_of
-from resnet_lab.records.looks import Looks
+from resnet_lab.analysis.verdict_text import Finding, Stage, words_of
+from resnet_lab.runs.looks import Looks
 from resnet_lab.spec.claims import Claim
 
 
@@ -39,7 +39,7 @@ class Verdict:
     """What a study says about one claim. Effects are in `unit`; of several contrasts, those of the one that the verdict hangs on."""
 
     name: str
-    says: str
+    statement: str
     metric: str
     expect: str
     contrast: dict[str, float]
@@ -206,7 +206,7 @@ def _verdict(test: ClaimTest, images: ImageErrors, step: HolmStep, stage: Stage)
     )
     return Verdict(
         name=claim.name,
-        says=claim.says,
+        statement=claim.statement,
         metric=claim.metric,
         expect=claim.expectation,
         contrast=dict(evidence.contrast),

@@ -19,7 +19,7 @@ from resnet_lab.cli.options import studies_option
 def export_command(name: str, output: Path | None, studies: Path) -> None:
     """Write the study NAME/SCALE with its finished runs into one archive, for a colleague or a supplement."""
     from resnet_lab.api import stored_plan
-    from resnet_lab.records.archive import export_study
+    from resnet_lab.runs.archive import export_study
 
     plan = stored_plan(studies, name, None, "")
     file = output or Path(f"{plan.name.replace('/', '-')}.tar.gz")
@@ -34,7 +34,7 @@ def export_command(name: str, output: Path | None, studies: Path) -> None:
 @exits
 def import_command(file: Path, tag: str, studies: Path) -> None:
     """Unpack an exported study into the studies folder; runs that are there already stay as they are."""
-    from resnet_lab.records.archive import import_study
+    from resnet_lab.runs.archive import import_study
 
     plan, added, there = import_study(studies, file, tag)
     where = "" if studies == Path("studies") else f" --studies {shlex.quote(str(studies))}"

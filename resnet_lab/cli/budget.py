@@ -12,10 +12,10 @@ from rich.console import Console
 from resnet_lab.analysis.power import least_seeds
 from resnet_lab.analysis.tables import load
 from resnet_lab.cli.planning import power_lines
-from resnet_lab.records.plan import study_name
-from resnet_lab.records.store import RunStore
-from resnet_lab.records.units import duration, short_duration
-from resnet_lab.saying import say
+from resnet_lab.console import say
+from resnet_lab.runs.plan import study_name
+from resnet_lab.runs.store import RunStore
+from resnet_lab.runs.units import duration, short_duration
 from resnet_lab.spec.library import shipped_folder
 from resnet_lab.spec.shortening import length_of, scale_table
 from resnet_lab.study.budget import Proposal, Sizes, accept, accepted, propose
@@ -70,7 +70,7 @@ def within_budget(prepared: Prepared, budget: float, console: Console) -> tuple[
         return prepared, f"a budget of {duration(budget, rough=True)} is enough for the whole scale"
     cut = replace(options, seeds=proposal.seeds, overrides=(*options.overrides, *proposal.overrides), tag=tag)
     made = prepare_study(prepared.question.ablation, cut, command=prepared.plan.command, chosen=prepared.question.chosen)
-    return replace(made, plan=replace(made.plan, scale_says=proposal.says)), proposal.says
+    return replace(made, plan=replace(made.plan, scale_description=proposal.says)), proposal.says
 
 
 def _propose(prepared: Prepared, prediction: "Prediction", budget: float) -> Proposal:

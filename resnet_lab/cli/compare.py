@@ -8,7 +8,7 @@ import click
 from resnet_lab.cli.describe import described, input_option, picture_options, write_pictures
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
-from resnet_lab.saying import open_console
+from resnet_lab.console import open_console
 
 
 @click.command()
@@ -24,8 +24,8 @@ def compare(first: str, second: str, shape: str | None, data_root: Path | None, 
     one, other = (described(name, shape, data_root, studies) for name in (first, second))
     from rich.table import Table
 
-    from resnet_lab.description.compare import field_differences, layer_differences, spoken
-    from resnet_lab.description.words import written
+    from resnet_lab.architecture.compare import field_differences, layer_differences, spoken
+    from resnet_lab.architecture.words import written
 
     console = open_console()
     counts = Table(box=None, pad_edge=False)
@@ -56,7 +56,7 @@ def compare(first: str, second: str, shape: str | None, data_root: Path | None, 
 
 
 def _say_layers(difference: Any, first: str, second: str) -> None:
-    from resnet_lab.description.compare import folded_names
+    from resnet_lab.architecture.compare import folded_names
 
     cost = f"{difference.params:+,} parameters, {difference.macs:+,} MACs"
     names = folded_names(difference.parts)

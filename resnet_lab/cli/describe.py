@@ -44,7 +44,7 @@ def describe(
     NAME is a network (`resnet-lab list networks`), a cell of a question as ABLATION[@SCALE]:CELL, or a FILE.toml with a [network] section.
     """
     description = described(name, shape, data_root, studies)
-    from resnet_lab.description import table
+    from resnet_lab.architecture import table
 
     click.echo(table.summary(description))
     for level, line in table.text_table(description, full=full):
@@ -58,10 +58,10 @@ def describe(
 
 def described(name: str, shape: str | None, data_root: Path | None, studies: Path) -> Any:
     """The description of the network that was named; what is wrong with the name is said before torch is imported."""
-    from resnet_lab.description.resolve import find_network, parse_shape
+    from resnet_lab.architecture.resolve import find_network, parse_shape
 
     found = find_network(name, None if shape is None else parse_shape(shape), facts=_facts(data_root, studies))
-    from resnet_lab.description.layers import describe_network
+    from resnet_lab.architecture.layers import describe_network
 
     return describe_network(found.title, found.spec, found.shape)
 
@@ -75,8 +75,8 @@ def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) ->
         if path.suffix.lower() not in ("", f".{form}"):
             raise SpecError.of(f"{path} would hold {form.upper()}: --{path.suffix.lower().lstrip('.')} writes that kind", key=f"--{form}")
     if wanted:
-        from resnet_lab.description.diagram import draw
-        from resnet_lab.description.drawing import render
+        from resnet_lab.architecture.diagram import draw
+        from resnet_lab.architecture.drawing import render
 
         scene = draw(descriptions)
         for form, path in wanted.items():
@@ -85,7 +85,7 @@ def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) ->
 
 def write(path: Path, content: bytes) -> None:
     """Write a file and say where it is. Raises StoreError where that cannot be."""
-    from resnet_lab.records.store import StoreError, write_atomically
+    from resnet_lab.runs.store import StoreError, write_atomically
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
-from resnet_lab.saying import open_console, say
+from resnet_lab.console import open_console, say
 
 
 @click.command()
@@ -60,7 +60,7 @@ def diff(first: str, second: str, studies: Path, metric: str) -> None:
 def _load(studies: Path, name: str) -> Any:
     from resnet_lab.analysis.tables import load
     from resnet_lab.api import stored_plan
-    from resnet_lab.records.store import RunStore
+    from resnet_lab.runs.store import RunStore
 
     return load(stored_plan(studies, name, None, ""), RunStore(studies))
 

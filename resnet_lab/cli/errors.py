@@ -18,8 +18,8 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        from resnet_lab.records.store import StoreError
         from resnet_lab.report.errors import ReportError
+        from resnet_lab.runs.store import StoreError
         from resnet_lab.spec.errors import SpecError
         from resnet_lab.study.locks import StudyLockedError
 

@@ -6,7 +6,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option
-from resnet_lab.saying import open_console
+from resnet_lab.console import open_console
 
 which_option = click.option(
     "--weights",
@@ -33,13 +33,13 @@ def evaluate(
     """Measure the network of RUN on test images: loss, accuracy, each class, and a confusion matrix; of several RUNs, side by side too."""
     from rich.progress import Progress, TaskID
 
-    from resnet_lab.records.store import RunStore
+    from resnet_lab.runs.store import RunStore
 
     for run in runs:
         RunStore(studies).find(run)  # an unknown run is said before torch is imported
-    from resnet_lab.single.evaluating import evaluate_run
-    from resnet_lab.single.reporting import show_evaluation, show_side_by_side, write_evaluation
-    from resnet_lab.single.runs import find_run
+    from resnet_lab.classifier.evaluating import evaluate_run
+    from resnet_lab.classifier.reporting import show_evaluation, show_side_by_side, write_evaluation
+    from resnet_lab.classifier.runs import find_run
     from resnet_lab.training.machine import cores
     from resnet_lab.training.runtime import configure, pick_device
 
@@ -70,11 +70,11 @@ def evaluate(
 @exits
 def predict(run: str, images: tuple[Path, ...], which: str, skip_bad: bool, studies: Path) -> None:
     """Classify IMAGES (files, or folders of them) with the network of RUN: the five likeliest classes with their probabilities."""
-    from resnet_lab.records.store import RunStore
+    from resnet_lab.runs.store import RunStore
 
     RunStore(studies).find(run)
-    from resnet_lab.single.predicting import predict_images
-    from resnet_lab.single.runs import find_run
+    from resnet_lab.classifier.predicting import predict_images
+    from resnet_lab.classifier.runs import find_run
     from resnet_lab.spec.errors import Problem
     from resnet_lab.training.machine import cores
     from resnet_lab.training.runtime import configure

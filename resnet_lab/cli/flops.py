@@ -8,7 +8,7 @@ import click
 from resnet_lab.cli.describe import described, input_option
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
-from resnet_lab.saying import open_console
+from resnet_lab.console import open_console
 
 
 @click.command()
@@ -34,9 +34,9 @@ def flops(names: tuple[str, ...], shape: str | None, latency: bool, data_root: P
 def _show(description: Any, console: Any) -> None:
     from rich.table import Table
 
-    from resnet_lab.description.flops import beside, measured, published_shape
-    from resnet_lab.description.table import summary
-    from resnet_lab.description.words import written
+    from resnet_lab.architecture.flops import beside, measured, published_shape
+    from resnet_lab.architecture.table import summary
+    from resnet_lab.architecture.words import written
 
     click.echo(summary(description))
     table = Table(box=None, pad_edge=False)
@@ -70,7 +70,7 @@ def _counts(params: float | None, macs: float | None) -> tuple[str, str, str]:
 def _show_latency(description: Any, console: Any) -> None:
     from rich.table import Table
 
-    from resnet_lab.description.latency import latencies
+    from resnet_lab.architecture.latency import latencies
 
     table = Table(box=None, pad_edge=False, title="latency of a forward pass on this machine's CPU, float32", title_justify="left")
     for heading in ("batch", "threads", "median", "quartiles", "passes", "images a second"):

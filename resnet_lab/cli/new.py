@@ -19,7 +19,7 @@ from resnet_lab.cli.errors import exits
 @exits
 def new(name: str, folder: Path, like: str | None) -> None:
     """Write a commented question to start from, as DIR/NAME.toml."""
-    from resnet_lab.records.store import StoreError
+    from resnet_lab.runs.store import StoreError
     from resnet_lab.spec.errors import SpecError
     from resnet_lab.spec.library import is_shipped, load_ablation
 

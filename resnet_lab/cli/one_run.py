@@ -7,9 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from resnet_lab.records.record import EpochRecord, RunRecord
-from resnet_lab.records.units import duration
-from resnet_lab.saying import say
+from resnet_lab.console import say
+from resnet_lab.runs.record import EpochRecord, RunRecord
+from resnet_lab.runs.units import duration
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec

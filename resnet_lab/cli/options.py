@@ -99,7 +99,7 @@ class BudgetType(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Seconds, or None."""
-        from resnet_lab.records.units import parse_duration
+        from resnet_lab.runs.units import parse_duration
 
         seconds = parse_duration(value) if isinstance(value, str) else value
         if seconds is None or seconds <= 0:

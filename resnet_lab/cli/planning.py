@@ -12,12 +12,12 @@ from resnet_lab.analysis.deviations import first_line
 from resnet_lab.analysis.looks import spending, undecided
 from resnet_lab.analysis.power import planned_power, spreads
 from resnet_lab.analysis.tables import StudyData, load
-from resnet_lab.looking import last_stage, looks_warnings, planned_looks, staged
-from resnet_lab.records.looks import Looks
-from resnet_lab.records.store import RunStore
-from resnet_lab.records.units import duration, size
+from resnet_lab.console import say
 from resnet_lab.report.numbers import plural
-from resnet_lab.saying import say
+from resnet_lab.runs.looks import Looks
+from resnet_lab.runs.store import RunStore
+from resnet_lab.runs.units import duration, size
+from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, staged
 from resnet_lab.spec.claims import Claim
 from resnet_lab.study.preparing import Prepared
 
@@ -75,7 +75,7 @@ def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None)
     for line in (
         first_line(plan),
         plan.question,
-        plan.scale_says,
+        plan.scale_description,
         *(f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged)),
     ):
         if line:
@@ -92,7 +92,7 @@ def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None)
         *map(str, plan.chosen),
         *([str(prepared.crew)] if prepared.crew else []),
         *(_needs(prepared, prediction) if prediction else []),
-        f"data: {plan.data_says}",
+        f"data: {plan.data_description}",
         *power_lines(claims, len(plan.seeds), data, at, alpha=alpha),
     )
     for line in lines:

@@ -7,7 +7,7 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
-from resnet_lab.saying import open_console, say
+from resnet_lab.console import open_console, say
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -27,8 +27,8 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
     from rich.table import Table
 
     from resnet_lab.cli.one_run import percent
-    from resnet_lab.records import usage
-    from resnet_lab.records.units import size
+    from resnet_lab.runs import usage
+    from resnet_lab.runs.units import size
 
     found = [run for run in usage.stored_runs(studies) if not (unused and run.is_used)]
     if as_json:
@@ -60,7 +60,7 @@ def show(run: str, studies: Path, as_json: bool) -> None:
     import json
 
     from resnet_lab.cli.one_run import print_run
-    from resnet_lab.records.units import size
+    from resnet_lab.runs.units import size
     from resnet_lab.spec.errors import SpecError
 
     found = _find(studies, run)
@@ -85,8 +85,8 @@ def show(run: str, studies: Path, as_json: bool) -> None:
 @exits
 def rm(names: tuple[str, ...], studies: Path, yes: bool) -> None:
     """Remove runs by id; a study that uses one trains it again."""
-    from resnet_lab.records import usage
-    from resnet_lab.records.units import size
+    from resnet_lab.runs import usage
+    from resnet_lab.runs.units import size
 
     found = [_find(studies, name) for name in names]
     for run in found:
@@ -101,8 +101,8 @@ def rm(names: tuple[str, ...], studies: Path, yes: bool) -> None:
 @exits
 def gc(studies: Path, yes: bool) -> None:
     """Remove the runs that no study uses, after saying which and how much. Runs kept for their weights, and stopped ones that can go on, stay."""
-    from resnet_lab.records import usage
-    from resnet_lab.records.units import size
+    from resnet_lab.runs import usage
+    from resnet_lab.runs.units import size
 
     unused = [run for run in usage.stored_runs(studies) if not run.is_used]
     if not unused:
@@ -116,7 +116,7 @@ def gc(studies: Path, yes: bool) -> None:
 
 
 def _find(studies: Path, name: str) -> Any:
-    from resnet_lab.records import usage
+    from resnet_lab.runs import usage
     from resnet_lab.spec.errors import SpecError, nearest
 
     found = usage.stored_runs(studies)
@@ -139,7 +139,7 @@ def _agreed(what: str, yes: bool) -> bool:
 
 
 def _sum(found: Any) -> str:
-    from resnet_lab.records import usage
-    from resnet_lab.records.units import duration, size
+    from resnet_lab.runs import usage
+    from resnet_lab.runs.units import duration, size
 
     return f"{len(found)} run(s), {size(sum(run.size for run in found))}, {duration(usage.total_seconds(found))} of training"

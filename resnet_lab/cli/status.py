@@ -9,8 +9,8 @@ import click
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import scale_option, studies_option, tag_option
-from resnet_lab.records.units import duration
-from resnet_lab.saying import open_console, say
+from resnet_lab.console import open_console, say
+from resnet_lab.runs.units import duration
 
 
 @click.command()
@@ -23,8 +23,8 @@ def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     """Say how the study NAME stands: runs done, running, failed, and who is driving it."""
     from resnet_lab.analysis.tables import load
     from resnet_lab.api import stored_plan
-    from resnet_lab.records.store import RunStore
     from resnet_lab.report.terminal import terminal_table
+    from resnet_lab.runs.store import RunStore
 
     plan = stored_plan(studies, name, scale, tag, current=False)
     data, console = load(plan, RunStore(studies)), open_console()

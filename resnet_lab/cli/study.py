@@ -10,7 +10,7 @@ import click
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
 from resnet_lab.cli.listing import print_ablations
 from resnet_lab.cli.options import budget_option, looks_options, reports_option, study_options
-from resnet_lab.saying import open_console, say
+from resnet_lab.console import open_console, say
 
 
 @click.command()
@@ -67,7 +67,7 @@ def show_plan(name: str, options: dict[str, Any], budget: float | None, until_de
     prepared = _prepare(name, options)
 
     from resnet_lab.cli.planning import print_looks, print_plan
-    from resnet_lab.looking import usual_end
+    from resnet_lab.sequential import usual_end
 
     console = open_console()
     if until_decided:
@@ -111,8 +111,8 @@ def _run(
 
     from resnet_lab.analysis.deviations import first_line
     from resnet_lab.api import finish_study
-    from resnet_lab.looking import usual_end
     from resnet_lab.report.terminal import terminal_table
+    from resnet_lab.sequential import usual_end
 
     console, cut = open_console(), ""
     if budget is not None:

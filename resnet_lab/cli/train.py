@@ -8,7 +8,7 @@ import click
 
 from resnet_lab.cli.errors import INTERRUPTED, exits
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option
-from resnet_lab.saying import open_console, say
+from resnet_lab.console import open_console, say
 
 
 @click.command()
@@ -50,13 +50,13 @@ def train(
 
     The same command goes on where it was interrupted. What is trained already is only shown.
     """
-    from resnet_lab.single.recipe import Wanted, resolve_recipe
+    from resnet_lab.classifier.recipe import Wanted, resolve_recipe
 
     wanted = Wanted(network, _fields(data, options), seed)
     resolve_recipe(wanted, data_root=data_root, cache=studies / "cache")  # what is wrong is said before torch is imported
 
-    from resnet_lab.single.display import announce, conclude, train_and_show
-    from resnet_lab.single.training import Places, Stopped, prepare_job
+    from resnet_lab.classifier.display import announce, conclude, train_and_show
+    from resnet_lab.classifier.training import Places, Stopped, prepare_job
 
     job = prepare_job(
         wanted,

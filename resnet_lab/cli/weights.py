@@ -17,24 +17,24 @@ def weights() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--as", "network", required=True, metavar="NAME", help="The network it is of (`resnet-lab list networks`).")
 @click.option(
-    "--normalisation",
+    "--normalization",
     metavar="MEAN/STD",
-    help="What its images were normalised with, as in 0.485,0.456,0.406/0.229,0.224,0.225 (pixels from 0 to 1), or none. Default: its family's.",
+    help="What its images were normalized with, as in 0.485,0.456,0.406/0.229,0.224,0.225 (pixels from 0 to 1), or none. Default: its family's.",
 )
 @studies_option
 @exits
-def import_file(file: Path, network: str, normalisation: str | None, studies: Path) -> None:
+def import_file(file: Path, network: str, normalization: str | None, studies: Path) -> None:
     """Read the checkpoint FILE (.pt, .pth, .th, .safetensors, Keras .h5 or .keras) into the run store; nothing in it is ever run."""
     from resnet_lab.spec.catalogue import catalogue_entry
 
     catalogue_entry(network)  # an unknown name is said before torch is imported
-    given = _normalisation(normalisation)
-    from resnet_lab.single.weights import import_weights
+    given = _normalization(normalization)
+    from resnet_lab.classifier.weights import import_weights
 
-    run = import_weights(file, network, studies=studies, normalisation=given)
-    carried = run.spec.data.normalisation
+    run = import_weights(file, network, studies=studies, normalization=given)
+    carried = run.spec.data.normalization
     words = f"mean {carried.mean}, std {carried.std}" if not isinstance(carried, str) else "none, pixels from 0 to 1"
-    click.echo(f"{run.record.notes[0]}: {run.record.params:,} parameters; normalisation: {words}")
+    click.echo(f"{run.record.notes[0]}: {run.record.params:,} parameters; normalization: {words}")
     click.echo(f"measure it with `resnet-lab evaluate {run.id} --data NAME`\nrun {run.id}")
 
 
@@ -49,17 +49,17 @@ def import_file(file: Path, network: str, normalisation: str | None, studies: Pa
 @exits
 def export_file(run: str, form: str, output: Path, which: str, studies: Path) -> None:
     """Write the network of RUN to a file that others can read, and check that it gives the same outputs."""
-    from resnet_lab.records.store import RunStore
+    from resnet_lab.runs.store import RunStore
 
     RunStore(studies).find(run)
-    from resnet_lab.single.runs import find_run
-    from resnet_lab.single.weights import export_run
+    from resnet_lab.classifier.runs import find_run
+    from resnet_lab.classifier.weights import export_run
 
     checked = export_run(find_run(studies, run), form, output, studies=studies, which=which)
     click.echo(f"wrote {output.absolute()}: {checked}")
 
 
-def _normalisation(text: str | None):  # type: ignore[no-untyped-def]  # FixedNormalisation, which would read the spec at import
+def _normalization(text: str | None):  # type: ignore[no-untyped-def]  # FixedNormalisation, which would read the spec at import
     from resnet_lab.spec.data import FixedNormalisation
     from resnet_lab.spec.errors import SpecError
 
@@ -71,8 +71,8 @@ def _normalisation(text: str | None):  # type: ignore[no-untyped-def]  # FixedNo
         mean, std = (tuple(float(value) for value in part.split(",")) for part in text.split("/"))
     except ValueError as error:
         raise SpecError.of(
-            f"{text!r}: write the means, a slash and the deviations, as in 0.5,0.5,0.5/0.25,0.25,0.25", key="--normalisation"
+            f"{text!r}: write the means, a slash and the deviations, as in 0.5,0.5,0.5/0.25,0.25,0.25", key="--normalization"
         ) from error
     if len(mean) != len(std) or min(std) <= 0:
-        raise SpecError.of(f"{text!r}: as many deviations as means, all above zero", key="--normalisation")
+        raise SpecError.of(f"{text!r}: as many deviations as means, all above zero", key="--normalization")
     return FixedNormalisation(mean, std)

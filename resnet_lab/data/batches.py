@@ -1,4 +1,4 @@
-"""Batches for training and evaluation: normalised float32 images, shuffled and augmented on whole batches.
+"""Batches for training and evaluation: normalized float32 images, shuffled and augmented on whole batches.
 
 A training stream depends on (seed, epoch) and the DataSpec, never on the network or the device: twins see the same images, bit for bit.
 What an epoch draws is drawn at its start, on the CPU, so that an interrupted epoch goes on at any batch exactly as it would have.
@@ -82,7 +82,7 @@ def epoch_batches(
 ) -> Iterator[Batch]:
     """The training batches of one epoch from batch `start` on; the incomplete batch at its end is left out.
 
-    Padding is zero after normalisation, that is the mean (He et al. 2015, section 4.2).
+    Padding is zero after normalization, that is the mean (He et al. 2015, section 4.2).
     """
     draws = epoch_draws(len(split), spec, seed=seed, epoch=epoch)
     rows = split.rows[draws.order]
@@ -99,7 +99,7 @@ def epoch_batches(
 
 
 def ordered_batches(split: Split, *, batch_size: int, device: torch.device | str = "cpu", channels_last: bool = False) -> Iterator[Batch]:
-    """All images of a split in its order, without augmentation, cropped to their centre; the last batch may be smaller."""
+    """All images of a split in its order, without augmentation, cropped to their center; the last batch may be smaller."""
     margin, side = (split.images.shape[-1] - split.side) // 2, split.side
     for start in range(0, len(split), batch_size):
         rows = split.rows[start : start + batch_size]
@@ -137,10 +137,10 @@ def resized_crop(images: Tensor, box: Tensor, flip: Tensor, *, side: int) -> Ten
 
 
 def _gather(split: Split, rows: Tensor, device: torch.device | str) -> Batch:
-    """Normalised images [B, S, S, C] and labels, gathered where the split lies and moved as uint8 where that is elsewhere."""
+    """Normalized images [B, S, S, C] and labels, gathered where the split lies and moved as uint8 where that is elsewhere."""
     there = rows.to(split.images.device)
     pixels = split.images[there].to(device).permute(0, 2, 3, 1)
-    scale, shift = (value.to(device).permute(1, 2, 0) for value in (split.normalisation.scale, split.normalisation.shift))
+    scale, shift = (value.to(device).permute(1, 2, 0) for value in (split.normalization.scale, split.normalization.shift))
     images = pixels.to(torch.float32, memory_format=torch.contiguous_format)
     return images.mul_(scale).sub_(shift), split.labels[there].to(device)  # two roundings on every device: no fused multiply-add
 

@@ -1,6 +1,6 @@
 """Datasets by name: DATASETS maps a name to the function that loads its images as uint8 arrays.
 
-Nothing here averages, normalises or splits off validation images: that is the same for all datasets and happens elsewhere.
+Nothing here averages, normalizes or splits off validation images: that is the same for all datasets and happens elsewhere.
 """
 
 from collections.abc import Callable
@@ -101,7 +101,7 @@ def _digits(root: DataRoot) -> Images:
 
 
 def _synthetic(root: DataRoot) -> Images:
-    """Ten coloured 4x4 mosaics, doubled in size, moved by up to a pixel, under noise. Whole numbers only: the same on every machine."""
+    """Ten colored 4x4 mosaics, doubled in size, moved by up to a pixel, under noise. Whole numbers only: the same on every machine."""
     random = random_state("synthetic")
     mosaics = random.randint(-1, 2, size=(10, 3, 4, 4)).repeat(2, axis=2).repeat(2, axis=3)
     facts = FACTS["synthetic"]

@@ -1,4 +1,4 @@
-"""Seeded draws from labelled images: which are held out, which are kept.
+"""Seeded draws from labeled images: which are held out, which are kept.
 
 Draws come from numpy's legacy RandomState, whose stream is frozen for good (NEP 19), so a split once drawn stays the same everywhere.
 """

@@ -4,7 +4,7 @@
     PATH/CLASS/*.jpg                                                        no splits: a seeded fifth of each class becomes the test images
 
 Sub-folders of a class count as the class, names that begin with a dot are passed over. JPEG and PNG, turned upright by their EXIF tag, read
-as RGB; with `image_size` the largest centred square is averaged down to that side.
+as RGB; with `image_size` the largest centerd square is averaged down to that side.
 """
 
 import hashlib
@@ -208,10 +208,10 @@ def decode(entries: Sequence[Entry], size: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """One image as uint8 [3, size, size]: upright, RGB, its largest centred square averaged to `size` (enlarged where it is smaller)."""
+    """One image as uint8 [3, size, size]: upright, RGB, its largest centerd square averaged to `size` (enlarged where it is smaller)."""
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it to white
+        if image.mode.startswith("I"):  # 16-bit gray: Pillow's own conversion would clip it to white
             image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
         image = image.convert("RGB")
         width, height = image.size
@@ -264,8 +264,8 @@ def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int,
         parts.append(f"no test/ of its own: a seeded fifth of each class is held out for test (data.split_seed = {spec.split_seed})")
     if spec.image_size:
         kept, seen = spec.image_size + margin, f"{spec.image_size}x{spec.image_size}"
-        crops = f", random parts of it as {seen} in training, its centre in tests" if spec.random_resized_crop else ""
-        parts.append(f"the largest centred square of each averaged down to {kept}x{kept}{crops}")
+        crops = f", random parts of it as {seen} in training, its center in tests" if spec.random_resized_crop else ""
+        parts.append(f"the largest centerd square of each averaged down to {kept}x{kept}{crops}")
         parts += [f"{smaller} smaller ones enlarged"] if smaller else []
     if folder.passed_over:
         parts.append(f"passed over: {', '.join(folder.passed_over)}")

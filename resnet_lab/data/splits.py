@@ -1,4 +1,4 @@
-"""The images of a run as tensors: training, validation and test split, mapped from the cache, with their normalisation."""
+"""The images of a run as tensors: training, validation and test split, mapped from the cache, with their normalization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from resnet_lab.spec.errors import SpecError
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """What makes a uint8 pixel a network's input: pixel * scale - shift. float32, [C, 1, 1], or [C, S, S] for a mean image's shift."""
 
     scale: Tensor
@@ -29,13 +29,13 @@ class Split:
     """Some images of a dataset. `images` uint8 [M, C, S, S] and `labels` int64 [M] may hold more; the split is `rows` int64 [N] of them.
 
     Opened from the cache, `images` is a private map of the file: its pages are read on demand and shared by all processes. A network sees
-    `seen` x `seen` pixels of an image (0: all of it): the centre in evaluation, a random crop in training.
+    `seen` x `seen` pixels of an image (0: all of it): the center in evaluation, a random crop in training.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
-    normalisation: Normalisation
+    normalization: Normalization
     seen: int = 0
 
     @property
@@ -54,7 +54,7 @@ class Split:
             self.images[self.rows].to(device),
             self.labels[self.rows].to(device),
             torch.arange(len(self)),
-            Normalisation(self.normalisation.scale.to(device), self.normalisation.shift.to(device)),
+            Normalization(self.normalization.scale.to(device), self.normalization.shift.to(device)),
             self.seen,
         )
 
@@ -86,9 +86,9 @@ def open_images(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, 
     labels = {split: np.load(prepared.folder / stored.file) for split, stored in prepared.labels.items()}
     where = draw_rows(spec, facts, labels)
     statistics = cached_statistics(pixels["train"], where["train"].rows, prepared.folder)
-    normalisation = make_normalisation(spec, statistics)
+    normalization = make_normalization(spec, statistics)
     tensors = {split: (torch.from_numpy(pixels[split]), torch.from_numpy(labels[split])) for split in pixels}
-    splits = {name: Split(*tensors[drawn.source], torch.from_numpy(drawn.rows), normalisation, facts.size) for name, drawn in where.items()}
+    splits = {name: Split(*tensors[drawn.source], torch.from_numpy(drawn.rows), normalization, facts.size) for name, drawn in where.items()}
     return Splits(splits["train"], splits.get("validation"), splits["test"], prepared.class_names, statistics)
 
 
@@ -115,37 +115,37 @@ def draw_rows(spec: DataSpec, facts: DatasetFacts, labels: dict[str, NDArray[np.
     return {**drawn, "train": Drawn("train", train)}
 
 
-def make_normalisation(spec: DataSpec, statistics: Statistics) -> Normalisation:
+def make_normalization(spec: DataSpec, statistics: Statistics) -> Normalization:
     """What a spec asks for, from the training images' statistics or as given by hand. Raises SpecError for a wrong number of channels."""
-    given = spec.normalisation
+    given = spec.normalization
     if not isinstance(given, FixedNormalisation):
-        return NORMALISATIONS[given](statistics)
+        return NORMALIZATIONS[given](statistics)
     channels = len(statistics.mean)
     if {len(given.mean), len(given.std)} != {channels}:
         raise SpecError.of(
             f"{len(given.mean)} means and {len(given.std)} deviations for images of {channels} channel(s): one each a channel",
-            key="data.normalisation",
+            key="data.normalization",
         )
     mean, deviation = np.array(given.mean), np.array(given.std)
-    return _normalisation(1 / (255 * deviation), mean / deviation)
+    return _normalization(1 / (255 * deviation), mean / deviation)
 
 
-def _channel(statistics: Statistics) -> Normalisation:
-    return _normalisation(1 / (255 * statistics.deviation), statistics.mean / statistics.deviation)
+def _channel(statistics: Statistics) -> Normalization:
+    return _normalization(1 / (255 * statistics.deviation), statistics.mean / statistics.deviation)
 
 
-def _pixel_mean(statistics: Statistics) -> Normalisation:
-    return _normalisation(np.full(len(statistics.mean), 1 / 255), statistics.mean_image)
+def _pixel_mean(statistics: Statistics) -> Normalization:
+    return _normalization(np.full(len(statistics.mean), 1 / 255), statistics.mean_image)
 
 
-def _none(statistics: Statistics) -> Normalisation:
-    return _normalisation(np.full(len(statistics.mean), 1 / 255), np.zeros(len(statistics.mean)))
+def _none(statistics: Statistics) -> Normalization:
+    return _normalization(np.full(len(statistics.mean), 1 / 255), np.zeros(len(statistics.mean)))
 
 
-def _normalisation(scale: NDArray[np.float64], shift: NDArray[np.float64]) -> Normalisation:
+def _normalization(scale: NDArray[np.float64], shift: NDArray[np.float64]) -> Normalization:
     shift = shift if shift.ndim == 3 else shift[:, None, None]
-    return Normalisation(torch.from_numpy(scale[:, None, None]).float(), torch.from_numpy(shift).float())
+    return Normalization(torch.from_numpy(scale[:, None, None]).float(), torch.from_numpy(shift).float())
 
 
-NORMALISATIONS: dict[str, Callable[[Statistics], Normalisation]] = {"channel": _channel, "pixel_mean": _pixel_mean, "none": _none}
+NORMALIZATIONS: dict[str, Callable[[Statistics], Normalization]] = {"channel": _channel, "pixel_mean": _pixel_mean, "none": _none}
 """`channel`: (x - mean) / deviation. `pixel_mean`: x - mean image (He et al. 2015, section 4.2). `none`: x. With x = pixel / 255."""

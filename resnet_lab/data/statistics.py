@@ -1,4 +1,4 @@
-"""Normalisation of images: channel means and deviations, and the mean image, over the training images that a run really uses.
+"""Normalization of images: channel means and deviations, and the mean image, over the training images that a run really uses.
 
 Pixels count from 0 to 1 here (uint8 / 255). Sums are whole numbers, so the results depend neither on the chunks nor on the machine.
 """
@@ -48,7 +48,7 @@ def pixel_sums(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np
 
 
 def statistics_of(sums: NDArray[np.int64], images: int) -> Statistics:
-    """What `pixel_sums` of so many images amount to. A channel that never varies is given the deviation 1: it is only centred."""
+    """What `pixel_sums` of so many images amount to. A channel that never varies is given the deviation 1: it is only centerd."""
     pixels = images * sums.shape[2] * sums.shape[3]
     total, squares = (sums[row].sum(axis=(1, 2)).astype(object) for row in (0, 1))  # Python's whole numbers: no overflow, no cancellation
     variance = np.array([pixels * square - one**2 for one, square in zip(total, squares, strict=True)], dtype=np.float64) / pixels**2

@@ -2,7 +2,7 @@
 
 A residual function is built as `cls(in_channels, out_channels, stride, spec)` and maps [B, in, H, W] to
 [B, out, ceil(H/stride), ceil(W/stride)]; it must not change its input in place, since the shortcut carries it. Two class attributes say
-what `layers` arithmetic needs: `weighted_layers`, and `inner`, its inner width as a share of its output. One from outside the package is
+what `layers` arithmetic needs: `weighted_layers`, and `bottleneck_ratio`, its inner width as a share of its output. One from outside the package is
 held to this by `resnet_lab.testing.check_block`. What stands before it and after the join (`order.pre`, `order.post`) belongs to the block;
 norms and activations after its own convolutions (`order.inner`, `order.last`) are the residual function's.
 """
@@ -23,11 +23,11 @@ class Convolutions(nn.Module):
     """A residual function of convolutions in a row: conv1, norm1, ..., each followed by what the order says, the last one by `order.last`."""
 
     kernels: ClassVar[tuple[int, ...]]
-    inner: ClassVar[float]
+    bottleneck_ratio: ClassVar[float]
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> None:
         super().__init__()
-        order, width = spec.order_table, round(out_channels * (spec.inner or self.inner))
+        order, width = spec.order_table, round(out_channels * (spec.bottleneck_ratio or self.bottleneck_ratio))
         count = len(self.kernels)
         channels = (in_channels, *[width] * (count - 1), out_channels)
         strided = self.kernels.index(3) if spec.stride_conv == "spatial" else 0
@@ -70,7 +70,7 @@ class Basic(Convolutions):
 
     weighted_layers = 2
     kernels = (3, 3)
-    inner = 1.0
+    bottleneck_ratio = 1.0
 
 
 class Bottleneck(Convolutions):
@@ -81,7 +81,7 @@ class Bottleneck(Convolutions):
 
     weighted_layers = 3
     kernels = (1, 3, 1)
-    inner = 0.25
+    bottleneck_ratio = 0.25
 
 
 class Block(nn.Module):

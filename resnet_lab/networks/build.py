@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnet_lab.networks.blocks import Block, make_block
-from resnet_lab.networks.init import initialise, seed_constructor, untouched_rng
+from resnet_lab.networks.init import initialize, seed_constructor, untouched_rng
 from resnet_lab.networks.layers import ACTIVATIONS, add_norm, follow
 from resnet_lab.networks.stems import Stem
 from resnet_lab.spec.network import NetworkSpec
@@ -96,7 +96,7 @@ def build(spec: NetworkSpec, *, seed: int, init_salt: int = 0) -> Network:
             block = make_block(spec, place.in_channels, place.out_channels, place.stride, first=place.first, depth=place.depth)
             model.get_submodule(place.stage).add_module(place.block, block)
         model.add_module("head", Head(spec))
-        initialise(model, init=spec.init, seed=seed, salt=init_salt)
+        initialize(model, init=spec.init, seed=seed, salt=init_salt)
     return model
 
 

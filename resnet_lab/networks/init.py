@@ -35,7 +35,7 @@ def seed_constructor(seed: int, salt: int, name: str) -> None:
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, *, init: str, seed: int, salt: int) -> None:
+def initialize(model: nn.Module, *, init: str, seed: int, salt: int) -> None:
     """Give every tensor of `model`, on the CPU, its initial value; `init` is a NetworkSpec's. Only inside `untouched_rng`."""
     for name, module in _children_first(model, ""):
         reset = getattr(module, "reset_parameters", None)

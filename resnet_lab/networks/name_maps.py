@@ -15,7 +15,7 @@ Rename = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """How a family expects its images: scaled to 0..1, then (x - mean) / std for each channel."""
 
     mean: tuple[float, ...]
@@ -32,7 +32,7 @@ class NameMap:
     absent: tuple[str, ...] = ()
     reshape: Callable[[str, Tensor], Tensor] | None = None
     """From (their name, their tensor) to our layout; None where the layouts are the same."""
-    normalisation: Normalisation | None = None
+    normalization: Normalization | None = None
     restore: Rename | None = None
     """From our name to theirs, where weights can be exported to this family."""
 
@@ -209,7 +209,7 @@ _TO_TORCHVISION = {
     "shortcut.carry.conv": "downsample.0",
     "shortcut.carry.norm": "downsample.1",
 }
-_IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 MAPS: dict[str, NameMap] = {
     "resnet_lab": NameMap("our own names", _same, signature=("stem.conv.weight", "head.linear.weight"), restore=_same),
@@ -218,13 +218,13 @@ MAPS: dict[str, NameMap] = {
         _akamaster,
         signature=("conv1.weight", "layer1.0.conv1.weight", "linear.weight"),
         absent=("fc.weight",),
-        normalisation=_IMAGENET,
+        normalization=_IMAGENET,
     ),
     "torchvision": NameMap(
         "torchvision's resnet, resnext and wide_resnet",
         _torchvision,
         signature=("conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "fc.weight"),
-        normalisation=_IMAGENET,
+        normalization=_IMAGENET,
         restore=torchvision_name,
     ),
     "preact_cifar": NameMap(

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge
-from resnet_lab.records.looks import load_looks
-from resnet_lab.records.plan import Plan
-from resnet_lab.records.store import RunStore, write_atomically
 from resnet_lab.report.errors import ReportError
 from resnet_lab.report.freshness import forget, inputs_digest, is_fresh, note_drawn
+from resnet_lab.runs.looks import load_looks
+from resnet_lab.runs.plan import Plan
+from resnet_lab.runs.store import RunStore, write_atomically
 
 FORMATS = ("svg", "pdf", "png")
 

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict, verdicts_as_json
-from resnet_lab.records.store import write_atomically
 from resnet_lab.report import style
 from resnet_lab.report.figures import FIGURES, Drawn, provenance
 from resnet_lab.report.tables import TABLES, latex
+from resnet_lab.runs.store import write_atomically
 
 PNG_DPI = 180
 _METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}

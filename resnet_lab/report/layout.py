@@ -6,7 +6,7 @@ study without any has its arms along the axis. A series is an arm, together with
 
 from dataclasses import dataclass
 
-from resnet_lab.records.plan import Plan, PlannedCell
+from resnet_lab.runs.plan import Plan, PlannedCell
 
 
 @dataclass(frozen=True)

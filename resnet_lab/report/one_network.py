@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from resnet_lab.records.record import EpochRecord
-from resnet_lab.records.store import StoreError, write_atomically
 from resnet_lab.report.style import WIDTH, grid, mark, styled
+from resnet_lab.runs.record import EpochRecord
+from resnet_lab.runs.store import StoreError, write_atomically
 
 COLUMNS = {
     "epoch": "epoch",

@@ -13,13 +13,13 @@ from typing import Any
 
 import jinja2
 
+from resnet_lab.analysis.run_checks import unequal_twins
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
-from resnet_lab.analysis.watching import unequal_twins
-from resnet_lab.records.units import DASH, duration
 from resnet_lab.report import numbers, sourcing
 from resnet_lab.report.figures import Drawn, provenance
 from resnet_lab.report.tables import TABLES, level_text, main_text, region_text, unit_of, verdict_text
+from resnet_lab.runs.units import DASH, duration
 
 MOST_ROWS = 100
 """Rows of a table on the page; tables/ has them all as CSV."""
@@ -34,7 +34,7 @@ class Card:
     verdict: str
     icon: str
     name: str
-    says: str
+    statement: str
     words: str
     facts: tuple[tuple[str, str], ...]
     post_hoc: bool
@@ -190,7 +190,7 @@ def _card(verdict: Verdict) -> Card:
     if verdict.look is not None:
         facts.append(("decided at", f"look {verdict.look} of {verdict.looks}"))
     words = verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ")  # the card says the verdict itself above
-    return Card(verdict.verdict, _ICONS[verdict.verdict], verdict.name, verdict.says, words, tuple(facts), verdict.post_hoc)
+    return Card(verdict.verdict, _ICONS[verdict.verdict], verdict.name, verdict.statement, words, tuple(facts), verdict.post_hoc)
 
 
 def _picture(drawn: Drawn, svg: bytes) -> Picture:

@@ -9,12 +9,12 @@ import pandas as pd
 
 from resnet_lab.analysis.beside import Beside, compare, published_text
 from resnet_lab.analysis.deviations import Ledger, ledger_of
+from resnet_lab.analysis.run_checks import twin_groups, unwatched, watched
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
-from resnet_lab.analysis.watching import twin_groups, unwatched, watched
-from resnet_lab.records.units import DASH
 from resnet_lab.report import numbers
 from resnet_lab.report.text import TextTable
+from resnet_lab.runs.units import DASH
 
 MOST_WORDS = 4
 """Different things that one sentinel saw which are listed; runs.csv of a study of many cells would not fit otherwise."""

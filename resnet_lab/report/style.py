@@ -1,4 +1,4 @@
-"""How figures look: fonts that reach every name, colours with marks that survive grey print, one set of sizes.
+"""How figures look: fonts that reach every name, colors with marks that survive gray print, one set of sizes.
 
 Sizes are in inches and points. Nothing here touches pyplot; `styled` holds its settings for the length of a `with` block.
 """
@@ -22,7 +22,7 @@ WIDTH = 7.2
 
 @dataclass(frozen=True)
 class Mark:
-    """How one series is told from the others, in colour and without."""
+    """How one series is told from the others, in color and without."""
 
     color: str
     marker: str
@@ -30,18 +30,18 @@ class Mark:
 
 
 def mark(position: int) -> Mark:
-    """The mark of the n-th series; no two of the first 84 are alike, neighbours differ in colour, marker and line."""
+    """The mark of the n-th series; no two of the first 84 are alike, neighbors differ in color, marker and line."""
     return Mark(_COLORS[position % len(_COLORS)], _MARKERS[position % len(_MARKERS)], _DASHES[position % len(_DASHES)])
 
 
 def hues(count: int) -> list[Any]:
-    """Colours for lines that have names and nothing else to be told by: those of `mark` while they suffice, else twenty others."""
+    """Colors for lines that have names and nothing else to be told by: those of `mark` while they suffice, else twenty others."""
     palette = _COLORS if count <= len(_COLORS) else _MORE_COLORS
     return [palette[position % len(palette)] for position in range(count)]
 
 
 def shades(count: int) -> list[Any]:
-    """Colours for an ordered quantity (depth), light to dark, so that their order is seen in grey print too."""
+    """Colors for an ordered quantity (depth), light to dark, so that their order is seen in gray print too."""
     colormap = matplotlib.colormaps["viridis_r"]
     return [colormap(0.18 + 0.72 * (position / max(1, count - 1) if count > 1 else 0.7)) for position in range(count)]
 
@@ -62,7 +62,7 @@ def grid(rows: int, columns: int, *, height: float, width: float = WIDTH, **opti
 
 
 def beside(transform: Transform, figure: Figure, points: float) -> Transform:
-    """A transform pushed to the right by so many points: sets neighbours apart on any scale while their numbers stay true."""
+    """A transform pushed to the right by so many points: sets neighbors apart on any scale while their numbers stay true."""
     return transform + ScaledTranslation(points / 72, 0, figure.dpi_scale_trans)
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 from resnet_lab.analysis.beside import published_nets, published_text
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
-from resnet_lab.records.units import DASH, duration
 from resnet_lab.report import numbers, sourcing
 from resnet_lab.report.text import TextTable
+from resnet_lab.runs.units import DASH, duration
 from resnet_lab.spec.claims import parse_expect
 
 
@@ -84,7 +84,7 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
 def verdict_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """One row a claim, in the order of the study."""
     numbers_of = ("effect", "ci_low", "ci_high", "ci_level", "new_images_low", "new_images_high", "p", "p_sign", "n", "n_planned")
-    columns = ("name", "says", "metric", "expect", "unit", "verdict", *numbers_of, "correlation", "look", "looks", "post_hoc")
+    columns = ("name", "statement", "metric", "expect", "unit", "verdict", *numbers_of, "correlation", "look", "looks", "post_hoc")
     return pd.DataFrame([{column: getattr(verdict, column) for column in columns} for verdict in verdicts], columns=list(columns))
 
 

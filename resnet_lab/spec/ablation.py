@@ -31,7 +31,7 @@ class Fragment:
 class Scale(Fragment):
     """One size at which the question can be asked. The first scale of a file is its default."""
 
-    says: str = ""
+    description: str = ""
     """What this scale can show, and what it cannot."""
     evidence: bool = True
     """False: the report is stamped "not evidence"."""

@@ -67,7 +67,7 @@ class Claim:
     """Weights of cell means; or a list of such tables, where the claim is that `expect` holds for each of them."""
     expect: str = ""
     """`> 0`, `< 2.5` or `within 1`, in the unit of the metric (percentage points for errors)."""
-    says: str = ""
+    statement: str = ""
     """The claim as a sentence."""
     metric: Metric = "train_error"
     """What is measured: final errors in percent (no augmentation, evaluation mode), or losses in nats."""

@@ -12,8 +12,8 @@ from resnet_lab.spec.run import RunSpec
 IMPLIED: dict[str, tuple[str, ...]] = {
     "network.like": tuple(f"network.{each.name}" for each in fields(NetworkSpec)),
     "network.layers": ("network.depths",),
-    "network.block": ("network.inner", "network.stem_width", "network.depths"),
-    "network.inner": ("network.stem_width",),
+    "network.block": ("network.bottleneck_ratio", "network.stem_width", "network.depths"),
+    "network.bottleneck_ratio": ("network.stem_width",),
     "network.widths": ("network.stem_width", "network.strides"),
     "network.depths": ("network.layers",),
     "network.stem": ("network.stem_width",),
@@ -23,7 +23,7 @@ IMPLIED: dict[str, tuple[str, ...]] = {
     "data.validation": ("training.iterations",),
     "training.epochs": ("training.iterations",),
     "training.batch_size": ("training.iterations",),
-    "training.schedule": ("training.drops", "training.warmup"),
+    "training.schedule": ("training.milestones", "training.warmup"),
 }
 """Field -> fields that are derived from it where they are left out, so that who names the first has named these too."""
 

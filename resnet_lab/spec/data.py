@@ -14,7 +14,7 @@ CACHED_MARGIN = 8 / 7
 
 @dataclass(frozen=True)
 class FixedNormalisation:
-    """A normalisation given by hand: (pixel / 255 - mean) / std, one number a channel; what a checkpoint from elsewhere was trained with."""
+    """A normalization given by hand: (pixel / 255 - mean) / std, one number a channel; what a checkpoint from elsewhere was trained with."""
 
     mean: Annotated[tuple[float, ...], Len(1)]
     """Mean of each channel, pixels counting from 0 to 1."""
@@ -36,14 +36,14 @@ class DataSpec:
     """Share of the training images held out for validation where the dataset has no `val/` of its own; 0 holds none out."""
     split_seed: Annotated[int, Ge(0)] = 0
     """Seed of every split made here (validation, subsets, a folder without `test/`); the same for all seeds of a study."""
-    normalisation: Literal["channel", "pixel_mean", "none"] | FixedNormalisation = "channel"
+    normalization: Literal["channel", "pixel_mean", "none"] | FixedNormalisation = "channel"
     """`channel`: mean and deviation of each channel over the training images. `pixel_mean`: less the mean image (He et al. 2015), or `{ mean, std }`."""
     pad_crop: Annotated[int, Ge(0)] = 0
     """Augmentation: pad by this many pixels on each side, then crop at random. The paper's CIFAR-10 nets use 4."""
     flip: bool = False
     """Augmentation: mirror each image left to right with probability one half."""
     random_resized_crop: bool = False
-    """Augmentation: a random part of each image, enlarged to the image size; tests see the centre. Images are kept 8/7 as large for it."""
+    """Augmentation: a random part of each image, enlarged to the image size; tests see the center. Images are kept 8/7 as large for it."""
     crop_scale_min: Annotated[float, Gt(0), Le(1)] = 0.35
     """Of `random_resized_crop`: least share of the image's area that is cropped. ImageNet's usual 0.08 is harsh on a few hundred images."""
     skip_bad: bool = False
@@ -74,12 +74,12 @@ class DatasetFacts:
 
 DATASETS: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(1, 10, 8, 1437, 360, "scikit-learn's handwritten digits: 1,797 real 8x8 scans, embedded, nothing to download"),
-    "synthetic": DatasetFacts(3, 10, 8, 512, 256, "made-up coloured patterns in ten classes: for checking the machinery, not evidence"),
-    "cifar10": DatasetFacts(3, 10, 32, 50000, 10000, "CIFAR-10: 60,000 real 32x32 colour images in ten classes"),
-    "cifar100": DatasetFacts(3, 100, 32, 50000, 10000, "CIFAR-100: 60,000 real 32x32 colour images in a hundred classes"),
-    "fashion_mnist": DatasetFacts(1, 10, 28, 60000, 10000, "Fashion-MNIST: 70,000 real 28x28 grey images of clothes in ten classes"),
+    "synthetic": DatasetFacts(3, 10, 8, 512, 256, "made-up colored patterns in ten classes: for checking the machinery, not evidence"),
+    "cifar10": DatasetFacts(3, 10, 32, 50000, 10000, "CIFAR-10: 60,000 real 32x32 color images in ten classes"),
+    "cifar100": DatasetFacts(3, 100, 32, 50000, 10000, "CIFAR-100: 60,000 real 32x32 color images in a hundred classes"),
+    "fashion_mnist": DatasetFacts(1, 10, 28, 60000, 10000, "Fashion-MNIST: 70,000 real 28x28 gray images of clothes in ten classes"),
     "signs": DatasetFacts(
-        3, 6, 64, 1080, 120, "SIGNS: 1,200 real 64x64 colour images of hands that show 0 to 5; put its .h5 files into DATA_ROOT/signs"
+        3, 6, 64, 1080, 120, "SIGNS: 1,200 real 64x64 color images of hands that show 0 to 5; put its .h5 files into DATA_ROOT/signs"
     ),
     "signs_jpeg": DatasetFacts(
         3, 6, 64, 1080, 120, "the same photographs decoded from JPEGs: train_signs_from_jpeg.h5, test_signs_from_jpeg.h5"

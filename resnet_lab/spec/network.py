@@ -94,7 +94,7 @@ class NetworkSpec:
     """Which block of a stage carries its stride (`last`: keras.applications' V2 nets)."""
     stride_conv: Literal["first", "spatial"] = "first"
     """Which convolution of a bottleneck carries the stride: the `first` 1x1 (the paper) or the `spatial` 3x3 (torchvision, "v1.5")."""
-    inner: Annotated[float, Gt(0)] | None = None
+    bottleneck_ratio: Annotated[float, Gt(0)] | None = None
     """Width of a block's inner convolutions as a share of its output. Default: the block's own (`basic` 1, `bottleneck` 0.25)."""
     groups: Positive = 1
     """Groups of a bottleneck's 3x3 convolution (ResNeXt, arXiv:1611.05431)."""
@@ -162,8 +162,8 @@ def block_facts(block: str) -> BlockFacts:
     from resnet_lab.spec.external import load_external  # imports the user's package, and torch with it: only when asked for
 
     cls = load_external(block, known=BLOCKS, what="block")
-    layers, inner = getattr(cls, "weighted_layers", 2), getattr(cls, "inner", 1.0)
-    return BlockFacts(layers=layers, inner=inner)
+    layers, inner = getattr(cls, "weighted_layers", 2), getattr(cls, "bottleneck_ratio", 1.0)
+    return BlockFacts(layers=layers, bottleneck_ratio=inner)
 
 
 def depths_for(layers: int, stages: int, per_block: int) -> tuple[int, ...]:
@@ -202,7 +202,7 @@ def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> Networ
     for name, values in (("depths", depths), ("strides", strides)):
         if len(values) != len(spec.widths):
             raise SpecError.of(f"{len(values)} {name} for {len(spec.widths)} widths: one a stage", key=f"network.{name}")
-    inner = spec.inner or facts.inner
+    inner = spec.bottleneck_ratio or facts.bottleneck_ratio
     usual = usual_stem_width(spec.stem_table) or max(1, round(spec.widths[0] * inner))
     resolved = replace(
         spec,
@@ -214,7 +214,7 @@ def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> Networ
         depths=depths,
         layers=None,
         strides=strides,
-        inner=inner,
+        bottleneck_ratio=inner,
         norm=spec.norm_table,
         in_channels=spec.in_channels or channels,
         classes=spec.classes or classes,
@@ -279,7 +279,7 @@ def check_size(spec: NetworkSpec, size: int) -> None:
 
 
 def _check_inner(spec: NetworkSpec) -> None:
-    inner = spec.inner or 0
+    inner = spec.bottleneck_ratio or 0
     if any(round(width * inner) < 1 for width in spec.widths):
         raise SpecError.of(f"widths {spec.widths} leave no inner channel: a {spec.block} has width x {inner:g}", key="network.widths")
     if spec.groups == 1:
@@ -297,7 +297,7 @@ def _check_inner(spec: NetworkSpec) -> None:
 
 def _check_norm_groups(spec: NetworkSpec) -> None:
     groups = spec.norm_table.groups or 1
-    normed = {spec.stem_width or 0, *spec.widths, *(round(width * (spec.inner or 1)) for width in spec.widths)}
+    normed = {spec.stem_width or 0, *spec.widths, *(round(width * (spec.bottleneck_ratio or 1)) for width in spec.widths)}
     if odd := sorted(width for width in normed if width % groups):
         remedy = 'write norm = { kind = "group", groups = N } with an N that divides every width'
         raise SpecError.of(f"a group norm of {groups} groups cannot share {odd[0]} channels: {remedy}", key="network.norm")

@@ -136,7 +136,7 @@ class BlockFacts:
     """What `layers` arithmetic needs of a block: weighted layers in its residual function, and its inner width as a share of its output."""
 
     layers: int
-    inner: float
+    bottleneck_ratio: float
 
 
 STEMS: dict[str, StemSpec] = {
@@ -167,8 +167,8 @@ JOINS: dict[str, JoinSpec] = {
     "learned_scalar": JoinSpec("learned_scalar", start=0.0),
 }
 BLOCKS: dict[str, BlockFacts] = {
-    "basic": BlockFacts(layers=2, inner=1.0),
-    "bottleneck": BlockFacts(layers=3, inner=0.25),
+    "basic": BlockFacts(layers=2, bottleneck_ratio=1.0),
+    "bottleneck": BlockFacts(layers=3, bottleneck_ratio=0.25),
 }
 SHORTCUTS: tuple[str, ...] = ("none", "identity", "projection", "projection_everywhere")
 

@@ -291,7 +291,7 @@ TABLES: dict[Any, type] = {
     "join": JoinSpec,
     "order": OrderSpec,
     "norm": NormSpec,
-    "normalisation": FixedNormalisation,
+    "normalization": FixedNormalisation,
 }
 """Fields of network and data that take a word or a table, and the tables within them."""
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")

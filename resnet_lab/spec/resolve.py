@@ -47,7 +47,7 @@ class Question:
 
     ablation: Ablation
     scale: str
-    scale_says: str
+    scale_description: str
     evidence: bool
     axes: tuple[str, ...]
     cells: tuple[Cell, ...]
@@ -100,7 +100,7 @@ def resolve(
     return Question(
         ablation=ablation,
         scale=scale,
-        scale_says=typed.says,
+        scale_description=typed.description,
         evidence=typed.evidence and not synthetic,
         axes=axes,
         cells=cells,
@@ -309,7 +309,7 @@ def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterab
 def _inner_widths(network: NetworkSpec) -> str:
     """The warning for bottleneck widths that look like inner widths (the paper's Table 1 lists 64, 128, 256, 512 inside)."""
     usual = usual_stem_width(network.stem_table) or 16
-    if network.block != "bottleneck" or network.inner != 0.25 or network.widths[0] > usual:
+    if network.block != "bottleneck" or network.bottleneck_ratio != 0.25 or network.widths[0] > usual:
         return ""
     inner = [width // 4 for width in network.widths]
     outer = [width * 4 for width in network.widths]

@@ -1,6 +1,6 @@
 """One run's recipe as a value, and its fingerprint: the hash by which a run once done is found again.
 
-A fingerprint covers network, data and training after typing, defaults and derivation, the version of the training behaviour, the content of
+A fingerprint covers network, data and training after typing, defaults and derivation, the version of the training behavior, the content of
 a folder dataset, and the source of any block that comes from outside the package. Seeds and what is merely recorded are not in it.
 """
 

@@ -13,7 +13,7 @@ from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.reading import flatten_grid
 from resnet_lab.spec.resolve import SECTIONS, Cell, merge, parse_overrides
 
-LENGTHS = ("epochs", "iterations", "drops", "warmup")
+LENGTHS = ("epochs", "iterations", "milestones", "warmup")
 """Fields of [training] that are, or go with, its length."""
 LEAST_SHARE = 100
 """A training is not cut below a hundredth of its iterations."""
@@ -36,7 +36,7 @@ class Length:
         share = value / self.full
         fields: dict[str, Any] = {self.unit: value}
         if self.drops:
-            fields["drops"] = [round(drop * share) for drop in self.drops]
+            fields["milestones"] = [round(drop * share) for drop in self.drops]
         if "iterations" in self.warmup:
             fields["warmup"] = {**self.warmup, "iterations": max(1, round(self.warmup["iterations"] * share))}
         if "epochs" in self.warmup:
@@ -60,7 +60,7 @@ class Length:
 
     def _has_room(self, value: int) -> bool:
         total, fields = self.iterations * value // self.full, self.at(value)
-        drops, warmup = fields.get("drops", []), fields.get("warmup", {})
+        drops, warmup = fields.get("milestones", []), fields.get("warmup", {})
         rising = all(low < high for low, high in zip([0, *drops], [*drops, total], strict=True))
         steps = warmup.get("iterations", 0) or warmup.get("epochs", 0) * self.iterations / self.full
         return rising and total >= 1 and (not steps or 0.5 < steps < total)
@@ -77,7 +77,7 @@ def length_of(ablation: Ablation, scale: str, overrides: Sequence[str], cells: S
     recipe = merge(raw, own, {section: forced.get(section, {}) for section in SECTIONS}, keep_like=True)["training"]
     unit = "epochs" if recipe.get("epochs") else "iterations"
     fewest = min(cell.spec.training.iterations or 0 for cell in cells)
-    return Length(unit, recipe[unit], fewest, tuple(recipe.get("drops", ())), recipe.get("warmup", {}))
+    return Length(unit, recipe[unit], fewest, tuple(recipe.get("milestones", ())), recipe.get("warmup", {}))
 
 
 def as_overrides(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -90,8 +90,8 @@ def scale_table(ablation: Ablation, scale: str, name: str, *, says: str, seeds: 
     own = dict(ablation.raw.get("scales", {}).get(scale, {}))
     counted = list(seeds) == list(range(len(seeds)))
     merged = merge({section: own.get(section, {}) for section in SECTIONS}, {"training": dict(training)}, keep_like=True)
-    lines = [f"[scales.{_key(name)}]", f"says = {_toml(says)}", f"seeds = {_toml(len(seeds) if counted else list(seeds))}"]
-    lines += [f"{key} = {_toml(value)}" for key, value in own.items() if key not in (*SECTIONS, "says", "seeds", "grid")]
+    lines = [f"[scales.{_key(name)}]", f"description = {_toml(says)}", f"seeds = {_toml(len(seeds) if counted else list(seeds))}"]
+    lines += [f"{key} = {_toml(value)}" for key, value in own.items() if key not in (*SECTIONS, "description", "seeds", "grid")]
     lines += [f"grid.{path} = {_toml(value)}" for path, value in flatten_grid(own.get("grid", {})).items()]
     lines += [f"{section}.{_key(key)} = {_toml(value)}" for section in SECTIONS for key, value in merged[section].items()]
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """How a run is trained, as data: TrainingSpec, and what a run keeps: RecordSpec.
 
-Units: iterations are optimiser steps of one batch; an epoch is `train images // batch_size` iterations (the incomplete batch is left out,
+Units: iterations are optimizer steps of one batch; an epoch is `train images // batch_size` iterations (the incomplete batch is left out,
 and every epoch shuffles anew); errors are in percent.
 """
 
@@ -40,9 +40,9 @@ class TrainingSpec:
     epochs: Positive | None = None
     """Passes over the training images."""
     iterations: Positive | None = None
-    """Optimiser steps."""
+    """Optimizer steps."""
     batch_size: Positive = 128
-    """Images an optimiser step."""
+    """Images an optimizer step."""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     """`sgd` with momentum, `adam` (decay added to the gradient) or `adamw` (decay apart from it), both with torch's betas."""
     lr: Rate = 0.1
@@ -54,8 +54,8 @@ class TrainingSpec:
     weight_decay: Annotated[float, Ge(0)] = 1e-4
     """On every parameter, norms and biases included, as in the paper's code."""
     schedule: Literal["constant", "step", "cosine", "one_cycle"] = "cosine"
-    """`step`: times `drop_factor` at each of `drops`. `cosine`: to zero. `one_cycle`: cosine up from lr/25 over the warm-up, cosine down to lr/250000."""
-    drops: tuple[Positive, ...] = ()
+    """`step`: times `drop_factor` at each of `milestones`. `cosine`: to zero. `one_cycle`: cosine up from lr/25 over the warm-up, cosine down to lr/250000."""
+    milestones: tuple[Positive, ...] = ()
     """Iterations at which the `step` schedule drops."""
     drop_factor: Annotated[float, Gt(0), Lt(1)] = 0.1
     """What each drop multiplies the rate by."""
@@ -69,8 +69,8 @@ class TrainingSpec:
     """Train through torch.compile. `auto`: where what it saves is measured to be more than compiling takes; chosen once for a study."""
     channels_last: bool = True
     """Memory layout of images and convolution weights; a matter of speed."""
-    bn_statistics: Literal["moving", "averaged"] = "moving"
-    """`averaged`: after training, batch-norm statistics are averaged plainly over the training images (the authors' released-model notes)."""
+    precise_bn: bool = False
+    """True: after training, batch-norm statistics are averaged plainly over the training images (the authors' released-model notes)."""
     init_salt: Annotated[int, Ge(0)] = 0
     """Another number draws other initial weights from the same seed, with the same batches; for A/A comparisons."""
     init_weights: str = ""
@@ -86,7 +86,7 @@ class RecordSpec:
     test_curve: bool = False
     """Measure the test error after every epoch too, for the paper's curves. It selects nothing."""
     gradients: bool = True
-    """Keep the gradient norm of each block, at initialisation and after every epoch."""
+    """Keep the gradient norm of each block, at initialization and after every epoch."""
     weights: bool = False
     """Keep the final weights, and where there is a validation split those of the epoch with the lowest validation error. Results report the final ones."""
 
@@ -102,12 +102,12 @@ def resolve_training(spec: TrainingSpec, *, train_images: int) -> TrainingSpec:
         raise SpecError.of(f"say how long to train with `epochs` or `iterations`: {both}", key="training.epochs")
     steps = iterations_per_epoch(train_images, spec.batch_size)
     total = spec.iterations or (spec.epochs or 0) * steps
-    if spec.schedule != "step" and spec.drops:
-        raise SpecError.of(f'the {spec.schedule} schedule has no drops: schedule = "step"', key="training.drops")
-    if spec.schedule == "step" and (not spec.drops or list(spec.drops) != sorted(set(spec.drops))):
-        raise SpecError.of("the step schedule needs its drops, in rising order", key="training.drops")
-    if spec.drops and spec.drops[-1] >= total:
-        raise SpecError.of(f"a drop at iteration {spec.drops[-1]} of {total} never happens", key="training.drops")
+    if spec.schedule != "step" and spec.milestones:
+        raise SpecError.of(f'the {spec.schedule} schedule has no milestones: schedule = "step"', key="training.milestones")
+    if spec.schedule == "step" and (not spec.milestones or list(spec.milestones) != sorted(set(spec.milestones))):
+        raise SpecError.of("the step schedule needs its milestones, in rising order", key="training.milestones")
+    if spec.milestones and spec.milestones[-1] >= total:
+        raise SpecError.of(f"a drop at iteration {spec.milestones[-1]} of {total} never happens", key="training.milestones")
     if spec.init_weights and not re.fullmatch("[0-9a-f]{64}", spec.init_weights):
         raise SpecError.of(f"{spec.init_weights!r} is no sha256 in 64 hexadecimal digits", key="training.init_weights")
     warmup = _resolve_warmup(spec, total, steps)

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_lab.records.store import write_atomically, writing
-from resnet_lab.records.units import duration
+from resnet_lab.runs.store import write_atomically, writing
+from resnet_lab.runs.units import duration
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.shortening import Length, as_overrides
 from resnet_lab.study.planning import Task

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from resnet_lab.records.store import write_atomically
-from resnet_lab.records.units import duration, size
+from resnet_lab.runs.store import write_atomically
+from resnet_lab.runs.units import duration, size
 from resnet_lab.study.executors import Processes
 from resnet_lab.study.planning import Task
 from resnet_lab.study.probing import Probe, probe

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from resnet_lab.records.units import parse_duration
+from resnet_lab.runs.units import parse_duration
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.stopping import PATIENCE_SECONDS
 

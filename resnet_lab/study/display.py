@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from resnet_lab.records.plan import Plan
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import Failure, RunStore
-from resnet_lab.records.units import duration
-from resnet_lab.saying import say
+from resnet_lab.console import say
+from resnet_lab.runs.plan import Plan
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import Failure, RunStore
+from resnet_lab.runs.units import duration
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.planning import Task
 from resnet_lab.study.remaining import Pace

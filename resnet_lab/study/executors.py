@@ -15,8 +15,8 @@ from multiprocessing import get_context
 from types import ModuleType
 from typing import Any, Protocol
 
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import Failure
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import Failure
 from resnet_lab.study.planning import Task
 from resnet_lab.study.stopping import blocked
 from resnet_lab.study.worker import Interrupted, Refused, Workplace, run_task, start_worker

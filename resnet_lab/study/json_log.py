@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import Failure
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import Failure
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.planning import Task

@@ -6,11 +6,11 @@ from typing import Any
 
 from rich.console import Console
 
+from resnet_lab.console import say
 from resnet_lab.data.cache import prepare
 from resnet_lab.networks.cost import published_cost
-from resnet_lab.records.plan import Plan
-from resnet_lab.records.store import RunStore
-from resnet_lab.saying import say
+from resnet_lab.runs.plan import Plan
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.resolve import Question
 from resnet_lab.study.calibration import Crew, measured, remember
 from resnet_lab.study.display import LiveTable, PlainLines, Tally

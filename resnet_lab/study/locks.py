@@ -1,6 +1,6 @@
 """Who may drive: one driver a study, one driver a run in flight.
 
-Locks are the operating system's and fall with their process, so that on one machine a dead driver is recognised at once. Between machines such
+Locks are the operating system's and fall with their process, so that on one machine a dead driver is recognized at once. Between machines such
 locks may not hold (network file systems): there the driver's heartbeat counts, a file it touches every few seconds. Its age is taken by the
 clock of the file system, which all machines share, and a heartbeat that seems old is watched for a while: clocks differ, and are set.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from resnet_lab.records.store import write_atomically, writing
+from resnet_lab.runs.store import write_atomically, writing
 
 HEARTBEAT_SECONDS = 15.0
 LOOK_SECONDS = 0.5

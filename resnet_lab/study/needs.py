@@ -6,7 +6,7 @@ Bytes are counted from what is written: float32 tensors exactly, the rest by wha
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from resnet_lab.records.units import size
+from resnet_lab.runs.units import size
 from resnet_lab.spec.data import DatasetFacts, image_counts
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import total_epochs
@@ -20,7 +20,7 @@ ARRAYS = 500
 DATABASE, DATABASE_RUN, DATABASE_EPOCH = 90_000, 1400, 75
 """An SQLite file: empty, a trial with its attributes and parameters, an intermediate value."""
 OPTIMIZER_STATES = {"sgd": 1, "adam": 2, "adamw": 2}
-"""Numbers that an optimiser keeps a parameter; SGD without momentum none."""
+"""Numbers that an optimizer keeps a parameter; SGD without momentum none."""
 CHECKPOINTS = 2
 """A run in flight has its newest and the one before."""
 
@@ -63,7 +63,7 @@ def disk_needs(missing: Sequence[Task], places: int, *, images: int, database: b
 
 
 def checkpoint_bytes(task: Task) -> int:
-    """One checkpoint: parameters, the optimiser's state, and the best weights where they are kept."""
+    """One checkpoint: parameters, the optimizer's state, and the best weights where they are kept."""
     recipe = task.run.training
     states = 0 if recipe.optimizer == "sgd" and not recipe.momentum else OPTIMIZER_STATES[recipe.optimizer]
     best = task.run.record.weights and bool(image_counts(task.run.data, task.facts)[1])

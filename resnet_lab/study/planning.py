@@ -10,9 +10,9 @@ from pathlib import Path
 
 import resnet_lab
 from resnet_lab.networks.counted import Cost, counting_version
-from resnet_lab.records.plan import Plan, PlannedCell, load_plan, study_name
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.plan import Plan, PlannedCell, load_plan, study_name
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.data import DatasetFacts
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import weighted_layers
@@ -44,7 +44,7 @@ class Task:
         return float(self.cost.macs) * (self.run.training.iterations or 0) * self.run.training.batch_size
 
 
-def make_plan(question: Question, *, studies: Path, tag: str, command: str, data_says: str) -> Plan:
+def make_plan(question: Question, *, studies: Path, tag: str, command: str, data_description: str) -> Plan:
     """The plan of a question; claims registered when the study first ran stay registered, and a variant's are those of the study it varies.
 
     A recipe that was changed after the study first ran is said in the plan's warnings. Raises SpecError for a tag that names no folder.
@@ -63,7 +63,7 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         tag=tag,
         question=question.ablation.file.question,
         source=question.ablation.file.source,
-        scale_says=question.scale_says,
+        scale_description=question.scale_description,
         evidence=question.evidence,
         varies=question.ablation.file.varies,
         axes=question.axes,
@@ -72,7 +72,7 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         claims=question.claims,
         registered=earlier.registered if earlier else shipped.registered if shipped else None,
         warnings=(*changes, *question.warnings),
-        data_says=data_says,
+        data_description=data_description,
         toml=question.ablation.text,
         file=str(question.ablation.path.absolute()),
         overrides=question.overrides,

@@ -13,7 +13,7 @@ from heapq import heapreplace
 
 import numpy as np
 
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.data import DatasetFacts, image_counts
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec, total_epochs
@@ -129,7 +129,7 @@ def evaluated_images(run: RunSpec, facts: DatasetFacts) -> float:
     """Images that a run sees in evaluation: every split at its end, validation (and test, where its curve is wanted) after every epoch too."""
     train, validation, test = image_counts(run.data, facts)
     epochs = total_epochs(run.training.iterations or 0, train, run.training.batch_size)
-    averaging = train if run.training.bn_statistics == "averaged" else 0
+    averaging = train if run.training.precise_bn else 0
     return train + validation + test + averaging + epochs * (validation + (test if run.record.test_curve else 0))
 
 
@@ -151,7 +151,7 @@ def stored_costs(tasks: Iterable[Task], store: RunStore, device_name: str = "") 
 def _alike(run: RunSpec) -> RunSpec:
     """The run without what takes no time, so that runs that cost the same are equal."""
     usual, recipe = TrainingSpec(), timed(run).training
-    recipe = replace(recipe, drop_factor=usual.drop_factor, init_salt=usual.init_salt, bn_statistics=usual.bn_statistics)
+    recipe = replace(recipe, drop_factor=usual.drop_factor, init_salt=usual.init_salt, precise_bn=usual.precise_bn)
     return replace(run, training=recipe, record=RecordSpec(gradients=run.record.gradients))
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from resnet_lab.data.cache import cache_bytes
 from resnet_lab.data.cache import cache_folder as cache_folder_of
 from resnet_lab.data.facts import dataset_facts
-from resnet_lab.facts.papers import source_problem
-from resnet_lab.records.looks import load_looks
-from resnet_lab.records.plan import Plan, study_name
-from resnet_lab.records.store import RunStore
+from resnet_lab.papers.papers import source_problem
+from resnet_lab.runs.looks import load_looks
+from resnet_lab.runs.plan import Plan, study_name
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.data import DatasetFacts, DataSpec
@@ -166,7 +166,7 @@ def prepare_study(ablation: Ablation, options: Options, *, command: str, chosen:
         )
     known = {cell.spec.data: facts(cell.spec.data) for cell in question.cells}
     says = "; ".join(dict.fromkeys(each.says for each in known.values()))
-    plan = make_plan(question, studies=options.studies, tag=options.tag, command=command, data_says=says)
+    plan = make_plan(question, studies=options.studies, tag=options.tag, command=command, data_description=says)
     store, tasks = RunStore(options.studies), tasks_of(question, plan, facts)
     mine = options.shard.of(tasks) if options.shard else tasks
     left = tuple(missing(mine, store))

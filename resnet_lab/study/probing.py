@@ -1,6 +1,6 @@
 """What training a network costs here: a moment of its real training, in the process that will do its runs, beside what the others do then.
 
-The loop is the one that runs have (batches, augmentation, gradient norms, optimiser); only the learning rate is next to nothing, so that a
+The loop is the one that runs have (batches, augmentation, gradient norms, optimizer); only the learning rate is next to nothing, so that a
 probe cannot diverge. Images are the dataset's own where they are decoded already, else random ones of their shape. Nothing is written.
 """
 
@@ -89,7 +89,7 @@ def timed(run: RunSpec) -> RunSpec:
         iterations=ENDLESS,
         lr=RATE,
         schedule="constant",
-        drops=(),
+        milestones=(),
         warmup=None,
         weight_decay=0.0,
         init_weights="",

@@ -5,7 +5,7 @@ What is not written yet when a driver dies is found out at the next start, from 
 
 from collections.abc import Callable
 
-from resnet_lab.records.record import RunRecord
+from resnet_lab.runs.record import RunRecord
 from resnet_lab.study.trials import Trials
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from resnet_lab.records.plan import Plan, load_plan, same_study
-from resnet_lab.records.store import Failure, RunStore, StoreError
+from resnet_lab.runs.plan import Plan, load_plan, same_study
+from resnet_lab.runs.store import Failure, RunStore, StoreError
 from resnet_lab.study.deadline import time_limit
 from resnet_lab.study.locks import Held, study_lock
 from resnet_lab.study.planning import register_claims
@@ -40,7 +40,7 @@ def run_prepared(prepared: Prepared, *, console: Console | None = None) -> Outco
         _save(plan, prepared)
         trials = Trials(plan, options.storage or default_url(options.studies))
         try:
-            trials.synchronise(plan, store)
+            trials.synchronize(plan, store)
             if options.reports is not None:
                 trials.annotate(dashboard_note(plan, options.reports / plan.name / "report.html"))
             outcome = _drive_heard(replace(prepared, plan=plan), store, trials, console, held)

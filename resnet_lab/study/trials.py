@@ -24,9 +24,9 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
-from resnet_lab.records.plan import Plan, PlannedCell
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import RunStore, StoreError
+from resnet_lab.runs.plan import Plan, PlannedCell
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import RunStore, StoreError
 
 LARGEST_SEED = 2**31 - 1
 MEASURED = ("status", "train_error", "test_error", "seconds")
@@ -57,7 +57,7 @@ class Trials:
             self._study = self._open(plan)
         self._url = url
 
-    def synchronise(self, plan: Plan, store: RunStore) -> None:
+    def synchronize(self, plan: Plan, store: RunStore) -> None:
         """Tell left-over trials FAIL and add finished runs that the database does not know. Raises StoreError where it cannot be used.
 
         Nothing is looked at where all runs of this very plan were there before, and none was begun since.
@@ -66,7 +66,7 @@ class Trials:
             if self._storage.get_study_system_attrs(self._study).get(COMPLETE) == (digest := _runs_digest(plan)):
                 self._complete = True
                 return
-            if self._synchronise(plan, store):
+            if self._synchronize(plan, store):
                 self._note_complete(digest)
 
     def complete(self, plan: Plan) -> None:
@@ -96,7 +96,7 @@ class Trials:
         self._storage.set_study_system_attr(self._study, COMPLETE, digest)
         self._complete = bool(digest)
 
-    def _synchronise(self, plan: Plan, store: RunStore) -> bool:
+    def _synchronize(self, plan: Plan, store: RunStore) -> bool:
         """Returns whether every run of the plan is there now."""
         known: set[tuple[str, int]] = set()
         for trial in self._storage.get_all_trials(self._study, deepcopy=False):

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from resnet_lab.records.store import CHECKPOINTS, StoreError, write_atomically
+from resnet_lab.runs.store import CHECKPOINTS, StoreError, write_atomically
 from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_plain, fingerprint
 
 EVERY_SECONDS = 60.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from resnet_lab.networks.cost import cost
-from resnet_lab.records.units import duration
+from resnet_lab.runs.units import duration
 from resnet_lab.spec.choosing import Choice, left_open, settled
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.training.machine import computes_bf16

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from resnet_lab.networks.counted import Cost
-from resnet_lab.records.record import RunRecord
+from resnet_lab.runs.record import RunRecord
 from resnet_lab.spec.run import as_plain, fingerprint
 from resnet_lab.training.evaluate import Measured, average_bn_statistics
 from resnet_lab.training.loop import Hooks, Trainer
@@ -23,7 +23,7 @@ def measure_all(trainer: Trainer, hooks: Hooks) -> dict[str, Measured]:
     if trainer.diverged:
         return {}
     splits = trainer.splits
-    if trainer.run.training.bn_statistics == "averaged":
+    if trainer.run.training.precise_bn:
         average_bn_statistics(trainer.model, trainer.clean_batches(splits.train, hooks), bf16=trainer.bf16)
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     return {name: trainer.measure(split, hooks) for name, split in parts.items() if split is not None}
@@ -73,7 +73,7 @@ def make_record(
         sentinels=sentinels,
         start=trainer.sentinels.seen.start,
         class_names=splits.class_names,
-        arrays=_arrays(trainer, final) | (_normalisation(trainer) if weights else {}),
+        arrays=_arrays(trainer, final) | (_normalization(trainer) if weights else {}),
     )
 
 
@@ -93,7 +93,7 @@ def _arrays(trainer: Trainer, final: dict[str, Measured]) -> dict[str, Any]:
     return norms | ({"test_correct": np.packbits(final["test"].correct)} if "test" in final else {})
 
 
-def _normalisation(trainer: Trainer) -> dict[str, Any]:
+def _normalization(trainer: Trainer) -> dict[str, Any]:
     """What the kept weights expect of a pixel, so that they are of use without the images that they were trained on."""
-    normalisation = trainer.splits.train.normalisation
-    return {"pixel_scale": normalisation.scale.cpu().numpy(), "pixel_shift": normalisation.shift.cpu().numpy()}
+    normalization = trainer.splits.train.normalization
+    return {"pixel_scale": normalization.scale.cpu().numpy(), "pixel_shift": normalization.shift.cpu().numpy()}

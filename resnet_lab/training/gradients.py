@@ -1,6 +1,6 @@
 """Gradient norm of each block: the Euclidean norm of the loss gradient over all parameters of the block, on one training batch.
 
-Taken from gradients that the training step has computed anyway: of the first batch before the first update (initialisation), and of the
+Taken from gradients that the training step has computed anyway: of the first batch before the first update (initialization), and of the
 last batch of every epoch. Stem and head are rows too.
 """
 

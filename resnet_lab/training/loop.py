@@ -14,16 +14,16 @@ from resnet_lab.data.batches import epoch_batches, ordered_batches
 from resnet_lab.data.splits import Split, Splits
 from resnet_lab.networks.build import rows
 from resnet_lab.networks.counted import Cost
-from resnet_lab.records.record import EpochRecord
+from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import iterations_per_epoch, total_epochs
 from resnet_lab.training.checkpoint import State
+from resnet_lab.training.checks import Sentinels
 from resnet_lab.training.evaluate import Batches, Measured, evaluate
 from resnet_lab.training.gradients import gradient_norms
 from resnet_lab.training.optimizers import make_optimizer, set_rate
 from resnet_lab.training.runtime import compiled, seed_draws
 from resnet_lab.training.schedules import learning_rate
-from resnet_lab.training.sentinels import Sentinels
 from resnet_lab.training.weights import snapshot
 
 EVALUATION_BATCH = 250

@@ -1,4 +1,4 @@
-"""The optimisers a recipe can name. All parameters are treated alike: the papers decay norms and biases too."""
+"""The optimizers a recipe can name. All parameters are treated alike: the papers decay norms and biases too."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,7 +9,7 @@ from resnet_lab.spec.training import TrainingSpec
 
 
 def make_optimizer(spec: TrainingSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The recipe's optimiser; its learning rate is set before every step."""
+    """The recipe's optimizer; its learning rate is set before every step."""
     return OPTIMIZERS[spec.optimizer](spec, list(parameters))
 
 

@@ -33,7 +33,7 @@ def _constant(spec: TrainingSpec, iteration: int, warmup: int) -> float:
 
 
 def _step(spec: TrainingSpec, iteration: int, warmup: int) -> float:
-    passed = sum(iteration >= drop for drop in spec.drops)
+    passed = sum(iteration >= drop for drop in spec.milestones)
     rate: float = spec.lr * _linear(iteration, warmup) * spec.drop_factor**passed
     return rate
 

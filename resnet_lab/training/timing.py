@@ -1,11 +1,11 @@
-"""Real training steps of a run, to be timed: its network, optimiser and augmentation on random images of its shape, so that no dataset is needed."""
+"""Real training steps of a run, to be timed: its network, optimizer and augmentation on random images of its shape, so that no dataset is needed."""
 
 import time
 from dataclasses import replace
 
 import torch
 
-from resnet_lab.data.splits import Normalisation, Split, Splits
+from resnet_lab.data.splits import Normalization, Split, Splits
 from resnet_lab.data.statistics import Statistics
 from resnet_lab.spec.data import cached_margin
 from resnet_lab.spec.run import RunSpec
@@ -26,7 +26,14 @@ class Stepper:
 
     def __init__(self, run: RunSpec, device: str) -> None:
         recipe = replace(
-            run.training, iterations=EPOCH * EPOCHS, lr=RATE, schedule="constant", drops=(), warmup=None, init_weights="", weight_decay=0.0
+            run.training,
+            iterations=EPOCH * EPOCHS,
+            lr=RATE,
+            schedule="constant",
+            milestones=(),
+            warmup=None,
+            init_weights="",
+            weight_decay=0.0,
         )
         timed = replace(run, training=recipe, record=RecordSpec(gradients=False))
         self._device = device
@@ -63,7 +70,7 @@ def random_images(run: RunSpec, device: str) -> Splits:
     images = torch.randint(0, 256, (batch, channels, kept, kept), dtype=torch.uint8, generator=generator).to(device)
     labels = torch.randint(0, run.network.classes or 1, (batch,), generator=generator).to(device)
     one, zero = torch.full((channels, 1, 1), 1 / 64, device=device), torch.full((channels, 1, 1), 2.0, device=device)
-    split = Split(images, labels, torch.arange(batch).repeat(EPOCH), Normalisation(one, zero), side)
+    split = Split(images, labels, torch.arange(batch).repeat(EPOCH), Normalization(one, zero), side)
     return Splits(split, None, split, (), Statistics(*[torch.zeros(channels).double().numpy()] * 3))
 
 

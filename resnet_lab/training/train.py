@@ -18,7 +18,7 @@ from resnet_lab.data.splits import Splits
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
-from resnet_lab.records.record import RunRecord
+from resnet_lab.runs.record import RunRecord
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of, load_checkpoint

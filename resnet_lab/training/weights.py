@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.records.store import StoreError, weights_name, write_atomically, writing
+from resnet_lab.runs.store import StoreError, weights_name, write_atomically, writing
 from resnet_lab.spec.errors import SpecError
 
 MOST_NAMED = 4

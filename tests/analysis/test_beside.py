@@ -6,7 +6,7 @@ from paper_study import RESIDUAL_20, measured, shipped_plan
 
 from resnet_lab.analysis.beside import compare, published_nets, published_text
 from resnet_lab.analysis.published import Published, against
-from resnet_lab.facts.papers import paper
+from resnet_lab.papers.papers import paper
 
 
 def by_cell(data):

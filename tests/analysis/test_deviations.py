@@ -7,11 +7,11 @@ from factories import make_plan
 from paper_study import shipped_plan
 
 from resnet_lab.analysis.deviations import SAID, first_line, ledger_of
-from resnet_lab.facts.papers import PAPERS, paper
+from resnet_lab.papers.papers import PAPERS, paper
 
 FIELDS = [
-    "data", "resolution", "width", "depth", "optimiser", "schedule", "warm-up", "augmentation", "normalisation", "split", "selection", "precision",
-    "batch", "BN statistics", "initialisation", "hardware",
+    "data", "resolution", "width", "depth", "optimizer", "schedule", "warm-up", "augmentation", "normalization", "split", "selection", "precision",
+    "batch", "BN statistics", "initialization", "hardware",
 ]  # fmt: skip
 
 
@@ -50,17 +50,17 @@ def test_a_study_on_digits_says_in_its_first_line_what_it_cannot_show():
         ("data.train_images=1000", "data", "cifar10, 1,000 of its training images", True),
         ("data.image_size=16", "resolution", "16x16", True),
         ("network.widths=[8, 16, 32]", "width", "8, 16, 32 channels", True),
-        ("training.nesterov=true", "optimiser", "SGD, Nesterov momentum 0.9, weight decay 0.0001", True),
-        ("training.weight_decay=5e-4", "optimiser", "SGD, momentum 0.9, weight decay 0.0005", True),
-        ("training.drops=[32000, 48001]", "schedule", "step, lr 0.1, times 0.1 at 32,000 and 48,001; 64,000 iterations", True),
+        ("training.nesterov=true", "optimizer", "SGD, Nesterov momentum 0.9, weight decay 0.0001", True),
+        ("training.weight_decay=5e-4", "optimizer", "SGD, momentum 0.9, weight decay 0.0005", True),
+        ("training.milestones=[32000, 48001]", "schedule", "step, lr 0.1, times 0.1 at 32,000 and 48,001; 64,000 iterations", True),
         ("training.warmup={ iterations = 400 }", "warm-up", "linear over 400 iterations", False),
         ("data.flip=false", "augmentation", "pad 4, random crop", True),
-        ("data.normalisation=channel", "normalisation", "mean and deviation of each channel", False),
+        ("data.normalization=channel", "normalization", "mean and deviation of each channel", False),
         ("data.validation=0.1", "split", "10 % of the training images held out for validation", True),
         ("training.precision=bf16", "precision", "bf16", False),
         ("training.batch_size=64", "batch", "64 images", True),
-        ("training.bn_statistics=moving", "BN statistics", "moving average", False),
-        ("network.init=glorot_normal", "initialisation", "glorot normal", False),
+        ("training.precise_bn=false", "BN statistics", "moving average", False),
+        ("network.init=glorot_normal", "initialization", "glorot normal", False),
     ],
 )
 def test_one_deviation_at_a_time(override, field, here, decisive):
@@ -160,7 +160,7 @@ def test_a_plan_of_an_earlier_version_can_be_held_against_its_source():
         {**cell.spec, "network": {k: v for k, v in cell.spec["network"].items() if k != "zero_init_residual"}} for cell in plan.cells
     ]
     plan = replace(plan, cells=tuple(replace(cell, spec=spec) for cell, spec in zip(plan.cells, earlier, strict=True)))
-    assert statuses(plan)["initialisation"] == "same"
+    assert statuses(plan)["initialization"] == "same"
 
 
 def test_every_field_of_every_protocol_can_be_said():

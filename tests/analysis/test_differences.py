@@ -9,7 +9,7 @@ from factories import fill_store, make_plan
 
 from resnet_lab.analysis.differences import field_differences, only_in, result_differences
 from resnet_lab.analysis.tables import StudyData, load
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.store import RunStore
 
 
 def study(tmp_path: Path, **fields) -> StudyData:

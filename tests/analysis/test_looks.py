@@ -9,7 +9,7 @@ from factories import degradation, fill_store, make_plan
 from resnet_lab.analysis import tables
 from resnet_lab.analysis.looks import begin, judge_look, next_seeds, read_as_planned, schedule, spending
 from resnet_lab.analysis.verdicts import judge
-from resnet_lab.records.looks import Looks
+from resnet_lab.runs.looks import Looks
 from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.errors import SpecError
 

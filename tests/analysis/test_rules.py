@@ -18,7 +18,7 @@ from resnet_lab.analysis.statistics import (
     welch_estimate,
 )
 from resnet_lab.analysis.verdicts import judge
-from resnet_lab.records.record import correct_bits
+from resnet_lab.runs.record import correct_bits
 from resnet_lab.spec.claims import Claim, Fails, Region, Trend, parse_expect
 
 FAILS = Claim("fails", {"plain/56": 1.0}, fails=Fails(20.0))

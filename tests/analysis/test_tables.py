@@ -69,7 +69,7 @@ def test_epochs_repeats_the_cell_for_each_epoch_of_its_run(study):
 
 
 def test_gradients_are_the_arrays_row_by_row(study):
-    # Catches a transposed array: rows are epochs, columns are blocks, and row 0 is at initialisation.
+    # Catches a transposed array: rows are epochs, columns are blocks, and row 0 is at initialization.
     data = study()
     record = data.records["residual/56", 2]
     one = data.gradients[(data.gradients["cell"] == "residual/56") & (data.gradients["seed"] == 2)]

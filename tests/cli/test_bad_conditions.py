@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 from tiny_study import results
 
 from resnet_lab import api
-from resnet_lab.records.store import CHECKPOINTS, RunStore
+from resnet_lab.runs.store import CHECKPOINTS, RunStore
 from resnet_lab.study import driving, trials
 from resnet_lab.study.display import PlainLines
 from resnet_lab.training.checkpoint import Keeper

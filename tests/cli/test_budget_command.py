@@ -7,7 +7,7 @@ import sys
 import pytest
 from tiny_study import results
 
-from resnet_lab.records.plan import load_plan
+from resnet_lab.runs.plan import load_plan
 from resnet_lab.spec.library import load_ablation
 
 
@@ -63,7 +63,7 @@ def test_an_accepted_budget_goes_on_as_it_was_accepted(inline, tiny, tmp_path, m
     assert plan is not None
     assert plan.seeds == tuple(accepted["seeds"])
     assert plan.overrides == tuple(accepted["overrides"])
-    assert plan.scale_says == accepted["says"]
+    assert plan.scale_description == accepted["says"]
     assert accepted["says"] in first.stdout
     assert load_plan(tmp_path / "studies", "tiny/default") is None
     assert (tmp_path / "reports" / "tiny" / "default@budget-6s" / "report.html").exists()

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import RunStore
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from tiny_study import results
 
-from resnet_lab.records.plan import load_plan
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.plan import load_plan
+from resnet_lab.runs.store import RunStore
 
 DEADLINE = 120.0
 """Seconds after which a test gives up waiting for another process."""
@@ -223,7 +223,7 @@ def test_editing_claims_trains_nothing_and_a_new_one_is_post_hoc(invoke, tiny, t
     """Would catch a claim in the fingerprint, and one written after the results that passes for a prediction."""
     assert inline(invoke, tiny).exit_code == 0
     before = results(tmp_path / "studies")
-    claim = '[[claims]]\nname = "late"\nsays = "<An afterthought.>"\nexpect = "< 50"\ncontrast = { "plain/6" = 1 }\n'
+    claim = '[[claims]]\nname = "late"\nstatement = "<An afterthought.>"\nexpect = "< 50"\ncontrast = { "plain/6" = 1 }\n'
     tiny.write_text(tiny.read_text(encoding="utf-8") + claim, encoding="utf-8")
     result = inline(invoke, tiny)
 

@@ -11,7 +11,7 @@ import time
 import pytest
 from tiny_study import results
 
-from resnet_lab.records.looks import load_looks
+from resnet_lab.runs.looks import load_looks
 
 QUESTION = """
 question = "Does a net that is nearly not trained learn less?"

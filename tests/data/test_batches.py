@@ -7,7 +7,7 @@ from torch import Tensor
 
 from resnet_lab.data.batches import crop_and_flip, epoch_batches, epoch_draws, ordered_batches
 from resnet_lab.data.facts import dataset_facts
-from resnet_lab.data.splits import Normalisation, Split, Splits, open_images
+from resnet_lab.data.splits import Normalization, Split, Splits, open_images
 from resnet_lab.spec.data import DataSpec
 
 AUGMENTED = DataSpec("synthetic", pad_crop=2, flip=True)
@@ -31,9 +31,9 @@ def equal(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) 
 
 
 def naive(split: Split, spec: DataSpec, *, seed: int, epoch: int) -> list[tuple[np.ndarray, int]]:
-    """Image by image: normalise, pad with zeros, crop, mirror."""
+    """Image by image: normalize, pad with zeros, crop, mirror."""
     draws = epoch_draws(len(split), spec, seed=seed, epoch=epoch)
-    scale, shift = split.normalisation.scale.numpy(), split.normalisation.shift.numpy()
+    scale, shift = split.normalization.scale.numpy(), split.normalization.shift.numpy()
     result = []
     for place, number in enumerate(draws.order.tolist()):
         row = split.rows[number]
@@ -47,15 +47,15 @@ def naive(split: Split, spec: DataSpec, *, seed: int, epoch: int) -> list[tuple[
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("normalisation", ["channel", "pixel_mean"])
+@pytest.mark.parametrize("normalization", ["channel", "pixel_mean"])
 @pytest.mark.parametrize(("pad_crop", "flip"), [(0, False), (2, False), (0, True), (3, True)])
 def test_every_batch_is_what_a_loop_over_images_makes(
-    splits: Splits, normalisation: str, pad_crop: int, flip: bool, channels_last: bool
+    splits: Splits, normalization: str, pad_crop: int, flip: bool, channels_last: bool
 ) -> None:
-    """Catches crops that are off by one, down and right swapped, mirrored offsets, padding before normalisation, labels out of step."""
-    spec = DataSpec("synthetic", validation=0.25, normalisation=normalisation, pad_crop=pad_crop, flip=flip)  # type: ignore[arg-type]
-    shift = torch.rand(3, 8, 8) if normalisation == "pixel_mean" else torch.rand(3, 1, 1)
-    split = Split(splits.train.images, splits.train.labels, torch.arange(3, 250, 2), Normalisation(torch.rand(3, 1, 1), shift))
+    """Catches crops that are off by one, down and right swapped, mirrored offsets, padding before normalization, labels out of step."""
+    spec = DataSpec("synthetic", validation=0.25, normalization=normalization, pad_crop=pad_crop, flip=flip)  # type: ignore[arg-type]
+    shift = torch.rand(3, 8, 8) if normalization == "pixel_mean" else torch.rand(3, 1, 1)
+    split = Split(splits.train.images, splits.train.labels, torch.arange(3, 250, 2), Normalization(torch.rand(3, 1, 1), shift))
     expected = naive(split, spec, seed=5, epoch=2)
     found = batches(split, spec, seed=5, epoch=2, batch_size=50, channels_last=channels_last)
     assert len(found) == len(split) // 50 == 2
@@ -153,14 +153,14 @@ def test_evaluation_sees_every_image_in_order(splits: Splits) -> None:
     assert [len(labels) for _, labels in found] == [100, 100, 56]
     images, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
     assert torch.equal(labels, splits.test.labels)
-    normalisation = splits.test.normalisation
-    assert torch.equal(images, splits.test.images.float() * normalisation.scale - normalisation.shift)
+    normalization = splits.test.normalization
+    assert torch.equal(images, splits.test.images.float() * normalization.scale - normalization.shift)
 
 
 def test_a_split_gathered_elsewhere_gives_the_same_batches(splits: Splits) -> None:
     """Catches rows that are looked up twice once the images have been moved."""
-    train = Split(splits.train.images, splits.train.labels, torch.arange(5, 505), splits.train.normalisation)
-    gathered = Split(train.images[train.rows], train.labels[train.rows], torch.arange(500), train.normalisation)
+    train = Split(splits.train.images, splits.train.labels, torch.arange(5, 505), splits.train.normalization)
+    gathered = Split(train.images[train.rows], train.labels[train.rows], torch.arange(500), train.normalization)
     assert equal(batches(train), batches(gathered))
 
 

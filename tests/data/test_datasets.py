@@ -45,7 +45,7 @@ def test_embedded_datasets_are_as_their_facts_say(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
 def test_real_datasets_are_as_their_facts_say(name: str, real_data: Path) -> None:
-    """Catches wrong axes and wrong counts on the real files: the class means of a grey image would move with them."""
+    """Catches wrong axes and wrong counts on the real files: the class means of a gray image would move with them."""
     images = load_images(name, DataRoot(real_data, explicit=True))
     assert_as_the_facts_say(name, images)
     known = {"cifar10": ("airplane", "truck", (0.4914, 0.4822, 0.4465)), "fashion_mnist": ("T-shirt/top", "Ankle boot", (0.2860,))}

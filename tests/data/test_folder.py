@@ -124,8 +124,8 @@ def test_what_follows_the_first_colon_is_the_path(tmp_path: Path, monkeypatch: p
         find_folder("folder:C:\\images", tmp_path)
 
 
-def test_decoding_averages_the_centred_square(tmp_path: Path) -> None:
-    """Catches subsampling, a crop that is off centre, and swapped sides."""
+def test_decoding_averages_the_centerd_square(tmp_path: Path) -> None:
+    """Catches subsampling, a crop that is off center, and swapped sides."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, size=(12, 20, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "wide.png")
@@ -149,7 +149,7 @@ def test_exif_turns_an_image_upright(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA"])
 def test_every_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
-    """Catches grey, palette and transparent images that break a batch of RGB ones."""
+    """Catches gray, palette and transparent images that break a batch of RGB ones."""
     path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
     Image.new("RGB", (6, 6), "white").convert(mode).save(path)
     assert np.all(decode_image(path, 6) == 255)
@@ -256,7 +256,7 @@ def test_a_missing_folder_names_where_it_was_looked_for_and_the_nearest(make_fol
 
 
 def test_real_photographs_of_varied_size(real_data: Path, tmp_path: Path) -> None:
-    """Catches what only real JPEGs show: odd sides, sub-sampled colour, EXIF, progressive files."""
+    """Catches what only real JPEGs show: odd sides, sub-sampled color, EXIF, progressive files."""
     facts = folder_facts(DataSpec("folder:cats-vs-dogs", image_size=32), real_data, cache=tmp_path)
     assert (facts.train_images, facts.test_images, facts.class_names) == (400, 150, ("cat", "dog"))
     entries = scan(find_folder("folder:cats-vs-dogs", real_data)).splits["test"]

@@ -66,7 +66,7 @@ def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     """Catches a cache that is never hit."""
     first = prepared(DataSpec("synthetic"), tmp_path)
     monkeypatch.setattr(cache_module, "load_images", lambda *_: pytest.fail("decoded twice"))
-    assert prepared(DataSpec("synthetic", validation=0.2, split_seed=3, train_images=100, normalisation="none"), tmp_path) == first
+    assert prepared(DataSpec("synthetic", validation=0.2, split_seed=3, train_images=100, normalization="none"), tmp_path) == first
 
 
 def cut_images(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Normalisation numbers: against numpy, over the images in use, computed once."""
+"""Normalization numbers: against numpy, over the images in use, computed once."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_the_chunks_do_not_matter_at_all(monkeypatch: pytest.MonkeyPatch) -> Non
     assert np.array_equal(pixel_sums(IMAGES, ROWS), whole)
 
 
-def test_a_constant_channel_is_only_centred() -> None:
+def test_a_constant_channel_is_only_centerd() -> None:
     """Catches a division by zero that makes every loss NaN."""
     images = np.full((4, 1, 2, 2), 7, dtype=np.uint8)
     found = statistics_of(pixel_sums(images, np.arange(4)), 4)

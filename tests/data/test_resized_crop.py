@@ -1,4 +1,4 @@
-"""Random resized crops: drawn as torchvision draws them, the same for all arms, cut from whole batches; and the centre that tests see."""
+"""Random resized crops: drawn as torchvision draws them, the same for all arms, cut from whole batches; and the center that tests see."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -60,15 +60,15 @@ def test_the_stream_is_the_same_for_everybody_and_other_in_every_epoch(tmp_path:
     assert torch.equal(unflipped.box, crop_boxes(512, spec.crop_scale_min, _generator("box", 3, 1)))
 
 
-def test_tests_see_the_centre_and_the_cache_holds_the_margin(tmp_path: Path) -> None:
-    """Would catch an evaluation on the margin too, and a crop off the centre."""
+def test_tests_see_the_center_and_the_cache_holds_the_margin(tmp_path: Path) -> None:
+    """Would catch an evaluation on the margin too, and a crop off the center."""
     spec = DataSpec("synthetic", image_size=6, random_resized_crop=True)
     facts = dataset_facts(spec, data_root=None, cache=tmp_path)
     assert (facts.size, facts.cached_size) == (6, 7)
     splits = opened(spec, tmp_path)
     assert splits.test.images.shape[-1] == 7
     images, _ = next(ordered_batches(splits.test, batch_size=4))
-    pixels = splits.test.images[splits.test.rows[:4]].float() * splits.test.normalisation.scale - splits.test.normalisation.shift
+    pixels = splits.test.images[splits.test.rows[:4]].float() * splits.test.normalization.scale - splits.test.normalization.shift
     torch.testing.assert_close(images, pixels[:, :, :6, :6])
 
 
@@ -82,9 +82,9 @@ def test_two_kinds_of_crop_are_one_too_many(tmp_path: Path) -> None:
         dataset_facts(DataSpec("synthetic", random_resized_crop=True, pad_crop=1), data_root=None, cache=tmp_path)
 
 
-def test_a_normalisation_given_by_hand_is_used(tmp_path: Path) -> None:
+def test_a_normalization_given_by_hand_is_used(tmp_path: Path) -> None:
     """Would catch a checkpoint measured with the statistics of the images at hand instead of its own."""
-    spec = DataSpec("synthetic", normalisation=FixedNormalisation(mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)))
+    spec = DataSpec("synthetic", normalization=FixedNormalisation(mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)))
     split = opened(spec, tmp_path).test
     images, _ = next(ordered_batches(split, batch_size=3))
     x = split.images[split.rows[:3]].numpy() / 255
@@ -92,6 +92,6 @@ def test_a_normalisation_given_by_hand_is_used(tmp_path: Path) -> None:
     np.testing.assert_allclose(images.numpy(), expected, atol=1e-6)
 
 
-def test_a_normalisation_of_other_channels_is_refused(tmp_path: Path) -> None:
+def test_a_normalization_of_other_channels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="1 means and 1 deviations for images of 3 channel"):
-        opened(DataSpec("synthetic", normalisation=FixedNormalisation((0.5,), (0.5,))), tmp_path)
+        opened(DataSpec("synthetic", normalization=FixedNormalisation((0.5,), (0.5,))), tmp_path)

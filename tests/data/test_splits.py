@@ -1,4 +1,4 @@
-"""The images of a run as tensors: which rows, mapped not copied, normalised as the spec says."""
+"""The images of a run as tensors: which rows, mapped not copied, normalized as the spec says."""
 
 import warnings
 from collections.abc import Callable
@@ -115,19 +115,19 @@ def test_images_are_mapped_without_a_copy_or_a_warning(tmp_path: Path) -> None:
     assert np.load(folder / "train.npy")[4].any(), "writing to the tensor reached the file"
 
 
-@pytest.mark.parametrize(("normalisation", "shape"), [("channel", (3, 1, 1)), ("pixel_mean", (3, 8, 8)), ("none", (3, 1, 1))])
-def test_normalisation_is_over_the_training_images_in_use(normalisation: str, shape: tuple[int, ...], cache: Path) -> None:
+@pytest.mark.parametrize(("normalization", "shape"), [("channel", (3, 1, 1)), ("pixel_mean", (3, 8, 8)), ("none", (3, 1, 1))])
+def test_normalization_is_over_the_training_images_in_use(normalization: str, shape: tuple[int, ...], cache: Path) -> None:
     """Catches means over validation images, a mean image divided by deviations, and scales that are off by 255."""
-    spec = DataSpec("synthetic", validation=0.3, train_images=200, normalisation=normalisation)  # type: ignore[arg-type]
+    spec = DataSpec("synthetic", validation=0.3, train_images=200, normalization=normalization)  # type: ignore[arg-type]
     train = opened(spec, cache).train
     used = train.images[train.rows].double() / 255
     expected = {
         "channel": lambda: (used - used.mean((0, 2, 3), keepdim=True)) / used.std((0, 2, 3), keepdim=True, correction=0),
         "pixel_mean": lambda: used - used.mean(0, keepdim=True),
         "none": lambda: used,
-    }[normalisation]()
-    assert train.normalisation.shift.shape == shape
-    found = train.images[train.rows].float() * train.normalisation.scale - train.normalisation.shift
+    }[normalization]()
+    assert train.normalization.shift.shape == shape
+    found = train.images[train.rows].float() * train.normalization.scale - train.normalization.shift
     assert torch.allclose(found.double(), expected, atol=1e-6)
 
 
@@ -137,7 +137,7 @@ def test_moving_to_a_device_gathers_the_rows(cache: Path) -> None:
     assert splits.validation is not None
     moved = splits.validation.to("meta")
     assert moved.images.shape == (287, 1, 8, 8)
-    assert moved.images.device.type == moved.labels.device.type == moved.normalisation.scale.device.type == "meta"
+    assert moved.images.device.type == moved.labels.device.type == moved.normalization.scale.device.type == "meta"
     assert moved.rows.tolist() == list(range(287))
     assert splits.to("cpu").train is splits.train
 

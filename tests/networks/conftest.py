@@ -15,7 +15,7 @@ SE_BLOCK = """
 
     class SEBlock(nn.Module):
         weighted_layers = 2
-        inner = 1.0
+        bottleneck_ratio = 1.0
 
         def __init__(self, in_channels, out_channels, stride, spec):
             super().__init__()

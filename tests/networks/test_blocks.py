@@ -13,11 +13,11 @@ def test_the_classes_agree_with_the_facts_of_the_spec() -> None:
     """`layers` arithmetic that counts other layers than the network has."""
     assert list(BLOCKS) == list(facts.BLOCKS)
     for name, cls in BLOCKS.items():
-        assert facts.BlockFacts(layers=cls.weighted_layers, inner=cls.inner) == facts.BLOCKS[name]
+        assert facts.BlockFacts(layers=cls.weighted_layers, bottleneck_ratio=cls.bottleneck_ratio) == facts.BLOCKS[name]
         residual = make_residual(NetworkSpec(block=name), 8, 16, 2)
         convolutions = [module for module in residual.modules() if isinstance(module, nn.Conv2d)]
         assert len(convolutions) == cls.weighted_layers
-        assert convolutions[0].out_channels == round(16 * cls.inner)
+        assert convolutions[0].out_channels == round(16 * cls.bottleneck_ratio)
         assert all(convolution.bias is None for convolution in convolutions)
 
 

@@ -32,7 +32,7 @@ FAULTS = """
         weighted_layers = None
 
     class NoInner(Sound):
-        inner = 0
+        bottleneck_ratio = 0
 
     class TwoArguments(Sound):
         def __init__(self, in_channels, out_channels):
@@ -133,7 +133,7 @@ def test_a_block_from_outside_passes(mylab: str) -> None:
     ("block", "message"),
     [
         ("NoLayers", "NoLayers.weighted_layers is None"),
-        ("NoInner", "NoInner.inner is 0"),
+        ("NoInner", "NoInner.bottleneck_ratio is 0"),
         ("TwoArguments", r"TypeError.*cls\(in_channels, out_channels, stride, spec\)"),
         (
             "NoStride",

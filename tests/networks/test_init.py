@@ -134,7 +134,7 @@ OWN_STARTS = """
 
 
 def test_a_block_from_outside_may_have_its_own_start(package) -> None:
-    """A zero-initialised gamma that is silently set to one, or a parameter drawn from an unseeded generator."""
+    """A zero-initialized gamma that is silently set to one, or a parameter drawn from an unseeded generator."""
     package("ownstart", blocks=OWN_STARTS)
     spec = resolved(block="ownstart.blocks:OwnStart")
     values = state(spec)

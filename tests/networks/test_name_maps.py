@@ -95,8 +95,8 @@ def test_the_way_back_to_torchvision(name: str) -> None:
     assert torchvision_name("stage1.block1.pre.norm.weight") is None
 
 
-def test_akamasters_nets_carry_their_normalisation() -> None:
-    """91.73 % becomes some 90 with another normalisation than the one the weights were trained with."""
-    normalisation = MAPS["akamaster"].normalisation
-    assert normalisation is not None
-    assert (normalisation.mean, normalisation.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+def test_akamasters_nets_carry_their_normalization() -> None:
+    """91.73 % becomes some 90 with another normalization than the one the weights were trained with."""
+    normalization = MAPS["akamaster"].normalization
+    assert normalization is not None
+    assert (normalization.mean, normalization.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -102,7 +102,7 @@ def test_every_order_has_as_many_norms_as_convolutions_and_twins(order: str) -> 
 
 
 def test_preactivated_nets_have_norm_and_activation_before_the_head() -> None:
-    """Logits of a sum that nothing normalised."""
+    """Logits of a sum that nothing normalized."""
     model = lively(build(resolved(order="preactivation"), seed=0))
     features = torch.randn(2, 16, 4, 4)
     expected = model.head.linear(torch.relu(model.head.norm(features)).mean((2, 3)))
@@ -182,7 +182,7 @@ def test_a_stride_in_the_last_block_of_a_stage() -> None:
 
 def test_inner_width_and_groups() -> None:
     """ResNeXt (arXiv:1611.05431, Table 1): 128 inner channels in 32 groups where ResNet-50 has 64."""
-    spec = resolved(block="bottleneck", widths=(256,), depths=(1,), inner=0.5, groups=32)
+    spec = resolved(block="bottleneck", widths=(256,), depths=(1,), bottleneck_ratio=0.5, groups=32)
     residual = make_block(spec, 64, 256, 1).residual
     assert [(c.in_channels, c.out_channels, c.groups) for c in (residual.conv1, residual.conv2, residual.conv3)] == [
         (64, 128, 1),

@@ -239,15 +239,15 @@ def test_chinese_names_are_not_boxes():
     assert pictures[0] != pictures[1]
 
 
-def test_marks_of_neighbours_differ_without_colour():
-    """Catches series that a grey print cannot tell apart."""
+def test_marks_of_neighbors_differ_without_color():
+    """Catches series that a gray print cannot tell apart."""
     marks = [style.mark(position) for position in range(12)]
     assert len({mark.marker for mark in marks}) == 12
     assert all(a.color != b.color and a.dashes != b.dashes for a, b in itertools.pairwise(marks))
 
 
 def test_shades_get_darker():
-    """Catches an order of depths that is lost in grey."""
+    """Catches an order of depths that is lost in gray."""
     luminance = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue, _ in style.shades(6)]
     assert luminance == sorted(luminance, reverse=True)
 
@@ -299,8 +299,8 @@ def test_the_caption_speaks_of_a_line_where_one_is_drawn(study):
 
 
 @pytest.mark.parametrize("count", [2, 7, 8, MOST_LINES])
-def test_no_two_lines_of_a_panel_have_one_colour(study, count):
-    """Catches twelve arms in seven colours, of which a legend cannot tell which is which."""
+def test_no_two_lines_of_a_panel_have_one_color(study, count):
+    """Catches twelve arms in seven colors, of which a legend cannot tell which is which."""
     made = study(arms=tuple(f"arm{number}" for number in range(count)), axes={}, seeds=(0,))
     panels = split(curves.frame(made.data, ()), layout_of(made.plan))[1]
     assert len({str(color) for color in panels.colors.values()}) == count

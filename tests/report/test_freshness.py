@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from factories import degradation, make_record
 
-from resnet_lab.records.looks import Look, Looks
-from resnet_lab.records.store import Failure
 from resnet_lab.report import freshness
 from resnet_lab.report.build import write_report
+from resnet_lab.runs.looks import Look, Looks
+from resnet_lab.runs.store import Failure
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 
 from resnet_lab.analysis.verdicts import judge, verdicts_as_json
 from resnet_lab.api import load_study
-from resnet_lab.records.archive import import_study
-from resnet_lab.records.looks import load_looks
 from resnet_lab.report.build import write_report
+from resnet_lab.runs.archive import import_study
+from resnet_lab.runs.looks import load_looks
 
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 STUDIES = sorted(path.parent.relative_to(REFERENCE).as_posix() for path in REFERENCE.glob("*/*/report.html"))

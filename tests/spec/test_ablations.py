@@ -32,7 +32,7 @@ SCALES = ("laptop", "smoke", "cifar_cpu", "paper")
 EVERYWHERE = [(name, scale) for name in sorted(PROMISED) for scale in SCALES]
 FAIR = {"bottleneck_vs_basic": "basic", "width_vs_depth": ("deep", "wrn_94")}
 """Studies at equal multiply-adds, and how the points of the side begin that is claimed to lose."""
-HE2016 = {"iterations": 64000, "drops": (32000, 48000), "lr": 0.1, "weight_decay": 1e-4, "momentum": 0.9, "batch_size": 128}
+HE2016 = {"iterations": 64000, "milestones": (32000, 48000), "lr": 0.1, "weight_decay": 1e-4, "momentum": 0.9, "batch_size": 128}
 
 
 def facts(data: DataSpec) -> DatasetFacts:
@@ -63,7 +63,7 @@ def test_a_question_resolves_at_each_scale_and_says_what_it_can_show(name: str, 
     """A scale that stops with an error after a day in the queue, tests nothing, or compares arms that differ in more than it says."""
     asked = question(name, scale)
     assert load_ablation(name).scales[0] == "laptop"
-    assert asked.scale_says.endswith(".")
+    assert asked.scale_description.endswith(".")
     assert asked.evidence == (scale != "smoke")
     assert len(asked.seeds) == (2 if scale == "smoke" else 5)
     assert asked.claims or scale == "smoke"
@@ -192,7 +192,7 @@ def test_he_2016_s_protocol_is_kept_to_the_letter(name: str) -> None:
         recipe, data = cell.spec.training, cell.spec.data
         assert {field: asdict(recipe)[field] for field in HE2016} == HE2016
         assert recipe.warmup == WarmupSpec(iterations=400, lr=0.01)
-        assert (data.image_size, data.pad_crop, data.flip, data.normalisation) == (32, 4, True, "pixel_mean")
+        assert (data.image_size, data.pad_crop, data.flip, data.normalization) == (32, 4, True, "pixel_mean")
 
 
 def test_only_the_deepest_net_of_he_2015_warms_up() -> None:

@@ -35,7 +35,7 @@ def test_the_digest_covers_what_is_tested_and_nothing_else() -> None:
     """Would catch a claim that becomes post hoc by a better wording, or one that keeps its place with another threshold."""
     same = [
         replace(CLAIM, name="d"),
-        replace(CLAIM, says="better words"),
+        replace(CLAIM, statement="better words"),
         replace(CLAIM, contrast={"b": -1.0, "a": 1.0}),
         replace(CLAIM, expect=">0.0"),
     ]
@@ -135,5 +135,5 @@ def test_a_claim_survives_the_plan(claim: Claim) -> None:
 
 
 def test_a_plan_of_an_earlier_version_is_read() -> None:
-    plain = {"name": "c", "contrast": {"a": 1, "b": -1}, "expect": "> 0", "says": "", "metric": "train_error", "scales": None}
+    plain = {"name": "c", "contrast": {"a": 1, "b": -1}, "expect": "> 0", "statement": "", "metric": "train_error", "scales": None}
     assert claim_from_plain(plain) == CLAIM

@@ -112,7 +112,7 @@ def test_reduction(fields: dict, by: int) -> None:
 
 
 def test_stages_zip_the_three_lists() -> None:
-    """A stage with its neighbour's stride."""
+    """A stage with its neighbor's stride."""
     spec = resolved(widths=(4, 8), depths=(1, 3), strides=(2, 1))
     assert spec.stages == (StageSpec(4, 1, 2), StageSpec(8, 3, 1))
 
@@ -125,7 +125,7 @@ def test_an_unknown_block() -> None:
 
 def test_a_block_from_outside_says_its_own_facts(tmp_path, monkeypatch) -> None:
     """`layers` arithmetic with the facts of some other block, which would make nets of a wrong depth."""
-    (tmp_path / "facts_of_mine.py").write_text("class Three:\n    weighted_layers, inner = 3, 0.5\nclass Silent:\n    pass\n")
+    (tmp_path / "facts_of_mine.py").write_text("class Three:\n    weighted_layers, bottleneck_ratio = 3, 0.5\nclass Silent:\n    pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     spec = resolved(block="facts_of_mine:Three", layers=20, widths=(8, 16))
     assert spec.depths == (3, 3)

@@ -45,7 +45,7 @@ def test_a_name_and_its_table_are_one_value(field: str, name: str, table: dict) 
 
 def test_a_whole_number_in_a_table_is_its_float() -> None:
     """`inner = 1` and `inner = 1.0` as two networks."""
-    one, other = (resolved(inner=inner, dropout=dropout) for inner, dropout in ((1, 0), (1.0, 0.0)))
+    one, other = (resolved(bottleneck_ratio=inner, dropout=dropout) for inner, dropout in ((1, 0), (1.0, 0.0)))
     assert fingerprint(RunSpec(one)) == fingerprint(RunSpec(other)) == fingerprint(RunSpec(resolved()))
 
 

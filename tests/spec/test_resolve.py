@@ -120,8 +120,8 @@ def test_the_warmup_of_a_where_replaces_the_scales() -> None:
         (("[20, 32]", "[20, 32]\nnetwork.stem = ['imagenet']"), "images of 8x8 are smaller than the strides need"),
         (("epochs = 3", ""), "say how long to train with `epochs` or `iterations`: neither is given"),
         (("epochs = 3", "epochs = 3\nbatch_size = 5000"), "a batch of 5000 is larger than the 1437 training images"),
-        (("epochs = 3", 'epochs = 3\nschedule = "step"\ndrops = [9, 99]'), "a drop at iteration 99 of 33 never happens"),
-        (("epochs = 3", "epochs = 3\ndrops = [9]"), "the cosine schedule has no drops"),
+        (("epochs = 3", 'epochs = 3\nschedule = "step"\nmilestones = [9, 99]'), "a drop at iteration 99 of 33 never happens"),
+        (("epochs = 3", "epochs = 3\nmilestones = [9]"), "the cosine schedule has no milestones"),
         (("epochs = 3", "epochs = 3\nwarmup = { lr = 0.1 }"), "give one of iterations, epochs, share"),
         (("epochs = 3", "epochs = 3\nwarmup = { epochs = 3 }"), "leaves no training"),
         (("[training]", "[[where]]\nlayerz = 20\n[training]"), "no such condition; did you mean 'layers'?"),
@@ -194,11 +194,11 @@ def test_the_paper_scale_is_the_papers_protocol_to_the_letter() -> None:
     assert len(found.cells) == 8
     for cell in found.cells:
         training, data = cell.spec.training, cell.spec.data
-        assert (training.iterations, training.batch_size, training.drops, training.drop_factor) == (64000, 128, (32000, 48000), 0.1)
+        assert (training.iterations, training.batch_size, training.milestones, training.drop_factor) == (64000, 128, (32000, 48000), 0.1)
         assert (training.lr, training.momentum, training.nesterov, training.weight_decay) == (0.1, 0.9, False, 1e-4)
         assert (training.optimizer, training.schedule, training.warmup) == ("sgd", "step", None)
-        assert (training.bn_statistics, training.precision) == ("averaged", "fp32")
-        assert (data.name, data.image_size, data.pad_crop, data.flip, data.normalisation) == ("cifar10", 32, 4, True, "pixel_mean")
+        assert (training.precise_bn, training.precision) == (True, "fp32")
+        assert (data.name, data.image_size, data.pad_crop, data.flip, data.normalization) == ("cifar10", 32, 4, True, "pixel_mean")
         assert (data.validation, data.train_images) == (0.0, None)
         assert cell.spec.network.widths == (16, 32, 64)
         assert cell.spec.network.shortcut in ("none", "identity")

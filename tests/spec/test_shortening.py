@@ -28,12 +28,12 @@ training.epochs = 8
 training.schedule = "cosine"
 training.warmup = { epochs = 2 }
 [scales.long]
-says = 'in "iterations"'
+description = 'in "iterations"'
 seeds = [3, 5, 8]
 grid.network.layers = [{ name = "deep", value = 14 }]
 training.iterations = 64000
 training.schedule = "step"
-training.drops = [32000, 48000]
+training.milestones = [32000, 48000]
 training.warmup = { iterations = 400 }
 [[claims]]
 name = "one"
@@ -62,8 +62,8 @@ def test_drops_and_warm_up_shrink_with_the_training() -> None:
 
     assert found is not None
     assert (found.unit, found.full) == ("iterations", 64000)
-    assert found.at(16000) == {"iterations": 16000, "drops": [8000, 12000], "warmup": {"iterations": 100}}
-    assert found.at(64000) == {"iterations": 64000, "drops": [32000, 48000], "warmup": {"iterations": 400}}
+    assert found.at(16000) == {"iterations": 16000, "milestones": [8000, 12000], "warmup": {"iterations": 100}}
+    assert found.at(64000) == {"iterations": 64000, "milestones": [32000, 48000], "warmup": {"iterations": 400}}
 
 
 def test_a_scale_in_epochs_stays_in_epochs() -> None:
@@ -87,7 +87,7 @@ def test_what_is_no_length_stays() -> None:
 
 def test_overrides_say_the_length_too() -> None:
     """Would catch a budget that goes by the file's epochs where --set says others."""
-    found = length("long", "training.epochs=6", "training.drops=[30]", "training.warmup={ share = 0.1 }")
+    found = length("long", "training.epochs=6", "training.milestones=[30]", "training.warmup={ share = 0.1 }")
 
     assert found is not None
     assert (found.unit, found.full, found.drops) == ("epochs", 6, (30,))
@@ -121,11 +121,11 @@ def test_the_shortest_training_can_be_resolved(scale: str, overrides: tuple[str,
 def test_tiny_trainings_are_not_cut_to_nothing() -> None:
     """Would catch two drops at the same place in a training of a few iterations."""
     found = length(
-        "short", "training.iterations=10", "training.warmup={ share = 0.2 }", 'training.schedule="step"', "training.drops=[4, 6]"
+        "short", "training.iterations=10", "training.warmup={ share = 0.2 }", 'training.schedule="step"', "training.milestones=[4, 6]"
     )
 
     assert found is not None
-    assert found.at(found.least)["drops"] == [1, 2]
+    assert found.at(found.least)["milestones"] == [1, 2]
     assert found.least == 3
 
 
@@ -151,8 +151,8 @@ def test_a_table_put_into_the_file_is_the_scale_that_was_proposed(scale: str) ->
 
     assert [cell.spec for cell in mine.cells] == [cell.spec for cell in other.cells]
     assert [cell.name for cell in mine.cells] == [cell.name for cell in other.cells]
-    assert (mine.seeds, mine.scale_says) == ((3, 5), 'so "half"')
-    assert tomllib.loads(table)["scales"]["half an hour"]["says"] == 'so "half"'
+    assert (mine.seeds, mine.scale_description) == ((3, 5), 'so "half"')
+    assert tomllib.loads(table)["scales"]["half an hour"]["description"] == 'so "half"'
 
 
 def test_seeds_from_zero_are_counted() -> None:

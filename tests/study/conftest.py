@@ -8,8 +8,8 @@ import torch
 from tiny_study import TINY, Recording
 
 from resnet_lab.data.cache import prepare as prepare_images
-from resnet_lab.records.plan import Plan
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.plan import Plan
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.driving import Driver, Watcher
 from resnet_lab.study.executors import EXECUTORS

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from resnet_lab.networks.counted import Cost
-from resnet_lab.records.store import Failure
+from resnet_lab.runs.store import Failure
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.study.display import LiveTable, PlainLines, Tally
@@ -97,7 +97,7 @@ def plain(arguments):
 
 
 def test_plain_lines_say_a_run_a_line(arguments, plan, tasks):
-    """Would catch lines that are wrapped or coloured in a log file, and a diverged run printed as None."""
+    """Would catch lines that are wrapped or colored in a log file, and a diverged run printed as None."""
     lines, stream = plain(arguments)
     lines.finished(tasks[0], factories.make_record(plan.cells[0], 1, train_error=1.25, test_error=12.5, seconds=SECONDS))
     lines.finished(tasks[1], factories.make_record(plan.cells[1], 1, status="diverged", seconds=SECONDS))

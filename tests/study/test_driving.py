@@ -13,7 +13,7 @@ import torch
 from optuna.trial import TrialState
 from tiny_study import Recording, names, results
 
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.store import RunStore
 from resnet_lab.study import driving
 from resnet_lab.study.locks import try_run_lock
 from resnet_lab.study.running import run_prepared

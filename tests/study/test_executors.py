@@ -9,8 +9,8 @@ import torch
 from tiny_study import names
 
 from resnet_lab.data.cache import prepare as prepare_images
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import Failure
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import Failure
 from resnet_lab.study.executors import EXECUTORS, Inline, Processes
 from resnet_lab.study.worker import Workplace, progress_file, run_task
 

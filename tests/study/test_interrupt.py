@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from tiny_study import names, results
 
-from resnet_lab.records.store import CHECKPOINTS, RunStore
+from resnet_lab.runs.store import CHECKPOINTS, RunStore
 from resnet_lab.study import driving, stopping
 from resnet_lab.study.display import PlainLines
 from resnet_lab.study.driving import Driver, Watcher

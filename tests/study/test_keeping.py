@@ -2,7 +2,7 @@
 
 import pytest
 
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.running import run_prepared
 from resnet_lab.training.weights import load_weights

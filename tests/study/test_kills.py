@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import RunStore
 
 KILLS = 30
 QUESTION = """

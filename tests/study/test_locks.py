@@ -235,7 +235,7 @@ def test_a_study_that_was_taken_over_stops(prepare, studies, tmp_path, quick_bea
     assert prepare().missing == ()
 
 
-def test_a_dead_driver_is_recognised_at_once_here_whatever_the_clock_says(holder, tmp_path):
+def test_a_dead_driver_is_recognized_at_once_here_whatever_the_clock_says(holder, tmp_path):
     """Would catch a study that is blocked until a clock that was set back has come to where it was."""
     holder.kill()
     holder.wait(timeout=30)

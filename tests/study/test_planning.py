@@ -2,8 +2,8 @@ from dataclasses import replace
 
 from tiny_study import TINY, names
 
-from resnet_lab.records.plan import load_plan
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.plan import load_plan
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.study import planning
 from resnet_lab.study.planning import keeps_enough, missing, register_claims, source_commit, variant_tag

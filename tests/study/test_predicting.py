@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from resnet_lab.records.record import RunRecord
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import RunStore
 from resnet_lab.study import predicting
 from resnet_lab.study.launching import predict_study, workplace_of
 from resnet_lab.study.needs import checkpoint_bytes, disk_needs
@@ -78,7 +78,7 @@ def test_a_probe_becomes_seconds_by_steps_and_evaluation(prepare, monkeypatch):
     [
         ("record.test_curve=true", 32 + 256 + 2 * 256),
         ("data.validation=0.25", 32 + 128 + 256 + 2 * 128),
-        ('training.bn_statistics="averaged"', 32 + 32 + 256),
+        ("training.precise_bn=true", 32 + 32 + 256),
     ],
 )
 def test_every_image_that_is_evaluated_counts(prepare, override, images):
@@ -260,7 +260,7 @@ def test_the_disk_that_is_foretold_is_taken(prepare, studies):
         (("record.weights=true", "data.validation=0.25"), 3),
     ],
 )
-def test_a_checkpoint_holds_the_optimiser_and_the_best_weights(prepare, overrides, numbers):
+def test_a_checkpoint_holds_the_optimizer_and_the_best_weights(prepare, overrides, numbers):
     """Would catch checkpoints of half their size: what fills a disk is two of them for every run in flight."""
     prepared = prepare(seeds=2, executor="processes", overrides=["training.epochs=4", *overrides])
     largest = max(prepared.tasks, key=lambda task: task.cost.params)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import resnet_lab
-from resnet_lab.records.store import RunStore, StoreError
+from resnet_lab.runs.store import RunStore, StoreError
 from resnet_lab.training.weights import load_weights
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'resnet_lab[ray]'")
@@ -101,7 +101,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 
 def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
     """Would catch results of two versions in one study: the fingerprint cannot tell, the nodes' environments differ."""
-    from resnet_lab.records.store import Failure
+    from resnet_lab.runs.store import Failure
     from resnet_lab.study.ray_cluster import run_remotely
 
     refused = run_remotely(b"no pickle that this version could read", [], ("0.0.0", 0)).result

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from resnet_lab.records.store import StoreError
+from resnet_lab.runs.store import StoreError
 from resnet_lab.study import trials as trials_module
 from resnet_lab.study.recording import Recorder
 from resnet_lab.study.trials import Trials, optuna_name
@@ -81,21 +81,21 @@ def test_a_database_that_was_taken_away_is_said_to_be_gone(plan, url, studies):
 def test_a_study_that_is_all_there_is_not_looked_at_again(plan, url, studies, monkeypatch):
     """Would catch a finished study of thousands of runs that reads all its trials at every call; and one whose trials are never read again."""
     store = factories.fill_store(studies, plan)
-    Trials(plan, url).synchronise(plan, store)
+    Trials(plan, url).synchronize(plan, store)
     read: list[int] = []
     whole = optuna.storages.RDBStorage.get_all_trials
     monkeypatch.setattr(optuna.storages.RDBStorage, "get_all_trials", lambda *args, **words: read.append(1) or whole(*args, **words))
-    Trials(plan, url).synchronise(plan, store)
+    Trials(plan, url).synchronize(plan, store)
     assert read == []
 
     grown = factories.make_plan(seeds=range(3))
     factories.fill_store(studies, grown)
-    Trials(grown, url).synchronise(grown, store)
+    Trials(grown, url).synchronize(grown, store)
     assert read == [1]
     assert len(states(url, grown)) == 12
 
     begun = Trials(grown, url)
-    begun.synchronise(grown, store)
+    begun.synchronize(grown, store)
     begun.begin("plain/20", 0)  # and the driver dies here
-    Trials(grown, url).synchronise(grown, store)
+    Trials(grown, url).synchronize(grown, store)
     assert TrialState.RUNNING not in [state for _, state in states(url, grown)]

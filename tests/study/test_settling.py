@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from resnet_lab.records.plan import load_plan
+from resnet_lab.runs.plan import load_plan
 from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.running import run_prepared

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from resnet_lab.records.store import RunStore, StoreError
+from resnet_lab.runs.store import RunStore, StoreError
 from resnet_lab.study.trials import Trials, default_url, optuna_name
 
 
@@ -56,7 +56,7 @@ def test_a_diverged_run_fails_and_is_not_taken_for_a_crash(plan, url, studies):
     store = factories.fill_store(studies, plan, diverged=[("plain/56", 0)], missing=[(c.name, 1) for c in plan.cells])
     trials = Trials(plan, url)
     for _ in range(3):
-        trials.synchronise(plan, store)
+        trials.synchronize(plan, store)
 
     by_cell = {trial.user_attrs["cell"]: trial for trial in stored(url, plan).trials}
     assert len(stored(url, plan).trials) == 4
@@ -70,7 +70,7 @@ def test_what_a_dead_driver_left_running_is_told_fail(plan, url, studies):
     Trials(plan, url).begin("plain/20", 0)  # and the driver dies here
 
     trials = Trials(plan, url)
-    trials.synchronise(plan, RunStore(studies))
+    trials.synchronize(plan, RunStore(studies))
 
     (trial,) = stored(url, plan).trials
     assert trial.state == TrialState.FAIL
@@ -80,10 +80,10 @@ def test_what_a_dead_driver_left_running_is_told_fail(plan, url, studies):
 def test_a_run_that_was_lost_and_then_done_elsewhere_comes_in(plan, url, studies):
     """Would catch a left-over trial that hides its run's result for good once another study has done the run."""
     Trials(plan, url).begin("plain/20", 0)
-    Trials(plan, url).synchronise(plan, RunStore(studies))
+    Trials(plan, url).synchronize(plan, RunStore(studies))
     store = RunStore(studies)
     store.save(factories.make_record(plan.cells[0], 0))
-    Trials(plan, url).synchronise(plan, store)
+    Trials(plan, url).synchronize(plan, store)
 
     states = [trial.state for trial in stored(url, plan).trials]
     assert states == [TrialState.FAIL, TrialState.COMPLETE]
@@ -95,7 +95,7 @@ def test_a_run_that_was_stored_but_not_told_comes_in(plan, url, studies):
     Trials(plan, url).begin("plain/20", 0)
     store.save(factories.make_record(plan.cells[0], 0, test_error=12.5))
     for _ in range(2):
-        Trials(plan, url).synchronise(plan, store)
+        Trials(plan, url).synchronize(plan, store)
 
     assert [(trial.state, trial.value) for trial in stored(url, plan).trials] == [(TrialState.FAIL, None), (TrialState.COMPLETE, 12.5)]
 
@@ -105,7 +105,7 @@ def test_a_lost_database_is_filled_from_the_run_store_once(plan, url, studies):
     store = factories.fill_store(studies, plan)
     for _ in range(2):
         trials = Trials(plan, url)
-        trials.synchronise(plan, store)
+        trials.synchronize(plan, store)
         trials.close()
 
     study = stored(url, plan)
@@ -118,9 +118,9 @@ def test_a_lost_database_is_filled_from_the_run_store_once(plan, url, studies):
 def test_a_grown_grid_is_another_optuna_study_with_the_old_runs_in_it(plan, url, studies):
     """Would catch distributions that change within a study, which Optuna refuses for categories and muddles for ranges."""
     store = factories.fill_store(studies, plan)
-    Trials(plan, url).synchronise(plan, store)
+    Trials(plan, url).synchronize(plan, store)
     grown = factories.make_plan(axes={"layers": (20, 32, 56)}, seeds=range(2))
-    Trials(grown, url).synchronise(grown, store)
+    Trials(grown, url).synchronize(grown, store)
 
     assert optuna_name(grown) != optuna_name(plan)
     assert len(stored(url, plan).trials) == 8
@@ -131,10 +131,10 @@ def test_a_grown_grid_is_another_optuna_study_with_the_old_runs_in_it(plan, url,
 def test_more_seeds_stay_in_the_same_study(plan, url, studies):
     """Would catch a study that starts anew when a sixth seed is added; and seeds that no 32-bit range holds."""
     store = factories.fill_store(studies, plan)
-    Trials(plan, url).synchronise(plan, store)
+    Trials(plan, url).synchronize(plan, store)
     more = factories.make_plan(seeds=(0, 1, 2, 3_000_000_000))
     factories.fill_store(studies, more)
-    Trials(more, url).synchronise(more, store)
+    Trials(more, url).synchronize(more, store)
 
     assert optuna_name(more) == optuna_name(plan)
     assert len(stored(url, more).trials) == 16

@@ -10,7 +10,7 @@ import pytest
 
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.data.splits import Splits, open_images
-from resnet_lab.records.record import RunRecord
+from resnet_lab.runs.record import RunRecord
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.resolve import merge, resolve_run
 from resnet_lab.spec.run import RunSpec

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_lab.records.store import CHECKPOINTS, RunStore
+from resnet_lab.runs.store import CHECKPOINTS, RunStore
 from resnet_lab.training import checkpoint
 from resnet_lab.training.checkpoint import Keeper, identity_of
 from resnet_lab.training.train import Stopped, train
@@ -72,7 +72,7 @@ def test_a_run_in_pieces_is_the_unbroken_run(small_run, splits_of, assert_same, 
     "change",
     [
         {"training": {"warmup": {"lr": 0.02, "until_train_error": 88}, "schedule": "constant", "epochs": 8}},
-        {"training": {"bn_statistics": "averaged"}},
+        {"training": {"precise_bn": True}},
         {"training": {"schedule": "one_cycle", "nesterov": True, "iterations": 6}},
         {"training": {"freeze": ["stem", "stage1"]}},
         {"record": {"gradients": False, "weights": False}},

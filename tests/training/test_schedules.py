@@ -14,7 +14,7 @@ def rates(spec: TrainingSpec, total: int) -> list[float]:
 
 def test_step_drops_happen_at_their_iterations() -> None:
     """He et al. 2015, section 4.2: 0.1, divided by 10 at 32k and 48k of 64k iterations."""
-    spec = TrainingSpec(iterations=64000, schedule="step", drops=(32000, 48000))
+    spec = TrainingSpec(iterations=64000, schedule="step", milestones=(32000, 48000))
     assert [learning_rate(spec, i) for i in (0, 31999, 32000, 47999, 48000, 63999)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
@@ -54,7 +54,7 @@ def test_linear_warm_up_ends_on_the_schedule() -> None:
 
 
 def test_warm_up_until_an_error_lasts_as_long_as_it_takes_and_no_longer() -> None:
-    spec = TrainingSpec(iterations=1000, schedule="step", drops=(500,), warmup=WarmupSpec(lr=0.01, until_train_error=80))
+    spec = TrainingSpec(iterations=1000, schedule="step", milestones=(500,), warmup=WarmupSpec(lr=0.01, until_train_error=80))
     assert learning_rate(spec, 499, warmup_ended=None) == 0.01
     assert learning_rate(spec, 450, warmup_ended=450) == pytest.approx(0.1)
     assert learning_rate(spec, 500, warmup_ended=450) == pytest.approx(0.01)
@@ -62,7 +62,7 @@ def test_warm_up_until_an_error_lasts_as_long_as_it_takes_and_no_longer() -> Non
 
 def test_a_constant_warm_up_lasts_its_length_and_the_schedule_is_as_if_there_were_none() -> None:
     """He et al. 2016, appendix: 0.01 for 400 iterations "and go back to 0.1 after that". Would catch one that goes up on the way, or never back."""
-    given = TrainingSpec(iterations=64000, schedule="step", drops=(32000, 48000), warmup=WarmupSpec(lr=0.01, iterations=400))
+    given = TrainingSpec(iterations=64000, schedule="step", milestones=(32000, 48000), warmup=WarmupSpec(lr=0.01, iterations=400))
     spec = resolve_training(given, train_images=50000)
     assert spec.warmup == WarmupSpec(lr=0.01, iterations=400)
     found = {iteration: learning_rate(spec, iteration) for iteration in (0, 399, 400, 31999, 32000, 48000)}

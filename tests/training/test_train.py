@@ -13,7 +13,7 @@ from resnet_lab.data.batches import epoch_batches
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.networks.build import build, rows
-from resnet_lab.records.record import RunRecord, correct_bits
+from resnet_lab.runs.record import RunRecord, correct_bits
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.resolve import merge, resolve_run
 from resnet_lab.spec.run import RunSpec, fingerprint
@@ -89,7 +89,7 @@ def test_a_run_is_a_function_of_spec_and_seed(cache_folder: Path) -> None:
 
 
 def test_it_learns(cache_folder: Path) -> None:
-    """Would catch a sign, a rate or a normalisation gone wrong: ResNet-8 must learn real digits in a few seconds."""
+    """Would catch a sign, a rate or a normalization gone wrong: ResNet-8 must learn real digits in a few seconds."""
     record = done(cache_folder, {"data": {"train_images": 1437}, "training": {"epochs": 6, "schedule": "one_cycle"}})
     assert record.train_error < 5
     assert record.test_error < 8
@@ -199,7 +199,7 @@ def test_averaged_statistics_are_plain_means_over_the_batches() -> None:
 
 
 def test_averaged_statistics_are_used_for_the_final_errors(cache_folder: Path) -> None:
-    moving, averaged = done(cache_folder), done(cache_folder, {"training": {"bn_statistics": "averaged"}})
+    moving, averaged = done(cache_folder), done(cache_folder, {"training": {"precise_bn": True}})
     assert [epoch.loss for epoch in moving.epochs] == [epoch.loss for epoch in averaged.epochs]
     assert moving.test_loss != averaged.test_loss
 

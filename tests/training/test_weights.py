@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from resnet_lab.networks.build import build
-from resnet_lab.records.store import RunStore, StoreError, weights_name
+from resnet_lab.runs.store import RunStore, StoreError, weights_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.training import loop
 from resnet_lab.training.evaluate import evaluate
@@ -55,7 +55,7 @@ def test_the_weights_a_run_keeps_are_those_it_was_measured_with(kept, splits_of)
 
 def test_averaged_statistics_are_in_the_kept_weights(small_run, splits_of, tmp_path):
     """Would catch weights that do not give the run's own test error."""
-    run = small_run({"training": {"bn_statistics": "averaged"}})
+    run = small_run({"training": {"precise_bn": True}})
     record = train(run, 3, splits_of(run), checkpoints=tmp_path, keep_weights=True)
 
     assert record.weights.keys() == {"last"}  # no validation images: nothing to be best on
@@ -67,7 +67,7 @@ def test_keeping_weights_changes_no_number(small_run, splits_of, assert_same, tm
     plain = train(run, 3, splits_of(run))
     assert plain.weights == {}
     kept = train(run, 3, splits_of(run), checkpoints=tmp_path, keep_weights=True)
-    arrays = {name: array for name, array in kept.arrays.items() if name in plain.arrays}  # the normalisation is kept with weights alone
+    arrays = {name: array for name, array in kept.arrays.items() if name in plain.arrays}  # the normalization is kept with weights alone
     assert_same(plain, replace(kept, weights={}, arrays=arrays))
     with pytest.raises(ValueError, match="give checkpoints="):
         train(run, 3, splits_of(run), keep_weights=True)
@@ -174,7 +174,7 @@ def test_counters_of_batch_norm_may_be_absent(small_run):
 
 def test_what_is_frozen_stays_and_the_rest_learns(small_run, splits_of, tmp_path):
     """Would catch frozen layers that weight decay still shrinks, or whose batch-norm statistics still move (also after a validation)."""
-    run = small_run({"training": {"freeze": ["stage2.block1", "stem"], "optimizer": "adamw", "weight_decay": 0.1, "bn_statistics": "averaged"},
+    run = small_run({"training": {"freeze": ["stage2.block1", "stem"], "optimizer": "adamw", "weight_decay": 0.1, "precise_bn": True},
                      "data": {"validation": 0.25}})  # fmt: skip
     assert run.training.freeze == ("stage2.block1", "stem")
     record = train(run, 3, splits_of(run), checkpoints=tmp_path, keep_weights=True)
@@ -189,7 +189,7 @@ def test_what_is_frozen_stays_and_the_rest_learns(small_run, splits_of, tmp_path
     assert all(value > 0 for value in norms["stage3.block1"])
 
 
-def test_the_optimiser_does_not_hold_what_is_frozen(small_run, splits_of):
+def test_the_optimizer_does_not_hold_what_is_frozen(small_run, splits_of):
     trainer_of = {}
     run = small_run({"training": {"freeze": ["stage1", "stage2", "stage3", "stem"]}})
 

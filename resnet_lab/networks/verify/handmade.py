@@ -41,7 +41,7 @@ def d2l_resnet18() -> nn.Module:
 
 
 class CourseResNet50(nn.Module):
-    """The residual-network assignment of a well-known online course: 64x64 colour images of six hand signs.
+    """The residual-network assignment of a well-known online course: 64x64 color images of six hand signs.
 
     Zero-pad 3; 7x7/2 valid; norm, ReLU; 3x3/2 valid max-pool; four stages of bottlenecks, each opened by one with a projection whose stride
     (1, 2, 2, 2) sits on the first 1x1 convolution; 2x2 average pool; flatten; dense. Convolutions have biases, norms Keras's numbers.

@@ -13,7 +13,7 @@ from resnet_lab.networks.verify.references import BATCH
 
 
 def write_reference(name: str, size: int, classes: int, out: str) -> None:
-    """Build `keras.applications.NAME`, randomise it, and save the fields of a Reference."""
+    """Build `keras.applications.NAME`, randomize it, and save the fields of a Reference."""
     import keras
 
     torch.default_generator.manual_seed(1)

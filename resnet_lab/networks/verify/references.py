@@ -61,11 +61,11 @@ def family_and_name(entry: CatalogueEntry) -> tuple[Family, str]:
 
 
 def measure(model: nn.Module, entry: CatalogueEntry, size: int) -> Reference:
-    """Randomise a reference on the CPU and measure it on a random batch; the caller's random state is left as it was."""
+    """Randomize a reference on the CPU and measure it on a random batch; the caller's random state is left as it was."""
     with untouched_rng(), torch.no_grad():
         torch.default_generator.manual_seed(1)
         images = torch.randn(BATCH, entry.channels, size, size)
-        _randomise(model, images)
+        _randomize(model, images)
         model.eval()
         with FlopCounterMode(display=False) as counter:
             logits: Tensor = model(images)
@@ -73,7 +73,7 @@ def measure(model: nn.Module, entry: CatalogueEntry, size: int) -> Reference:
     return Reference(params, counted_macs(counter) // BATCH, dict(model.state_dict()), images, logits)
 
 
-def _randomise(model: nn.Module, images: Tensor) -> None:
+def _randomize(model: nn.Module, images: Tensor) -> None:
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     usual = [norm.momentum for norm in norms]
     for norm in norms:

@@ -1,4 +1,4 @@
-"""Learning curves: the error of every epoch, a panel a series, coloured by depth (or whatever the grid's axis is).
+"""Learning curves: the error of every epoch, a panel a series, colored by depth (or whatever the grid's axis is).
 
 The training error of an epoch is the running mean over that epoch's own batches, augmented and in training mode, in percent; the test error
 stands beside it only where the study recorded it after every epoch, as in Fig. 6 of He et al. 2015.

@@ -17,7 +17,7 @@ from resnet_lab.analysis.beside import published_nets
 from resnet_lab.analysis.deviations import ledger_of
 from resnet_lab.analysis.tables import StudyData, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
-from resnet_lab.facts.papers import PublishedNet
+from resnet_lab.papers.papers import PublishedNet
 from resnet_lab.report import numbers, style
 from resnet_lab.report.figures.panels import evenly
 from resnet_lab.report.layout import Layout, layout_of
@@ -104,7 +104,7 @@ def depth_caption(data: StudyData, frame: pd.DataFrame) -> str:
 def macs_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What `error_vs_macs` shows."""
     axis = layout_of(data.plan).axis
-    labels = "" if axis == "arm" else f" (labelled with its {axis})"
+    labels = "" if axis == "arm" else f" (labeled with its {axis})"
     return (
         f"Marks are the mean of a cell{labels}{_interval_words(frame)}{_diverged_words(frame)} "
         f"Multiply-adds count convolutions and linear layers of one image in evaluation mode.{_published_words(data, frame)}"

@@ -18,7 +18,7 @@ from resnet_lab.report.figures.panels import choose, legend, split
 from resnet_lab.report.layout import Layout, layout_of
 
 WHERE = "gradients.csv"
-WHEN = {"start": "at initialisation", "end": "after the last epoch"}
+WHEN = {"start": "at initialization", "end": "after the last epoch"}
 
 
 def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:

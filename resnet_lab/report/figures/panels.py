@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Panels:
-    """The names of the panels that have rows, the colour of each line, and what the lines are called together."""
+    """The names of the panels that have rows, the color of each line, and what the lines are called together."""
 
     names: list[str]
     colors: dict[str, Any]
@@ -60,7 +60,7 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
 
 
 def split(frame: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, Panels]:
-    """The frame with columns `panel` and `line`, and the panels these make. Numbers get shades of one scale, names a colour each."""
+    """The frame with columns `panel` and `line`, and the panels these make. Numbers get shades of one scale, names a color each."""
     if layout.axis != "arm":
         there = set(frame["series"])
         lines = evenly(list(layout.ticks.values()), MOST_LINES)
@@ -72,7 +72,7 @@ def split(frame: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, Panels]:
 
 
 def legend(figure: Figure, panels: Panels) -> None:
-    """The colours' meaning, under the figure; one line needs none."""
+    """The colors' meaning, under the figure; one line needs none."""
     if len(panels.colors) > 1:
         handles = [Line2D([], [], color=color, lw=2.2) for color in panels.colors.values()]
         style.legend_below(figure, handles, list(panels.colors), title=panels.title)

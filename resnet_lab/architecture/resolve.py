@@ -1,0 +1,192 @@
+"""What a person means by `NAME`, `ABLATION:CELL` or `FILE.toml`: a title, a resolved NetworkSpec, and the shape of its images.
+
+`NAME` is a network of the catalogue. `ABLATION[@SCALE]:CELL` is a cell of a question, by name or by file. A `FILE.toml` that is no question
+has a [network] section (a [data] section says which images). Shapes are (channels, height, width).
+"""
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from resnet_lab.architecture.words import written
+from resnet_lab.spec.catalogue import catalogue, catalogue_entry, named_network, unknown_network
+from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
+from resnet_lab.spec.errors import SpecError, nearest
+from resnet_lab.spec.network import NetworkSpec, check_size, reduction, resolve_network
+
+Shape = tuple[int, int, int]
+Facts = Callable[[DataSpec], DatasetFacts]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network somebody asked for. `title` is what it is called in tables and drawings."""
+
+    title: str
+    spec: NetworkSpec
+    shape: Shape
+
+
+def find_network(text: str, shape: Shape | None = None, *, facts: Facts | None = None) -> Named:
+    """The network that `text` names, for images of `shape`, or else of the shape of its own data.
+
+    `facts` tells what a dataset holds that has no name in the table (a folder, a loader from outside). Raises SpecError where there is no such
+    network (with the nearest names), where a file is wrong, and where `shape` has other channels or is too small.
+    """
+    facts = partial(_facts, facts)
+    if text.endswith(".toml"):
+        named = _of_file(Path(text), shape, facts)
+    elif ":" in text:
+        named = _of_cell(text, facts)
+    else:
+        named = _of_catalogue(text)
+    if shape is not None:
+        named = replace(named, shape=shape)
+    _check(named)
+    return named
+
+
+def name_spec(title: str, spec: NetworkSpec, shape: Shape | None = None) -> Named:
+    """A spec made in Python, for images of `shape`, or else of a size that is usual for its stem. Raises SpecError as `find_network` does."""
+    usual = _usual(spec)
+    shape = shape or (spec.in_channels or usual.channels, usual.size, usual.size)
+    named = Named(title, resolve_network(spec, channels=shape[0], classes=usual.classes), shape)
+    _check(named)
+    return named
+
+
+def parse_shape(text: str) -> Shape:
+    """`3x224x224` as (channels, height, width). Raises SpecError for anything else."""
+    found = re.fullmatch(r"(\d+)\s*[x×,]\s*(\d+)\s*[x×,]\s*(\d+)", text.strip(), flags=re.IGNORECASE)
+    sides = tuple(int(side) for side in found.groups()) if found else ()
+    if len(sides) != 3 or not all(sides):
+        raise SpecError.of(f"{text!r}: write channels x height x width, as in 3x224x224", key="--input")
+    return sides
+
+
+def table_facts(data: DataSpec) -> DatasetFacts:
+    """What is known of a dataset that has a name in the table; the images themselves need not be there."""
+    known = DATASETS[data.name]
+    return replace(known, size=data.image_size or known.size)
+
+
+def _facts(others: Facts | None, data: DataSpec) -> DatasetFacts:
+    if data.name in DATASETS:
+        return table_facts(data)
+    if others is None:
+        raise SpecError.of(f"what {data.name!r} holds is not known here; known are {', '.join(DATASETS)}", key="data.name")
+    return others(data)
+
+
+def _of_catalogue(name: str) -> Named:
+    from resnet_lab.spec.library import find_ablations
+
+    if name not in catalogue() and name in find_ablations():
+        raise SpecError.of(f"{name} is a question, not a network: name one of its cells, as in {name}:{_some_cell(name)}")
+    if name not in catalogue() and Path(name).with_suffix(".toml").is_file():
+        raise SpecError.of(f"no network is called {name!r}; did you mean the file {Path(name).with_suffix('.toml')}?")
+    if name not in catalogue():
+        raise SpecError.of(unknown_network(name, catalogue()))
+    entry = catalogue_entry(name)
+    return Named(name, named_network(name), (entry.channels, entry.size, entry.size))
+
+
+def _of_cell(text: str, facts: Facts) -> Named:
+    from resnet_lab.spec.library import load_ablation
+    from resnet_lab.spec.resolve import resolve
+
+    start = text.index(".toml:") + len(".toml") if ".toml:" in text else text.index(":")  # a Windows path has a colon of its own
+    question, wanted = text[:start], text[start + 1 :]
+    name, _, scale = question.partition("@")
+    asked = resolve(load_ablation(name), scale or None, facts=facts)
+    cells = {cell.name: cell.spec for cell in asked.cells}
+    if wanted not in cells:
+        raise SpecError.of(f"{name} has no cell {wanted!r}{nearest(wanted, cells)}; at scale {asked.scale} it has {', '.join(cells)}")
+    run = cells[wanted]
+    size = run.data.image_size or 0
+    return Named(text, run.network, (run.network.in_channels or 0, size, size))
+
+
+def _of_file(path: Path, shape: Shape | None, facts: Facts) -> Named:
+    from resnet_lab.spec.reading import check_fragment, placed, read_ablation, typed_fragment
+    from resnet_lab.spec.resolve import merge
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError.of(f"cannot be read: {error}", file=str(path)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError.of(f"no valid TOML: {error}", file=str(path)) from error
+    if "question" in raw:
+        read_ablation(path)  # what is wrong with it comes first
+        raise SpecError.of(f"is a question, not a network: name one of its cells, as in {path}:{_some_cell(path)}", file=str(path))
+    if "network" not in raw:
+        raise SpecError.of("has no [network] section: a network's file begins with one", file=str(path))
+    try:
+        values = merge(raw)
+        if problems := check_fragment({**raw, **values}):
+            raise SpecError(problems)
+        network = typed_fragment(values).network
+        sizes = _sizes(raw, network, typed_fragment(values).data, shape, facts)
+        return Named(
+            path.stem, resolve_network(network, channels=sizes.channels, classes=sizes.classes), (sizes.channels, sizes.size, sizes.size)
+        )
+    except SpecError as error:
+        raise SpecError(placed(error.problems, text, path)) from error
+
+
+def _sizes(raw: dict[str, object], network: NetworkSpec, data: DataSpec, shape: Shape | None, facts: Facts) -> DatasetFacts:
+    """Channels, classes and image size that a file's network is made for: as it says, else its data's, else its like's, else ImageNet's."""
+    section = raw.get("network")
+    like = section.get("like") if isinstance(section, dict) else None
+    if "data" in raw:
+        known = facts(data)
+        if network.in_channels not in (None, known.channels):
+            raise SpecError.of(f"{network.in_channels}, but {data.name} has {known.channels}: leave it out", key="network.in_channels")
+        channels, classes, size = known.channels, known.classes, known.size
+    elif like is not None:
+        entry = catalogue_entry(str(like))
+        channels, classes, size = entry.channels, entry.classes, entry.size
+    else:
+        usual = _usual(network)
+        channels, classes, size = usual.channels, usual.classes, usual.size
+    if shape is not None and "data" not in raw:
+        channels = shape[0]
+    return DatasetFacts(network.in_channels or channels, network.classes or classes, size, 0, 0, "")
+
+
+def _usual(network: NetworkSpec) -> DatasetFacts:
+    """CIFAR-10's images where the stem keeps their size, else ImageNet's."""
+    return DatasetFacts(3, 10, 32, 0, 0, "") if network.stem_table.reduction == 1 else DatasetFacts(3, 1000, 224, 0, 0, "")
+
+
+def _some_cell(question: str | Path) -> str:
+    """The name of a question's first cell, for a message; `CELL` where it cannot be had."""
+    from resnet_lab.spec.library import load_ablation
+    from resnet_lab.spec.resolve import resolve
+
+    try:
+        return resolve(load_ablation(question), None, facts=partial(_facts, None)).cells[0].name
+    except SpecError:
+        return "CELL"
+
+
+def _check(named: Named) -> None:
+    channels, high, wide = named.shape
+    if channels != named.spec.in_channels:
+        right = written((named.spec.in_channels or 0, high, wide))
+        raise SpecError.of(
+            f"{named.title} takes {named.spec.in_channels}-channel images, not {channels}: write --input {right}", key="--input"
+        )
+    for side in {high, wide}:
+        try:
+            check_size(named.spec, side)
+        except SpecError as error:
+            messages = "; ".join(problem.message for problem in error.problems)
+            least = reduction(named.spec)
+            remedy = f"; give at least {written((channels, least, least))}" if side < least else ""
+            raise SpecError.of(f"{written(named.shape)} does not fit {named.title}: {messages}{remedy}", key="--input") from error

@@ -1,0 +1,97 @@
+"""A stored run as something to use: its spec read back, its network with its weights, and the normalization it was trained with."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from resnet_lab.data.splits import Normalization
+from resnet_lab.networks.build import Network, build
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import RunStore, StoreError
+from resnet_lab.spec.data import FOLDER, FixedNormalisation
+from resnet_lab.spec.reading import check_fragment, typed_fragment
+from resnet_lab.spec.run import LATER_FIELDS, RunSpec
+from resnet_lab.training.weights import fit_weights, load_weights
+
+IMPORTED = "imported"
+"""Status of a run that was not trained here: its weights came from a file."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A finished run and what it was asked to be."""
+
+    id: str
+    folder: Path
+    record: RunRecord
+    spec: RunSpec
+
+    @property
+    def imported(self) -> bool:
+        """Whether its weights came from elsewhere, so that nothing is known of what it was trained on."""
+        return self.record.status == IMPORTED
+
+
+def find_run(studies: Path, name: str) -> StoredRun:
+    """The run of an id or its beginning. Raises SpecError where there is none or more than one, StoreError where its files are damaged."""
+    folder, record = RunStore(studies).find(name)
+    return StoredRun(RunStore.run_id(record.fingerprint, record.seed), folder, record, spec_of(record))
+
+
+def spec_of(record: RunRecord) -> RunSpec:
+    """The RunSpec that a record holds as plain values. Raises StoreError where this version cannot read it."""
+    sections = {section: values for section, values in record.spec.items() if section != "data_identity"}
+    plain = {section: {**LATER_FIELDS.get(section, {}), **values} for section, values in sections.items()}
+    problems = check_fragment(plain)
+    if problems:
+        name = RunStore.run_id(record.fingerprint, record.seed)
+        raise StoreError(f"run {name} was described by another version of resnet_lab ({problems[0]}): do it again")
+    typed = typed_fragment(plain)
+    return RunSpec(typed.network, typed.data, typed.training, typed.record, data_identity=record.spec.get("data_identity", ""))
+
+
+def network_of(run: StoredRun, studies: Path, which: str = "last") -> Network:
+    """The network of a run with its weights, in evaluation mode on the CPU; `which` is `last` or `best`.
+
+    Raises StoreError where the weights were not kept, are gone or were changed.
+    """
+    model = build(run.spec.network, seed=run.record.seed, init_salt=run.spec.training.init_salt)
+    weights = load_weights(RunStore(studies).weights_path(run.record, which), run.record.weights[which])
+    if fit_weights(model, weights):
+        raise StoreError(f"the weights of run {run.id} lack its classifier: remove the run and do it again")
+    return model.eval()
+
+
+def normalization_of(run: StoredRun) -> Normalization | None:
+    """What the run's network expects of a pixel (0 to 255); None where the run did not keep it."""
+    given = run.spec.data.normalization
+    if isinstance(given, FixedNormalisation):
+        mean, deviation = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (given.mean, given.std))
+        return Normalization((1 / (255 * deviation)).float(), (mean / deviation).float())
+    arrays = run.record.arrays
+    if "pixel_scale" not in arrays:
+        return None
+    return Normalization(torch.from_numpy(arrays["pixel_scale"]), torch.from_numpy(arrays["pixel_shift"]))
+
+
+def normalization_as_fields(run: StoredRun) -> FixedNormalisation | None:
+    """Mean and deviation of each channel (pixels from 0 to 1) that the run's network expects; None where it is something else, a mean image."""
+    found = normalization_of(run)
+    if found is None or found.shift.numel() != found.scale.numel():
+        return None
+    scale, shift = found.scale.double().flatten(), found.shift.double().flatten()
+    std = 1 / (255 * scale)
+    return FixedNormalisation(tuple((shift * std).tolist()), tuple(std.tolist()))
+
+
+def without_counters(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights less batch norm's counters of batches, which no computation reads here."""
+    return {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
+
+
+def with_data(run: StoredRun, name: str) -> RunSpec:
+    """The run's spec on other images: all of them, normalized as the run's own were."""
+    size = None if run.imported and not name.startswith(FOLDER) else run.spec.data.image_size
+    return replace(run.spec, data=replace(run.spec.data, name=name, image_size=size, train_images=None, validation=0.0), data_identity="")

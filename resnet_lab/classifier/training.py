@@ -1,0 +1,255 @@
+"""Training one network: the same loop, record and store as a study's runs, with its curves kept beside the reports after every epoch."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+
+import pandas as pd
+
+from resnet_lab.classifier.evaluating import Share, repeated_images
+from resnet_lab.classifier.files import Tensors
+from resnet_lab.classifier.recipe import Recipe, Wanted, resolve_recipe
+from resnet_lab.classifier.weights import initial_weights
+from resnet_lab.data.splits import Splits, open_images
+from resnet_lab.networks.build import build
+from resnet_lab.report.one_network import history, write_history
+from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
+from resnet_lab.runs.store import RunStore, StoreError
+from resnet_lab.spec.choosing import Choice, left_open, possible, settled
+from resnet_lab.spec.data import FOLDER
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.run import RunSpec, fingerprint
+from resnet_lab.study.locks import StudyLockedError, try_run_lock
+from resnet_lab.training.choosing import Candidate, choose
+from resnet_lab.training.machine import cores
+from resnet_lab.training.runtime import configure, pick_device
+from resnet_lab.training.train import OnEpoch, OnProgress, Stopped, train
+from resnet_lab.training.weights import fit_weights
+
+__all__ = ["Job", "Outcome", "Places", "Stopped", "prepare_job", "run_job", "stop_on_signals"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie: the run store and image cache, the reports, the datasets."""
+
+    studies: Path = Path("studies")
+    reports: Path = Path("reports")
+    data_root: Path | None = None
+
+    @property
+    def cache(self) -> Path:
+        """Decoded images."""
+        return self.studies / "cache"
+
+    @property
+    def store(self) -> RunStore:
+        """The run store."""
+        return RunStore(self.studies)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network ready to be trained, or found trained already."""
+
+    recipe: Recipe
+    places: Places
+    fingerprint: str
+    device: str
+    threads: int
+    weights: Tensors | None
+    """What it starts from, where that is not the seed alone."""
+    done: RunRecord | None
+    chosen: tuple[Choice, ...] = ()
+    """What the recipe leaves to the machine and was measured now; an earlier begin has chosen for good."""
+
+    @property
+    def id(self) -> str:
+        """What the run is called."""
+        return RunStore.run_id(self.fingerprint, self.recipe.seed)
+
+    @property
+    def report(self) -> Path:
+        """Folder of its curves and history."""
+        return self.places.reports / "train" / self.id
+
+    @property
+    def title(self) -> str:
+        """Network, dataset, run."""
+        return f"{self.recipe.name} on {short_name(self.recipe.run.data.name)}, run {self.id}"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an earlier try left a checkpoint to go on from."""
+        return self.done is None and any(self.places.store.folder(self.fingerprint, self.recipe.seed).glob("checkpoint*.bin"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained network: its record, its history, and its accuracy on the test images with and without those that occur in training too."""
+
+    id: str
+    record: RunRecord
+    history: pd.DataFrame
+    report: Path
+    weights: dict[str, Path]
+    accuracy: Share | None
+    """None where it diverged."""
+    repeated: int
+    without_repeated: Share | None
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the curves, and the numbers under them."""
+        curves = self.report / "curves.svg"
+        drawn = curves.read_text(encoding="utf-8") if curves.exists() else ""
+        said = f"test accuracy {self.accuracy}" if self.accuracy else "diverged"
+        return f"{drawn}<p>run <code>{self.id}</code>: {said}</p>"
+
+
+def short_name(dataset: str) -> str:
+    """What a dataset is called in a title: a folder by its own name, without the way to it."""
+    return Path(dataset.removeprefix(FOLDER)).name if dataset.startswith(FOLDER) else dataset
+
+
+def prepare_job(
+    wanted: Wanted, places: Places, *, init: str = "", device: str = "auto", threads: int = 0, precision: str | None = None
+) -> Job:
+    """Resolve what is asked for and look into the store; nothing is trained or written but the image cache's memory of folders.
+
+    `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one a core. `precision` overrides the file's; `auto`,
+    which is taken where nobody says one, is settled here. Raises SpecError and StoreError for whatever is wrong.
+    """
+    device = pick_device(device)
+    training: dict[str, object] = {}
+    if precision is not None:
+        training["precision"] = precision
+    weights = None
+    if init:
+        weights, training["init_weights"] = initial_weights(init, studies=places.studies)
+    fields = {**wanted.fields, "training": {**wanted.fields.get("training", {}), **training}}
+    recipe = resolve_recipe(replace(wanted, fields=fields), data_root=places.data_root, cache=places.cache)
+    if weights is not None:
+        check_fit(recipe.run, weights, init)
+    threads = threads or cores()
+    recipe, chosen = _settled(recipe, places.store, device, threads)
+    name = fingerprint(recipe.run)
+    done = places.store.load(name, recipe.seed)
+    kept = done is not None and (done.status == "diverged" or "last" in done.weights)
+    return Job(recipe, places, name, device, threads, weights, done if kept else None, chosen)
+
+
+def _settled(recipe: Recipe, store: RunStore, device: str, threads: int) -> tuple[Recipe, tuple[Choice, ...]]:
+    """The recipe with nothing left to the machine: as the run is done or was begun already, else as measured here."""
+    if not left_open(recipe.run):
+        return recipe, ()
+    runs = [(run, fingerprint(run)) for run in possible(recipe.run)]
+    begun = [run for run, name in runs if store.load(name, recipe.seed)]
+    begun += [run for run, name in runs if store.checkpoint_time(name, recipe.seed)]
+    chosen = () if begun else choose([Candidate(recipe.name, recipe.run)], device, threads=threads)
+    return replace(recipe, run=begun[0] if begun else settled(recipe.run, chosen)), chosen
+
+
+def check_fit(run: RunSpec, weights: Tensors, source: str) -> None:
+    """Raises SpecError, in one line, where weights to start from do not fit the network; another classifier is no misfit."""
+    try:
+        fit_weights(build(run.network, seed=0), weights)
+    except SpecError as error:
+        raise SpecError.of(f"{source}: {error.problems[0].message}", key="--init") from error
+
+
+def run_job(
+    job: Job, *, on_progress: OnProgress | None = None, on_epoch: OnEpoch | None = None, should_stop: Callable[[], bool] | None = None
+) -> Outcome:
+    """Train a job, or go on with it where it was interrupted, or just return what is stored where it is done.
+
+    Raises Stopped where `should_stop` said so: the same job goes on from there. Raises StudyLockedError where another process trains it.
+    """
+    recipe, places = job.recipe, job.places
+    splits = open_images(recipe.run.data, recipe.facts, data_root=places.data_root, cache=places.cache)
+    if job.done is not None:
+        write_history(job.report, job.done.epochs, job.title)
+        return _outcome(job, job.done, splits)
+    configure(job.threads)
+    folder = places.store.folder(job.fingerprint, recipe.seed)
+
+    def each_epoch(epochs: tuple[EpochRecord, ...]) -> None:
+        with suppress(StoreError):  # a full disk: they are drawn once more at the end, and only then is it said
+            write_history(job.report, epochs, job.title)
+        if on_epoch is not None:
+            on_epoch(epochs)
+
+    with _locked(folder, job.id):
+        record = train(
+            recipe.run,
+            recipe.seed,
+            splits,
+            device=job.device,
+            on_progress=on_progress,
+            on_epoch=each_epoch,
+            checkpoints=folder,
+            should_stop=should_stop,
+            keep_weights=True,
+            initial_weights=job.weights,
+        )
+        places.store.save(record)
+    write_history(job.report, record.epochs, job.title)
+    return _outcome(job, record, splits)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Within, an interrupt (Ctrl-C, SIGTERM) asks the run to stop after its current batch, where its checkpoint is written; a second one kills.
+
+    Elsewhere than in the main thread nothing is caught: signals go to the main thread alone.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    lock = try_run_lock(folder)
+    if lock is None:
+        raise StudyLockedError(f"run {name} is being trained by another process: wait for it, or stop it")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _outcome(job: Job, record: RunRecord, splits: Splits) -> Outcome:
+    store = job.places.store
+    accuracy = without = None
+    repeated = repeated_images(splits)
+    if "test_correct" in record.arrays:
+        right = correct_bits(record)
+        accuracy = Share(int(right.sum()), len(right))
+        without = Share(int(right[~repeated].sum()), int((~repeated).sum()))
+    return Outcome(
+        id=job.id,
+        record=record,
+        history=history(record.epochs),
+        report=job.report,
+        weights={which: store.weights_path(record, which) for which in record.weights},
+        accuracy=accuracy,
+        repeated=int(repeated.sum()),
+        without_repeated=without,
+    )

@@ -1,0 +1,100 @@
+"""looks.json: when a study's verdicts were read, and which claims were decided then; seeds that are added later cannot undo it.
+
+STUDIES/NAME/SCALE/looks.json, beside plan.json. A look is a reading of all undecided claims at a number of seeds that was fixed before.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_lab.runs.store import StoreError, write_atomically, writing
+
+LOOKS_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a look said about one claim."""
+
+    verdict: str
+    """`supported`, `contradicted` or `undecided`."""
+    p: float | None
+    level: float
+    """What p was held against."""
+    remaining: int
+    """Claims still undecided at that step of Holm's procedure, this one included."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One reading. `decisions`: digest of the claim -> what was said, for every claim that was still undecided and could be judged."""
+
+    seeds: tuple[int, ...]
+    alpha: float
+    """The share of the error rate that this look may spend."""
+    decisions: dict[str, Decision]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The looks that a study was to have, and those it had."""
+
+    schedule: tuple[int, ...]
+    """Numbers of seeds at which claims are judged, rising; one number where there is one look."""
+    alpha: float = 0.05
+    """Error rate of the family over all looks."""
+    done: tuple[Look, ...] = ()
+    controlled: bool = True
+    """False: the schedule was changed, or seeds were added, after a verdict had been read."""
+
+    @property
+    def next(self) -> int | None:
+        """Seeds of the next look, None after the last."""
+        return self.schedule[len(self.done)] if len(self.done) < len(self.schedule) else None
+
+    @property
+    def decided(self) -> dict[str, tuple[int, Decision]]:
+        """Digest -> (which look, counted from 0; the decision), of the claims that are decided."""
+        found: dict[str, tuple[int, Decision]] = {}
+        for index, look in enumerate(self.done):
+            for digest, decision in look.decisions.items():
+                if decision.verdict != "undecided":
+                    found.setdefault(digest, (index, decision))
+        return found
+
+    def save(self, studies: Path, name: str) -> Path:
+        """Write looks.json of a study (NAME/SCALE or NAME/SCALE@TAG); returns its path. Raises StoreError where it cannot be written."""
+        path = looks_path(studies, name)
+        with writing(path.parent):
+            write_atomically(path, json.dumps({"format": LOOKS_FORMAT, **asdict(self)}, indent=1).encode())
+        return path
+
+
+def looks_path(studies: Path, name: str) -> Path:
+    """Where the looks of a study lie."""
+    return studies / name / "looks.json"
+
+
+def load_looks(studies: Path, name: str) -> Looks | None:
+    """The looks of a study, or None where its verdicts were never read. Raises StoreError where the file cannot be used."""
+    path = looks_path(studies, name)
+    try:
+        plain = json.loads(path.read_bytes())
+        if plain.pop("format", 0) > LOOKS_FORMAT:
+            raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab")
+        return _looks(plain)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} is damaged: restore it from a copy; without it nobody can tell at how many seeds these verdicts were read first"
+        ) from error
+
+
+def _looks(plain: dict[str, Any]) -> Looks:
+    done = tuple(
+        Look(tuple(look["seeds"]), look["alpha"], {digest: Decision(**decision) for digest, decision in look["decisions"].items()})
+        for look in plain["done"]
+    )
+    return Looks(tuple(plain["schedule"]), plain["alpha"], done, plain["controlled"])

@@ -1,0 +1,147 @@
+"""plan.json: the resolved plan that a study last drove, from which report, status and resume read what belongs to it.
+
+STUDIES/NAME/SCALE/plan.json           the study as shipped
+STUDIES/NAME/SCALE@TAG/plan.json       a variant (`--set`, `--tag`): nothing is overwritten
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from resnet_lab.runs.store import StoreError, write_atomically, writing
+from resnet_lab.spec.choosing import Choice
+from resnet_lab.spec.claims import Claim, claim_from_plain
+
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell of the study (an arm at a grid point) and what its network costs."""
+
+    name: str
+    """As claims call it: `plain/56`."""
+    arm: str
+    axes: dict[str, int | float | str | bool]
+    """Grid axis (short name) -> value, in the order of the grid."""
+    fingerprint: str
+    spec: dict[str, Any]
+    """The resolved RunSpec as plain values."""
+    params: int
+    macs: int
+    """Multiply-adds of one image (convolutions and linear layers)."""
+    layers: int
+    """Weighted layers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's plan. `registered` holds the digests of the claims that stood before the first run; later ones are post hoc."""
+
+    ablation: str
+    scale: str
+    tag: str
+    """Empty for the study as shipped."""
+    question: str
+    source: str
+    scale_description: str
+    """What this scale can show, in the question's own words."""
+    evidence: bool
+    """False: the report is stamped "not evidence"."""
+    varies: tuple[str, ...]
+    axes: tuple[str, ...]
+    """Short names of the grid's axes."""
+    seeds: tuple[int, ...]
+    cells: tuple[PlannedCell, ...]
+    claims: tuple[Claim, ...]
+    """Those that apply at this scale."""
+    registered: tuple[str, ...] | None
+    """None until the first run has begun."""
+    warnings: tuple[str, ...]
+    data_description: str
+    toml: str
+    """The question as it was read."""
+    file: str
+    """Where the question was read; its bare name where the study was imported."""
+    overrides: tuple[str, ...]
+    """`--set` as typed."""
+    command: str
+    created: str
+    """When it was planned; from the first run on, when the plan was made by which its claims were registered."""
+    commit: str
+    """Of the working tree the study was last planned from; empty where there is none."""
+    changes: tuple[str, ...] = ()
+    """What was changed in the recipe of its cells after the study first ran, in words; also among the warnings."""
+    chosen: tuple[Choice, ...] = ()
+    """What the question leaves to the machine, and what it became when the study first ran."""
+    counted: str = ""
+    """Which source counted params and macs of the cells."""
+
+    @property
+    def name(self) -> str:
+        """The folder's path under studies and reports: NAME/SCALE or NAME/SCALE@TAG."""
+        return study_name(self.ablation, self.scale, self.tag)
+
+    def save(self, studies: Path) -> Path:
+        """Write plan.json; returns its path. Raises StoreError where it cannot be written."""
+        path = plan_path(studies, self.name)
+        with writing(path.parent):
+            write_atomically(path, self.as_text().encode())
+        return path
+
+    def as_text(self) -> str:
+        """The plan as JSON with a line a cell: thousands of cells are written quickly, and a person can still read and compare them."""
+        plain: dict[str, Any] = {"format": PLAN_FORMAT, **vars(self), "cells": []}
+        plain |= {name: [asdict(each) for each in plain[name]] for name in ("claims", "chosen")}
+        cells = ",\n  ".join(json.dumps(vars(cell)) for cell in self.cells)
+        return json.dumps(plain, indent=1).replace('"cells": []', f'"cells": [\n  {cells}\n ]', 1)
+
+
+def same_study(plan: Plan, other: Plan) -> bool:
+    """Whether two plans are of the same runs, claims and words, whenever and by whichever command they were made."""
+    return replace(plan, command="", created="", commit="") == replace(other, command="", created="", commit="")
+
+
+def study_name(ablation: str, scale: str, tag: str) -> str:
+    """NAME/SCALE, or NAME/SCALE@TAG for a variant."""
+    return f"{ablation}/{scale}@{tag}" if tag else f"{ablation}/{scale}"
+
+
+def plan_path(studies: Path, name: str) -> Path:
+    """Where the plan of a study lies."""
+    return studies / name / "plan.json"
+
+
+def load_plan(studies: Path, name: str) -> Plan | None:
+    """The plan last driven, or None where the study never ran. Raises StoreError where the file cannot be used."""
+    path = plan_path(studies, name)
+    try:
+        return parse_plan(path.read_bytes(), str(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def driven_plan(studies: Path, name: str) -> Plan:
+    """The plan of a study that was driven a moment ago. Raises StoreError where somebody took it away."""
+    plan = load_plan(studies, name)
+    if plan is None:
+        raise StoreError(f"the plan of {name} is gone from {studies}")
+    return plan
+
+
+def parse_plan(content: bytes, path: str) -> Plan:
+    """The plan in a plan.json's content; `path` is named in errors. Raises StoreError where it cannot be used."""
+    try:
+        plain = json.loads(content)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} was cut short: run the study again, finished runs are kept") from error
+    if plain.pop("format", 0) > PLAN_FORMAT:
+        raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab")
+    plain["cells"] = tuple(PlannedCell(**cell) for cell in plain["cells"])
+    plain["claims"] = tuple(claim_from_plain(claim) for claim in plain["claims"])
+    for key in ("varies", "axes", "seeds", "warnings", "overrides", "changes"):
+        plain[key] = tuple(plain.get(key, ()))
+    plain["chosen"] = tuple(Choice(**choice) for choice in plain.get("chosen", ()))
+    plain["registered"] = None if plain["registered"] is None else tuple(plain["registered"])
+    return Plan(**plain)

@@ -1,0 +1,110 @@
+"""What one run leaves behind: RunRecord, and its form as JSON plus arrays.
+
+Errors are in percent, losses in nats, times in seconds. Arrays: `gradient_norms` (epochs + 1, blocks), row 0 at initialization;
+`test_correct`, one packed bit a test image (numpy.packbits), in the dataset's order; `pixel_scale` and `pixel_shift`, the normalization that
+the network was trained with: what it sees is pixel * scale - shift, pixels counting from 0 to 255.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = 3
+"""Version of result.json: 2 added notes, weights and the validation loss, 3 what the sentinels saw. A store with a higher number was written by a newer version
+and is left alone; one with a lower number is read."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of training. Errors and loss are running means over the epoch's own batches, augmented and in training mode."""
+
+    epoch: int
+    """Counted from 1."""
+    iteration: int
+    """Iterations done when the epoch ended."""
+    loss: float
+    train_error: float
+    lr: float
+    """Learning rate of the epoch's last iteration."""
+    seconds: float
+    images_per_second: float
+    validation_error: float | None = None
+    test_error: float | None = None
+    """Only where `record.test_curve` asked for it."""
+    validation_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run. Final errors are measured after the last epoch in evaluation mode without augmentation; none where it diverged."""
+
+    fingerprint: str
+    seed: int
+    spec: dict[str, Any]
+    """The resolved RunSpec as plain values."""
+    status: str
+    """`done`, or `diverged` where the loss stopped being a number."""
+    train_error: float | None
+    test_error: float | None
+    train_loss: float | None
+    test_loss: float | None
+    validation_error: float | None
+    params: int
+    macs: int
+    seconds: float
+    """Wall time of the run, data loading and final evaluation included."""
+    started: str
+    """UTC, ISO 8601."""
+    epochs: tuple[EpochRecord, ...]
+    blocks: tuple[str, ...]
+    """Names of the gradient rows: stem, stage1.block1, ..., head."""
+    images: dict[str, int]
+    """Number of train, validation and test images."""
+    environment: dict[str, str]
+    """Versions, device, processor, threads."""
+    warmup_ended: int | None = None
+    """Iteration at which a warm-up until a training error ended."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """The weights kept beside the record: `last`, and `best` of the epoch with the lowest validation error -> sha256 of the file."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about how the run went: a checkpoint that could not be used, a machine that changed on the way."""
+    class_names: tuple[str, ...] = ()
+    """What the classes are called, in the order of the network's outputs."""
+    sentinels: dict[str, str] = field(default_factory=dict)
+    """What was watched while the run trained -> what was seen (training/sentinels.py). Empty in records of earlier versions."""
+    start: str = ""
+    """Two digests of the initial tensors, joined by a dash: of their names, shapes and way of drawing, and of their values. Twins have both alike."""
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False)
+    checksum: str = field(default="", compare=False)
+    """Of the stored record and its arrays; empty for one that does not come from the store."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but arrays and checksum, as plain values; a number that is none (the loss of a diverged run) is null, as JSON has it."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("arrays", "checksum")}
+        plain["epochs"] = [{name: _or_null(value) for name, value in vars(epoch).items()} for epoch in self.epochs]
+        return {"format": FORMAT, **plain}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any], arrays: Mapping[str, NDArray[Any]], checksum: str = "") -> "RunRecord":
+        """The record that `as_json` wrote. Raises KeyError or TypeError where fields are missing."""
+        values = {key: value for key, value in plain.items() if key != "format"}
+        values["epochs"] = tuple(
+            EpochRecord(**{**epoch, "loss": math.nan if epoch["loss"] is None else epoch["loss"]}) for epoch in values["epochs"]
+        )
+        values["blocks"] = tuple(values["blocks"])
+        values["notes"] = tuple(values.get("notes", ()))
+        values["class_names"] = tuple(values.get("class_names", ()))
+        return cls(**values, arrays=arrays, checksum=checksum)
+
+
+def _or_null(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def correct_bits(record: RunRecord) -> NDArray[np.bool_]:
+    """One boolean a test image: whether the finished net classified it correctly."""
+    return np.unpackbits(record.arrays["test_correct"], count=record.images["test"]).astype(bool)

@@ -1,0 +1,275 @@
+"""The run store: where finished runs lie, keyed by (fingerprint, seed) and shared by all studies.
+
+    STUDIES/runs/ab/abcdef...-seed3/result.json    the record, with a checksum of itself and of the arrays
+                                    arrays.npz     gradient norms, correctness bits
+                                    weights-last.safetensors, weights-best.safetensors   where the run was asked to keep them
+                                    checkpoint.bin, checkpoint.previous.bin              while the run is under way
+                                    failure.json   instead, where the run raised: the traceback of its last try
+
+A result.json appears whole or not at all (temporary file, fsync, rename), after its arrays. One that was cut short later, by a full disk
+or a bad copy, is noticed by its checksum and treated as not there.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_lab.runs.arrays import StoredArrays
+from resnet_lab.runs.record import FORMAT, RunRecord
+from resnet_lab.spec.errors import SpecError
+
+CHECKPOINTS = ("checkpoint.new.bin", "checkpoint.bin", "checkpoint.previous.bin")
+"""Names of a run's checkpoints in its folder, newest first."""
+RECENT = 5
+"""How many runs are named where one was asked for that is not there."""
+
+
+class StoreError(RuntimeError):
+    """The store cannot be used as it is: written by a newer version, or not writable. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that raised: what its last try printed, and how often it was tried."""
+
+    error: str
+    traceback: str
+    tries: int
+    out_of_memory: bool = False
+    """The device's memory did not do: there may be enough of it once the run has the device to itself."""
+
+
+class RunStore:
+    """The runs under one studies folder. Reading never writes."""
+
+    def __init__(self, studies: Path) -> None:
+        self.root = studies / "runs"
+
+    def folder(self, fingerprint: str, seed: int) -> Path:
+        """Where a run lies, whether it is there or not."""
+        return self.root / fingerprint[:2] / f"{fingerprint[:32]}-seed{seed}"
+
+    def load(self, fingerprint: str, seed: int) -> RunRecord | None:
+        """The finished run, or None where there is none or it is damaged (`damage` says which). Raises StoreError for a newer format."""
+        try:
+            return self._read(self.folder(fingerprint, seed))
+        except (FileNotFoundError, NotADirectoryError, _DamagedError):
+            return None
+
+    def damage(self, fingerprint: str, seed: int) -> str | None:
+        """What is wrong with a run that has files but cannot be read; None where all is well or nothing is there."""
+        try:
+            self._read(self.folder(fingerprint, seed))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except _DamagedError as error:
+            return str(error)
+        return None
+
+    def save(self, record: RunRecord) -> Path:
+        """Write a finished run whole or not at all; returns its folder. An earlier result or failure is replaced.
+
+        Checkpoints are removed once the result is there, and so are weights of an earlier result that the record does not name.
+        Raises StoreError where it cannot be written (a full disk): then checkpoints stay.
+        """
+        folder = self.folder(record.fingerprint, record.seed)
+        with writing(folder):
+            self._save(record, folder)
+        return folder
+
+    @staticmethod
+    def _save(record: RunRecord, folder: Path) -> None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **record.arrays)  # type: ignore[arg-type]  # numpy's stub reads **arrays as allow_pickle
+        arrays = buffer.getvalue()
+        write_atomically(folder / "arrays.npz", arrays)
+        plain = record.as_json()
+        plain["arrays_sha256"] = hashlib.sha256(arrays).hexdigest()
+        plain["sha256"] = _checksum(plain)
+        write_atomically(folder / "result.json", json.dumps(plain, indent=1).encode())
+        kept = {weights_name(which) for which in record.weights}
+        left = [path for path in folder.glob(weights_name("*")) if path.name not in kept]
+        unfinished = folder.glob(".*.*")  # temporary files of a writer that was killed
+        for path in (folder / "failure.json", *(folder / name for name in CHECKPOINTS), *left, *unfinished):
+            path.unlink(missing_ok=True)
+
+    def checkpoint_time(self, fingerprint: str, seed: int) -> float | None:
+        """When the run's newest checkpoint was written, in seconds since the epoch; None where it has none."""
+        try:
+            return (self.folder(fingerprint, seed) / CHECKPOINTS[1]).stat().st_mtime
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def save_failure(self, fingerprint: str, seed: int, failure: Failure) -> None:
+        """Keep the traceback of a run that failed for good, for the report. Raises StoreError where it cannot be written."""
+        folder = self.folder(fingerprint, seed)
+        with writing(folder):
+            write_atomically(folder / "failure.json", json.dumps(failure.__dict__, indent=1).encode())
+
+    def failure(self, fingerprint: str, seed: int) -> Failure | None:
+        """Why the run failed when it was last tried, or None."""
+        try:
+            return Failure(**json.loads((self.folder(fingerprint, seed) / "failure.json").read_bytes()))
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
+            return None
+
+    @staticmethod
+    def run_id(fingerprint: str, seed: int) -> str:
+        """What a person calls a run: the first twelve digits of its fingerprint and its seed, as in `3f2a91c04b77-0`."""
+        return f"{fingerprint[:12]}-{seed}"
+
+    def find(self, name: str) -> tuple[Path, RunRecord]:
+        """The folder and record of a finished run by its id, or by any beginning of it that only one run has.
+
+        Raises SpecError where no run or more than one fits, naming some; StoreError where the run's files are damaged.
+        """
+        match = re.fullmatch(r"([0-9a-f]{2,64})(?:-(?:seed)?(\d+))?", name.strip())
+        found = []
+        if match:
+            digits, seed = match[1], match[2] or "*"
+            found = sorted(self.root.glob(f"{digits[:2]}/{digits[:32]}*-seed{seed}/result.json"))
+        if not found:
+            newest = sorted(self.root.glob("*/*/result.json"), key=lambda path: path.stat().st_mtime, reverse=True)[:RECENT]
+            there = f"the latest are {', '.join(map(_id_of, newest))}" if newest else "there is none yet"
+            raise SpecError.of(f"no run {name!r} under {self.root.parent.absolute()}: {there}")
+        if len(found) > 1:
+            more = f" and {len(found) - RECENT} more" if len(found) > RECENT else ""
+            raise SpecError.of(f"{name!r} is the beginning of {len(found)} runs: {', '.join(map(_id_of, found[:RECENT]))}{more}")
+        try:
+            return found[0].parent, self._read(found[0].parent)
+        except _DamagedError as error:
+            raise StoreError(f"run {_id_of(found[0])} cannot be read: {error}: do it again") from error
+
+    def weights_path(self, record: RunRecord, which: str = "last") -> Path:
+        """The file of a run's weights, `last` or `best`; `record.weights` has its checksum. Raises StoreError where it was not kept or is gone."""
+        name = self.run_id(record.fingerprint, record.seed)
+        if which not in record.weights:
+            if record.weights:
+                raise StoreError(f"run {name} has no weights {which!r}, only {', '.join(record.weights)}: best needs validation images")
+            raise StoreError(
+                f"run {name} kept no weights: do it again with record.weights = true, or use resnet-lab train, which keeps them"
+            )
+        path = self.folder(record.fingerprint, record.seed) / weights_name(which)
+        if not path.exists():
+            raise StoreError(f"{path} is gone, the weights of run {name}: remove the run and do it again")
+        return path
+
+    def __iter__(self) -> Iterator[RunRecord]:
+        """Every finished run that can be read."""
+        for path in sorted(self.root.glob("*/*/result.json")):
+            try:
+                yield self._read(path.parent)
+            except _DamagedError:
+                continue
+
+    def _read(self, folder: Path) -> RunRecord:
+        text = (folder / "result.json").read_bytes()
+        try:
+            plain: dict[str, Any] = json.loads(text)
+            found = plain["format"]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise _DamagedError(f"{folder / 'result.json'} was cut short or is no result") from error
+        if found > FORMAT:
+            raise StoreError(
+                f"{folder} was written by a newer version of resnet_lab (format {found}, this one reads {FORMAT}): update resnet_lab"
+            )
+        checksum = plain.pop("sha256", "")
+        if checksum != _checksum(plain):
+            raise _DamagedError(f"{folder / 'result.json'} does not match its checksum")
+        arrays = folder / "arrays.npz"
+        _check_arrays(arrays, plain.pop("arrays_sha256"))
+        try:
+            return RunRecord.from_json(plain, StoredArrays(arrays), checksum)
+        except (KeyError, TypeError) as error:
+            raise _DamagedError(f"{folder / 'result.json'} has other fields than this version: {error}") from error
+
+
+class _DamagedError(Exception):
+    """A stored run that cannot be trusted; it is done again."""
+
+
+def _check_arrays(path: Path, expected: str) -> None:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise _DamagedError(f"{path} is missing") from error
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise _DamagedError(f"{path} was cut short or changed")
+
+
+def weights_name(which: str) -> str:
+    """The name of a run's weights file: `last` or `best`."""
+    return f"weights-{which}.safetensors"
+
+
+def _id_of(result: Path) -> str:
+    fingerprint, _, seed = result.parent.name.rpartition("-seed")
+    return RunStore.run_id(fingerprint, int(seed))
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Makes `folder`, and turns what the file system refuses while the block writes there into a StoreError with the remedy."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StoreError(f"{folder.absolute()} cannot be written to: {why_refused(error)}") from error
+
+
+def why_refused(error: OSError) -> str:
+    """Why a file could not be written, and what to do about it."""
+    said = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk, or one's share of it, is full ({said}): free some space; the same command goes on, finished runs are kept"
+    if error.errno == errno.EFBIG:
+        return f"a file may not grow so large here ({said}): raise the limit (ulimit -f); the same command goes on, finished runs are kept"
+    if error.errno in (errno.EACCES, errno.EPERM) and (owner := _other_owner(error.filename)):
+        shared = "a folder for several people wants a common group (chmod -R g+rwXs) and umask 002"
+        return f"{said}, it belongs to {owner}: {shared}; or choose another folder with --studies"
+    return f"{said}: make it writable, or choose another folder with --studies"
+
+
+def _other_owner(path: str | None) -> str:
+    """The other user who owns a path, or the nearest folder above it that is there; empty where it is this one, or nobody knows."""
+    if path is None or not hasattr(os, "geteuid"):
+        return ""
+    there = next((one for one in (Path(path), *Path(path).absolute().parents) if one.exists()), None)
+    if there is None or there.stat().st_uid == os.geteuid():
+        return ""
+    try:
+        return there.owner()
+    except KeyError:
+        return str(there.stat().st_uid)
+
+
+def write_atomically(path: Path, *content: bytes | memoryview) -> None:
+    """Write a file, of one or several pieces, so that it is there whole or not at all, whatever happens meanwhile.
+
+    Its permissions follow the umask, so that a store can be a group's. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as stream:
+            stream.writelines(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _checksum(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

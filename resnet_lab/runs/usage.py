@@ -1,0 +1,132 @@
+"""What lies in the run store, what it takes, and which studies use it; and removing what none does.
+
+A run that keeps weights was trained or imported to be used by itself, and one that was stopped goes on from its checkpoint: both count as in use
+although no study plans them.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_lab.runs.plan import load_plan
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import CHECKPOINTS, RunStore, StoreError, weights_name
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run's folder: its record where there is a whole one, the bytes it takes, and the `study: cell` names that use it."""
+
+    folder: Path
+    record: RunRecord | None
+    size: int
+    used_by: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The run's id: the first twelve digits of its fingerprint, and its seed."""
+        return RunStore.run_id(*_key(self.folder))
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the run keeps weights."""
+        return any(self.folder.glob(weights_name("*")))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a study plans it, it was kept for its weights, or it was stopped and can go on from its checkpoint."""
+        return bool(self.used_by) or self.has_weights or self.can_go_on
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the run is unfinished and has a checkpoint."""
+        return self.record is None and any((self.folder / name).exists() for name in CHECKPOINTS)
+
+
+def stored_runs(studies: Path) -> list[StoredRun]:
+    """Every run folder of a studies folder, finished or not, in the order of their names. Raises StoreError for a store of a newer version."""
+    store, users = RunStore(studies), users_of_runs(studies)
+    runs = []
+    for folder in sorted(path for path in store.root.glob("*/*") if path.is_dir()):
+        runs.append(
+            StoredRun(
+                folder=folder,
+                record=store.load(*_key(folder)),
+                size=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+                used_by=tuple(users.get(folder, ())),
+            )
+        )
+    return runs
+
+
+def users_of_runs(studies: Path) -> dict[Path, list[str]]:
+    """Run folder -> names of the cells that use it, as `NAME/SCALE: cell`."""
+    store = RunStore(studies)
+    users: dict[Path, list[str]] = {}
+    for path in sorted(studies.glob("*/*/plan.json")):
+        plan = load_plan(studies, path.parent.relative_to(studies).as_posix())
+        if plan is None:
+            continue
+        for cell in plan.cells:
+            for seed in plan.seeds:
+                users.setdefault(store.folder(cell.fingerprint, seed), []).append(f"{plan.name}: {cell.name}")
+    return users
+
+
+def remove(runs: Iterable[StoredRun]) -> int:
+    """Delete run folders; returns the bytes freed. Raises StoreError where a folder cannot be deleted, or a run is in flight there."""
+    freed = 0
+    for run in runs:
+        if _in_flight(run.folder):
+            raise StoreError(f"{run.folder} is being written by a study at work: wait for it, or stop it")
+        try:
+            shutil.rmtree(run.folder)
+        except OSError as error:
+            raise StoreError(f"{run.folder} cannot be deleted: {error.strerror}") from error
+        freed += run.size
+    return freed
+
+
+def _key(folder: Path) -> tuple[str, int]:
+    """As much of the fingerprint as a folder's name has, which is enough for the store, and the seed."""
+    fingerprint, _, seed = folder.name.rpartition("-seed")
+    return fingerprint, int(seed)
+
+
+def _in_flight(folder: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be deleted: {error.strerror}") from error
+    lock.release()
+    return False
+
+
+def total_seconds(runs: Iterable[StoredRun]) -> float:
+    """Training time that the runs cost."""
+    return sum(run.record.seconds for run in runs if run.record is not None)
+
+
+def as_json(runs: Iterable[StoredRun]) -> str:
+    """The runs for machines."""
+    return json.dumps(
+        [
+            {
+                "run": run.name,
+                "folder": str(run.folder),
+                "status": run.record.status if run.record else "unfinished",
+                "bytes": run.size,
+                "used_by": run.used_by,
+                "seconds": run.record.seconds if run.record else None,
+            }
+            for run in runs
+        ],
+        indent=1,
+    )

@@ -1,0 +1,134 @@
+"""`describe`, `compare` and `flops` as they are typed: what they print, what they write, and how they refuse."""
+
+import csv
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from resnet_lab.architecture import latency
+from resnet_lab.cli.main import main
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.network import NetworkSpec
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, list(words))
+
+    return run
+
+
+def test_describe_prints_and_writes_everything_at_once(typed, tmp_path: Path) -> None:
+    """A file that is asked for and not written, or written empty."""
+    words = [word for form in ("svg", "png", "pdf", "csv", "latex") for word in (f"--{form}", f"out/net.{form}")]
+    result = typed("describe", "resnet20", *words)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[0].startswith("resnet20: 3x32x32 images, 10 classes, 269,722 parameters, 40,551,040 MACs")
+    assert "stage1.block1-3  × 3" in result.output
+    starts = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "csv": b"name,part", "latex": b"% \\usepackage"}
+    for form, start in starts.items():
+        assert (tmp_path / "out" / f"net.{form}").read_bytes().startswith(start)
+        assert f"wrote {tmp_path / 'out' / f'net.{form}'}" in result.output
+
+
+def test_full_unfolds_table_and_file(typed, tmp_path: Path) -> None:
+    folded, full = (typed("describe", "resnet110", *words) for words in ([], ["--full", "--csv", "net.csv"]))
+    assert folded.output.count("\n") < 60 < 400 < full.output.count("\n")
+    assert "stage3.block18" in full.output
+    with (tmp_path / "net.csv").open() as file:
+        assert sum(int(row["params"]) for row in csv.DictReader(file)) == 1727962
+
+
+def test_input_changes_the_images(typed) -> None:
+    result = typed("describe", "resnet18", "--input", "3x64x96")
+    assert "resnet18: 3x64x96 images" in result.output
+    assert "512x2x3" in result.output
+
+
+def test_compare_of_twins_shows_one_difference(typed, tmp_path: Path) -> None:
+    """The only thing the command must get right."""
+    result = typed("compare", "plain34", "resnet34", "--svg", "twins.svg")
+    assert result.exit_code == 0, result.output
+    text = result.output
+    assert "1 field of the spec differs\n  shortcut: none | projection\n\n" in text
+    assert "+173,824" in text
+    assert (tmp_path / "twins.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_compare_of_a_network_with_itself_shows_none(typed) -> None:
+    assert "no field of the spec differs\n" in (said := typed("compare", "resnet20", "resnet20").output)
+    assert "no layer differs" in said
+
+
+def test_flops_says_why(typed) -> None:
+    result = typed("flops", "resnet18")
+    assert result.exit_code == 0, result.output
+    for text in ("fvcore", "torch FlopCounterMode", "torchvision 0.29.1 resnet18", "timm 1.0.31 resnetv2_18", "arXiv:1512.03385, Table 1"):
+        assert text in result.output, text
+    assert "the shortcuts are of another kind (identity there, projection here)" in result.output
+
+
+def test_flops_of_what_nobody_published_says_so(typed) -> None:
+    assert "no published count of this network is known here" in typed("flops", "plain_vs_residual:plain/20").output
+    assert "published counts are of 3x224x224 images" in typed("flops", "resnet18", "--input", "3x64x64").output
+
+
+def test_latency_says_how_often_it_was_measured(typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = partial(latency.latencies, batches=(1,), seconds=0.01)
+    monkeypatch.setattr(latency, "latencies", quick)
+    result = typed("flops", "plain_vs_residual:plain/20", "--latency")
+    assert result.exit_code == 0, result.output
+    assert "passes" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["describe", "resnet55"], "error: no network is called 'resnet55'; did you mean 'resnet56'"),
+        (["describe", "resnet18", "--input", "1x224x224"], "takes 3-channel images, not 1: write --input 3x224x224"),
+        (["describe", "resnet18", "--input", "3x16x16"], "give at least 3x32x32"),
+        (["describe", "resnet18", "--input", "224"], "as in 3x224x224"),
+        (["describe", "missing.toml"], "missing.toml: cannot be read"),
+        (["describe", "plain_vs_residual"], "name one of its cells"),
+        (["compare", "resnet18", "resnte18"], "did you mean 'resnet18'"),
+        (["compare", "resnet18", "d2l_resnet18", "--input", "3x96x96"], "d2l_resnet18 takes 1-channel images"),
+        (["flops", "resnet18", "nothing"], "no network is called 'nothing'"),
+        (["flops", "resnet18", "--input", "3x64x96"], "square"),
+        (["describe", "resnet20", "--svg", "/proc/none/net.svg"], "/proc/none/net.svg cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(typed, words: list[str], says: str) -> None:
+    """A traceback, or a table of the wrong network, where a person mistyped something."""
+    result = typed(*words)
+    assert (result.exit_code, says in result.stderr) == (2, True), result.output
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_describe_imports_neither_pandas_nor_the_compiler() -> None:
+    """Three seconds that go into imports: torch's compiler and sympy alone take one."""
+    code = (
+        "import sys; from resnet_lab.cli.main import main; main(['describe', 'resnet18'], standalone_mode=False);"
+        "print(sorted({'sympy', 'torch._dynamo', 'pandas', 'matplotlib', 'scipy', 'rich'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_python_gives_a_frame_also_after_the_station_was_imported() -> None:
+    """`resnet_lab.describe` hidden by a sub-module of the same name once somebody imports it."""
+    import resnet_lab.architecture.layers
+
+    frame = resnet_lab.describe("resnet20")
+    assert frame["params"].sum() == 269722
+    assert resnet_lab.describe(NetworkSpec(layers=20), input=(1, 28, 28))["params"].sum() == 269722 - 2 * 144
+    assert resnet_lab.describe("resnet20", full=False)["repeats"].max() == 3
+    with pytest.raises(SpecError, match="did you mean"):
+        resnet_lab.describe("resnet55")

@@ -1,0 +1,149 @@
+"""Training one network: stored like any run, gone on with bit for bit, drawn after every epoch, begun from other weights."""
+
+import csv
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_training import FIELDS
+
+from resnet_lab.classifier.recipe import Wanted
+from resnet_lab.classifier.runs import find_run, network_of
+from resnet_lab.classifier.training import Job, Outcome, Places, Stopped, prepare_job, run_job, stop_on_signals
+from resnet_lab.runs.store import RunStore
+from resnet_lab.spec.choosing import Choice
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.study.locks import StudyLockedError, try_run_lock
+from resnet_lab.training import choosing
+from resnet_lab.training.weights import load_weights
+
+
+def job(tiny: str, folder: Path, *, init: str = "", **training: object) -> Job:
+    fields = {**FIELDS, "training": {**FIELDS["training"], **training}}
+    return prepare_job(Wanted(tiny, fields), Places(folder / "studies", folder / "reports"), init=init, device="cpu", threads=1)
+
+
+def test_what_a_training_leaves(trained: tuple[Job, Outcome]) -> None:
+    """The same record in the same store as a study's run, both weights, and the curves as files."""
+    asked, outcome = trained
+    record = RunStore(asked.places.studies).load(asked.fingerprint, 0)
+    assert record == outcome.record
+    assert set(outcome.weights) == {"last", "best"}
+    assert all(path.is_file() for path in outcome.weights.values())
+    assert outcome.accuracy is not None
+    assert outcome.accuracy.percent == pytest.approx(100 - record.test_error)
+    assert record.class_names == tuple("0123456789")
+    assert (outcome.report / "curves.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
+    with (outcome.report / "history.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2]
+    assert [float(row["validation_loss"]) for row in rows] == pytest.approx([epoch.validation_loss for epoch in record.epochs])
+    assert [float(row["train_loss"]) for row in rows] == pytest.approx([epoch.loss for epoch in record.epochs])
+
+
+def test_the_curves_are_there_after_every_epoch(tiny: str, tmp_path: Path) -> None:
+    """Would catch curves that are only drawn at the end, when it is too late to stop a bad run."""
+    asked, rows = job(tiny, tmp_path), []
+    run_job(asked, on_epoch=lambda epochs: rows.append(len((asked.report / "history.csv").read_text().splitlines()) - 1))
+    assert rows == [1, 2]
+
+
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(tiny: str, tmp_path: Path, trained: tuple[Job, Outcome]) -> None:
+    asked, left = job(tiny, tmp_path), iter([False] * 5 + [True] * 100)
+    with pytest.raises(Stopped):
+        run_job(asked, should_stop=lambda: next(left))
+    again = job(tiny, tmp_path)
+    assert again.interrupted
+    outcome = run_job(again)
+    for name, tensor in load_weights(outcome.weights["last"]).items():
+        torch.testing.assert_close(tensor, load_weights(trained[1].weights["last"])[name], rtol=0, atol=0)
+    assert outcome.record.test_loss == trained[1].record.test_loss
+
+
+def test_what_is_done_is_not_done_again(trained: tuple[Job, Outcome], tiny: str) -> None:
+    asked = prepare_job(Wanted(tiny, FIELDS), trained[0].places, device="cpu", threads=1)
+    assert asked.done is not None
+    outcome = run_job(asked, on_progress=lambda step: pytest.fail("trained again"))
+    assert outcome.record == trained[1].record
+
+
+def test_two_processes_do_not_train_one_run(tiny: str, tmp_path: Path) -> None:
+    asked = job(tiny, tmp_path)
+    lock = try_run_lock(asked.places.store.folder(asked.fingerprint, 0))
+    assert lock is not None
+    with pytest.raises(StudyLockedError, match="another process"):
+        run_job(asked)
+    lock.release()
+
+
+def test_a_signal_asks_and_the_second_one_insists() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stop_on_signals() as should_stop:
+        assert not should_stop()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert should_stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_fine_tuning_starts_from_the_weights_and_keeps_what_is_frozen(tiny: str, tmp_path: Path, trained: tuple[Job, Outcome]) -> None:
+    """The weights' hash is in the fingerprint; frozen modules stay bit for bit, batch norm's statistics too; the rest moves."""
+    places = replace(trained[0].places, reports=tmp_path)
+    fields = {**FIELDS, "training": {**FIELDS["training"], "freeze": ["stem", "stage1"]}}
+    asked = prepare_job(Wanted(tiny, fields), places, init=trained[1].id, device="cpu", threads=1)
+    assert asked.recipe.run.training.init_weights == trained[1].record.weights["last"]
+    assert asked.fingerprint != trained[0].fingerprint
+    before, after = load_weights(trained[1].weights["last"]), load_weights(run_job(asked).weights["last"])
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name]) == name.startswith(("stem.", "stage1.")), name
+
+
+def test_a_classifier_of_other_classes_begins_anew(tiny: str, tmp_path: Path, trained: tuple[Job, Outcome], photographs: Path) -> None:
+    """Weights of ten gray classes do not fit color images; their body fits a net of as many channels and other classes."""
+    weights = load_weights(trained[1].weights["last"])
+    weights["stem.conv.weight"] = weights["stem.conv.weight"].expand(-1, 3, -1, -1).contiguous()
+    import safetensors.torch
+
+    safetensors.torch.save_file(weights, tmp_path / "color.safetensors")
+    fields = {"data": {"name": f"folder:{photographs}", "image_size": 16}, "training": {"epochs": 1, "batch_size": 8}}
+    wanted, places = Wanted(tiny, fields), Places(tmp_path / "studies", tmp_path / "reports")
+    outcome = run_job(prepare_job(wanted, places, init=str(tmp_path / "color.safetensors"), device="cpu", threads=1))
+    assert network_of(find_run(places.studies, outcome.id), places.studies).state_dict()["head.linear.weight"].shape[0] == 2
+    with pytest.raises(SpecError, match=r"--init: .*do not fit this network: 1 of another shape: stem\.conv\.weight 4x1x3x3 for 4x3x3x3"):
+        prepare_job(wanted, places, init=str(trained[1].weights["last"]), device="cpu", threads=1)
+
+
+def test_weights_that_would_have_to_be_downloaded_are_refused_with_a_way_out(tiny: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"torchvision:IMAGENET1K_V1 would have to be downloaded.*torch\.save.*--init weights\.pt") as error:
+        job(tiny, tmp_path, init="torchvision:IMAGENET1K_V1")
+    assert "\n" not in str(error.value)
+
+
+def test_adam_trains(tiny: str, tmp_path: Path) -> None:
+    record = run_job(job(tiny, tmp_path, optimizer="adam", epochs=3)).record
+    assert record.spec["training"]["optimizer"] == "adam"
+    assert record.epochs[-1].loss < record.epochs[0].loss
+
+
+def test_a_precision_left_to_the_machine_is_kept_by_a_run_that_was_begun(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would catch an interrupted training that measures again, comes to another precision, and begins anew beside its checkpoint."""
+
+    def measure(value: str) -> None:
+        monkeypatch.setitem(choosing.CHOOSERS, "training.precision", lambda runs, device: Choice("training.precision", value, "measured"))
+
+    measure("bf16")
+    asked, left = job(tiny, tmp_path, precision="auto"), iter([False] * 5 + [True] * 100)
+    assert [str(choice) for choice in asked.chosen] == ["training.precision is bf16: measured"]
+    with pytest.raises(Stopped):
+        run_job(asked, should_stop=lambda: next(left))
+    measure("fp32")
+    again = job(tiny, tmp_path, precision="auto")
+    assert (again.fingerprint, again.interrupted, again.chosen) == (asked.fingerprint, True, ())
+    assert run_job(again).record.spec["training"]["precision"] == "bf16"
+    assert job(tiny, tmp_path, precision="auto").done is not None

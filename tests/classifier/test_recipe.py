@@ -1,0 +1,90 @@
+"""What a person leaves out is filled in, what is wrong is said where it stands."""
+
+from pathlib import Path
+
+import pytest
+
+from resnet_lab.classifier.recipe import Recipe, Wanted, resolve_recipe
+from resnet_lab.spec.catalogue import named_network
+from resnet_lab.spec.errors import SpecError
+
+
+def recipe(network: str, tmp_path: Path, **fields: dict) -> Recipe:
+    return resolve_recipe(Wanted(network, fields), data_root=None, cache=tmp_path / "cache")
+
+
+def test_a_name_of_the_catalogue_gets_the_channels_and_classes_of_the_images(tmp_path: Path) -> None:
+    """Would catch resnet18 with 1000 classes on ten, or three channels on gray images."""
+    run = recipe("resnet20", tmp_path, data={"name": "digits"}).run
+    original = named_network("resnet20")
+    assert (run.network.in_channels, run.network.classes) == (1, 10)
+    assert (run.network.widths, run.network.depths, run.network.shortcut) == (original.widths, original.depths, original.shortcut)
+
+
+def test_the_defaults_go_with_the_optimizer_and_yield_to_what_is_said(tmp_path: Path) -> None:
+    """Would catch Adam at SGD's rate, and a default that wins over the user's word."""
+    adamw = recipe("resnet20", tmp_path, data={"name": "digits"}).run
+    assert (adamw.training.optimizer, adamw.training.lr, adamw.training.schedule) == ("adamw", 1e-3, "one_cycle")
+    assert adamw.training.iterations == 10 * ((1437 - 144) // 32)
+    assert adamw.data.validation == 0.1
+    assert adamw.record.weights
+    sgd = recipe("resnet20", tmp_path, data={"name": "digits", "validation": 0.0}, training={"optimizer": "sgd", "iterations": 7}).run
+    assert (sgd.training.lr, sgd.training.weight_decay, sgd.training.iterations) == (0.05, 5e-4, 7)
+    assert sgd.data.validation == 0.0
+    assert recipe("resnet20", tmp_path, data={"name": "digits"}, training={"optimizer": "adam", "lr": 0.3}).run.training.lr == 0.3
+
+
+def test_a_file_says_the_rest(tmp_path: Path) -> None:
+    """Options win over the file, the file over the defaults."""
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[network]\nlike = "resnet20"\nactivation = "silu"\n[data]\nname = "digits"\nvalidation = 0.25\n[training]\niterations = 50\nlr = 0.5\n'
+    )
+    run = recipe(str(path), tmp_path, training={"lr": 0.25}).run
+    assert (run.network.activation, run.data.validation, run.training.iterations, run.training.lr) == ("silu", 0.25, 50, 0.25)
+    assert run.training.optimizer == "adamw"
+
+
+def test_photographs_of_varied_sizes_get_a_size_and_random_crops(photographs: Path, tmp_path: Path) -> None:
+    """Would catch a user who is asked for an image size first, and one that no image has."""
+    run = recipe("resnet18", tmp_path, data={"name": f"folder:{photographs}", "image_size": 32}, training={"batch_size": 8}).run
+    assert (run.data.image_size, run.data.random_resized_crop, run.data.flip) == (32, True, True)
+    assert (
+        20
+        <= (recipe("resnet20", tmp_path, data={"name": f"folder:{photographs}"}, training={"batch_size": 8}).run.data.image_size or 0)
+        <= 40
+    )
+    padded = recipe("resnet20", tmp_path, data={"name": f"folder:{photographs}", "pad_crop": 2}, training={"batch_size": 8}).run.data
+    assert (padded.pad_crop, padded.random_resized_crop, padded.flip) == (2, False, True)
+
+
+@pytest.mark.parametrize(
+    ("network", "fields", "message"),
+    [
+        ("resnet81", {"data": {"name": "digits"}}, r"no network is called 'resnet81'; did you mean .*resnet18.*FILE\.toml"),
+        ("resnet20", {}, "say on which images: --data"),
+        ("resnet20", {"data": {"name": "digit"}}, "did you mean 'digits'"),
+        ("resnet50", {"data": {"name": "digits"}}, "images of 8x8 are smaller than the strides need"),
+        ("resnet20", {"data": {"name": "digits"}, "training": {"batch_size": 5000}}, "larger than the 1293 training images"),
+        ("resnet20", {"data": {"name": "digits"}, "training": {"lr": -1.0}}, r"training\.lr: should be greater than 0"),
+        ("resnet20", {"data": {"name": "digits"}, "training": {"freeze": ["stage9"]}}, "no module 'stage9'"),
+        ("nowhere.toml", {}, r"nowhere\.toml: cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(network: str, fields: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=message) as error:
+        recipe(network, tmp_path, **fields)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_file_has_wrong_is_said_at_its_line_and_an_option_at_none(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[network]\nlike = "resnet20"\n[data]\nname = "digits"\n[training]\nbatch_size = 5000\n')
+    with pytest.raises(SpecError, match=r"mine\.toml:6: training\.batch_size: a batch of 5000"):
+        recipe(str(path), tmp_path)
+    with pytest.raises(SpecError, match=r"^training\.batch_size: a batch of 6000") as error:
+        resolve_recipe(Wanted("resnet20", {"data": {"name": "digits"}, "training": {"batch_size": 6000}}), data_root=None, cache=tmp_path)
+    path.write_text('[network]\nlike = "resnet20"\n[arms.a]\n')
+    with pytest.raises(SpecError, match=r"mine\.toml:3: arms: unknown section"):
+        recipe(str(path), tmp_path)
+    assert error.value.problems[0].line == 0

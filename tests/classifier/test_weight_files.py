@@ -1,0 +1,127 @@
+"""Weight files from elsewhere: read by name, never run, and refused in one line where they are none."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from resnet_lab.classifier.files import read_tensors
+from resnet_lab.spec.errors import SpecError
+
+STATE = {"conv1.weight": torch.arange(8.0).reshape(2, 1, 2, 2), "fc.bias": torch.tensor([1.0, 2.0])}
+
+
+def same(found: dict[str, torch.Tensor]) -> bool:
+    return found.keys() == STATE.keys() and all(torch.equal(found[name], STATE[name]) for name in STATE)
+
+
+@pytest.mark.parametrize(
+    "content", [STATE, {"state_dict": STATE, "epoch": 3}, {"model": STATE, "optimizer": {"state": {}}}, {"net": {"state_dict": STATE}}]
+)
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".th"])
+def test_a_pytorch_checkpoint_is_found_in_what_scripts_save_around_it(content: dict, suffix: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / f"x{suffix}")
+    assert same(read_tensors(tmp_path / f"x{suffix}"))
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    safetensors.torch.save_file(STATE, tmp_path / "x.safetensors")
+    assert same(read_tensors(tmp_path / "x.safetensors"))
+
+
+def hdf5(numbered: bool) -> bytes:
+    """What Keras writes: Keras 3 numbers a layer's variables and names the layer in an attribute, earlier ones have both in the path."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        if numbered:
+            for layer, name, count in (("conv2d", "conv1_conv", 2), ("batch_normalization", "conv1_bn", 4), ("dense_3", "predictions", 2)):
+                group = file.create_group(f"layers/{layer}/vars")
+                group.attrs["name"] = name
+                for number in range(count):
+                    group[str(number)] = np.full((2,), number, dtype=np.float32)
+            file["optimizer/vars/0"] = np.zeros(3)
+        else:
+            for name in ("kernel:0", "bias:0"):
+                file[f"model_weights/conv1_conv/conv1_conv/{name}"] = np.full((2,), 1, dtype=np.float32)
+    return buffer.getvalue()
+
+
+def test_keras_3_names_are_put_together(tmp_path: Path) -> None:
+    """Would catch gamma taken for beta, a layer called by its class, and the optimizer's variables among the weights."""
+    (tmp_path / "x.weights.h5").write_bytes(hdf5(numbered=True))
+    with zipfile.ZipFile(tmp_path / "x.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", hdf5(numbered=True))
+    for name in ("x.weights.h5", "x.keras"):
+        found = read_tensors(tmp_path / name)
+        assert {key: float(value[0]) for key, value in found.items()} == {
+            "conv1_conv/kernel": 0, "conv1_conv/bias": 1,
+            "conv1_bn/gamma": 0, "conv1_bn/beta": 1, "conv1_bn/moving_mean": 2, "conv1_bn/moving_variance": 3,
+            "predictions/kernel": 0, "predictions/bias": 1,
+        }  # fmt: skip
+
+
+def test_earlier_keras_names_are_the_path(tmp_path: Path) -> None:
+    (tmp_path / "x.h5").write_bytes(hdf5(numbered=False))
+    assert set(read_tensors(tmp_path / "x.h5")) == {f"model_weights/conv1_conv/conv1_conv/{name}:0" for name in ("kernel", "bias")}
+
+
+class Trap:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return (Path.write_text, (self.path, "run"))
+
+
+def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
+    """A checkpoint is somebody else's pickle: the dangerous one is refused, in one line, and does not run."""
+    torch.save({"state_dict": STATE, "trap": Trap(tmp_path / "ran")}, tmp_path / "x.pt")
+    (tmp_path / "y.pt").write_bytes(pickle.dumps(Trap(tmp_path / "ran")))
+    for name in ("x.pt", "y.pt"):
+        with pytest.raises(SpecError) as error:
+            read_tensors(tmp_path / name)
+        assert "no" in str(error.value)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".h5", ".keras"])
+@pytest.mark.parametrize("content", [b"", b"just some text", b"PK\x03\x04 cut short"])
+def test_what_is_no_checkpoint_is_said_in_one_line(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(SpecError) as error:
+        read_tensors(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_cut_short_is_said(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "x.pt")
+    (tmp_path / "x.pt").write_bytes((tmp_path / "x.pt").read_bytes()[:300])
+    with pytest.raises(SpecError, match="cut short"):
+        read_tensors(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {}])
+def test_a_file_without_tensors_is_no_checkpoint(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(SpecError, match="no checkpoint"):
+        read_tensors(tmp_path / "x.pt")
+
+
+def test_other_suffixes_and_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(b"")
+    with pytest.raises(SpecError, match=r"\.pt, \.pth, \.th, .*\.keras are"):
+        read_tensors(tmp_path / "x.npz")
+    with pytest.raises(SpecError, match="no file"):
+        read_tensors(tmp_path / "y.pt")

@@ -1,0 +1,135 @@
+"""Weights in: the network they are of, equal in its outputs. Weights out: what others load gives the same outputs."""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torchvision.models import resnet18, resnet50
+
+from resnet_lab.classifier.evaluating import evaluate_run
+from resnet_lab.classifier.runs import find_run, network_of, normalization_of
+from resnet_lab.classifier.training import Job, Outcome
+from resnet_lab.classifier.weights import export_run, import_weights
+from resnet_lab.networks.build import build
+from resnet_lab.spec.catalogue import named_network
+from resnet_lab.spec.data import FixedNormalisation
+from resnet_lab.spec.errors import SpecError
+
+
+@pytest.fixture(scope="module")
+def theirs() -> torch.nn.Module:
+    """torchvision's ResNet-18 for seven classes, with batch-norm statistics that are not those of a fresh net."""
+    torch.manual_seed(0)
+    model = resnet18(num_classes=7)
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.running_mean.normal_(0, 0.1)
+            norm.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def test_an_imported_network_gives_the_outputs_of_the_original(theirs: torch.nn.Module, tmp_path: Path) -> None:
+    """Seven classes are taken from the file; the normalization is the one that the family is known for."""
+    torch.save(theirs.state_dict(), tmp_path / "w.pt")
+    run = import_weights(tmp_path / "w.pt", "resnet18", studies=tmp_path)
+    assert (run.record.status, run.spec.network.classes, run.record.params) == ("imported", 7, 11_180_103)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(network_of(run, tmp_path)(images), theirs(images), rtol=1e-4, atol=1e-5)
+    kept = normalization_of(run)
+    assert kept is not None
+    assert float(255 * kept.scale[0] - kept.shift[0]) == pytest.approx((1 - 0.485) / 0.229)
+    assert import_weights(tmp_path / "w.pt", "resnet18", studies=tmp_path).id == run.id, "the same file is the same run"
+
+
+def test_what_goes_out_comes_back_and_fits_torchvision(theirs: torch.nn.Module, tmp_path: Path) -> None:
+    torch.save({"state_dict": {f"module.{name}": value for name, value in theirs.state_dict().items()}}, tmp_path / "w.pth")
+    run = import_weights(tmp_path / "w.pth", "resnet18", studies=tmp_path)
+    assert "same outputs" in export_run(run, "torchvision", tmp_path / "out.pt", studies=tmp_path)
+    fresh = resnet18(num_classes=7)
+    fresh.load_state_dict(torch.load(tmp_path / "out.pt", weights_only=True), strict=True)
+    assert all(torch.equal(value, fresh.state_dict()[name]) for name, value in theirs.state_dict().items() if "num_batches" not in name)
+    export_run(run, "safetensors", tmp_path / "out.safetensors", studies=tmp_path)
+    again = import_weights(tmp_path / "out.safetensors", "resnet18", studies=tmp_path)
+    ours = network_of(run, tmp_path).state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in network_of(again, tmp_path).state_dict().items())
+
+
+@pytest.mark.slow
+def test_onnxruntime_gives_the_same_outputs(trained: tuple[Job, Outcome], tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+    studies = trained[0].places.studies
+    run = find_run(studies, trained[1].id)
+    assert "same outputs" in export_run(run, "onnx", tmp_path / "x.onnx", studies=studies)
+    images = torch.randn(5, 1, 8, 8)  # another batch size than it was written with, and the size that it was trained with
+    session = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        expected = network_of(run, studies)(images)
+    found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_torchvision_has_no_network_for_is_not_written(trained: tuple[Job, Outcome], tmp_path: Path) -> None:
+    """Would catch a file that nobody can load."""
+    studies = trained[0].places.studies
+    with pytest.raises(SpecError, match=r"torchvision has no such network.*safetensors or onnx"):
+        export_run(find_run(studies, trained[1].id), "torchvision", tmp_path / "x.pt", studies=studies)
+    assert not (tmp_path / "x.pt").exists()
+
+
+def test_a_misfit_says_in_one_line_what_is_missing_unexpected_and_of_which_shape(theirs: torch.nn.Module, tmp_path: Path) -> None:
+    torch.save(theirs.state_dict(), tmp_path / "w.pt")
+    with pytest.raises(SpecError, match=r"as resnet34 does not fit: \d+ missing: stage1\.block3\.") as error:
+        import_weights(tmp_path / "w.pt", "resnet34", studies=tmp_path)
+    assert "\n" not in str(error.value)
+    torch.save(resnet50(num_classes=7).state_dict(), tmp_path / "w50.pt")
+    with pytest.raises(SpecError, match=r"unexpected: .* of another shape: ") as error:
+        import_weights(tmp_path / "w50.pt", "resnet34", studies=tmp_path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "runs").exists(), "nothing is left behind"
+
+
+def test_names_that_no_family_has_are_shown(tmp_path: Path) -> None:
+    torch.save({"encoder.0.weight": torch.zeros(1)}, tmp_path / "w.pt")
+    with pytest.raises(SpecError, match=r"tensors called encoder\.0\.weight.*known are .*torchvision"):
+        import_weights(tmp_path / "w.pt", "resnet18", studies=tmp_path)
+
+
+def test_a_normalization_given_by_hand_wins(tmp_path: Path) -> None:
+    safetensors.torch.save_file(build(named_network("resnet20"), seed=0).state_dict(), tmp_path / "w.safetensors")
+    bare = import_weights(tmp_path / "w.safetensors", "resnet20", studies=tmp_path)
+    given = import_weights(
+        tmp_path / "w.safetensors", "resnet20", studies=tmp_path, normalization=FixedNormalisation((0.5,) * 3, (0.25,) * 3)
+    )
+    assert bare.id != given.id
+    scales = [kept.scale.flatten().tolist() for run in (bare, given) if (kept := normalization_of(run)) is not None]
+    assert scales == [pytest.approx([1 / 255] * 3), pytest.approx([4 / 255] * 3)]
+    with pytest.raises(SpecError, match="1 means for a network of 3 input"):
+        import_weights(tmp_path / "w.safetensors", "resnet20", studies=tmp_path, normalization=FixedNormalisation((0.5,), (0.25,)))
+    with pytest.raises(SpecError, match="name some with --data"):
+        evaluate_run(bare, studies=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_public_checkpoint_scores_what_is_published(checkpoints: Path, real_data: Path, tmp_path: Path) -> None:
+    """91.73 % on the CIFAR-10 test set: names, option A's padding, and the normalization that the map carries are all right, or it is far less."""
+    run = import_weights(checkpoints / "resnet20-12fca82f.th", "resnet20", studies=tmp_path)
+    found = evaluate_run(run, studies=tmp_path, dataset="cifar10", data_root=real_data)
+    assert f"{found.accuracy.percent:.2f}" == "91.73"
+    assert found.repeated == -1, "nothing is known of what it was trained on"
+
+
+def test_a_safetensors_file_carries_its_normalization_there_and_back(theirs: torch.nn.Module, tmp_path: Path) -> None:
+    """A file that does not say what a pixel is to be made into scores 40 % where its network scores 92 %."""
+    torch.save(theirs.state_dict(), tmp_path / "w.pt")
+    first = import_weights(tmp_path / "w.pt", "resnet18", studies=tmp_path)
+    said = export_run(first, "safetensors", tmp_path / "w.safetensors", studies=tmp_path)
+    again = import_weights(tmp_path / "w.safetensors", "resnet18", studies=tmp_path)
+    assert "0.485,0.456,0.406/0.229,0.224,0.225 is in its metadata" in said
+    mine, carried = first.spec.data.normalization, again.spec.data.normalization
+    assert isinstance(mine, FixedNormalisation)
+    assert isinstance(carried, FixedNormalisation)
+    assert carried.mean == pytest.approx(mine.mean, rel=1e-6)
+    assert carried.std == pytest.approx(mine.std, rel=1e-6)

@@ -1,0 +1,59 @@
+"""How durations and sizes are written."""
+
+import pytest
+
+from resnet_lab.runs.units import duration, parse_duration, short_duration, size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.314, "0.31 s"), (2.44, "2.4 s"), (200, "3 min 20 s"), (18720, "5 h 12 min"), (273600, "3 d 4 h"), (None, "–"), (float("nan"), "–")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+        (86399, "23 h 59 min"),
+        (3 * 86400 + 4 * 3600 + 100, "3 d 4 h"),
+    ],
+)
+def test_rough_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+    """Would catch "60 s", "0 min 59 s" and the like at the borders."""
+    assert duration(seconds, rough=True) == text
+
+
+def test_sizes() -> None:
+    assert [size(count) for count in (0, 1234, 3.4e6, 1.25e9)] == ["0 kB", "1.23 kB", "3.4 MB", "1.25 GB"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "short"),
+    [
+        ("20m", 1200, "20m"),
+        ("90 m", 5400, "1h30m"),
+        ("1d12h", 129600, "1d12h"),
+        ("45", 45, "45s"),
+        ("0m", 0, "0s"),
+        ("3h50m", 13800, "3h50m"),
+    ],
+)
+def test_durations_as_people_type_them(text: str, seconds: float, short: str) -> None:
+    """Would catch a budget of 20 m that is read as 20 s, and a short form that reads as another time."""
+    assert parse_duration(text) == seconds
+    assert short_duration(seconds) == short
+    assert parse_duration(short) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "20 parsecs", "-5m", "m20", "1.5h", "2h3d"])
+def test_what_is_no_duration(text: str) -> None:
+    """Would catch words that pass for nothing, or for zero."""
+    assert parse_duration(text) is None

@@ -1,0 +1,282 @@
+"""Sentinels: each is broken on purpose, and the run has to fail by its name; a sound run records what they saw."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from resnet_lab.networks import init, shortcuts
+from resnet_lab.networks.cost import published_cost
+from resnet_lab.networks.counted import Cost
+from resnet_lab.training import loop, optimizers, sentinels
+from resnet_lab.training.checks import SENTINELS, SentinelBroken, Sentinels, computed_in, due_rate
+from resnet_lab.training.runtime import configure
+from resnet_lab.training.schedules import learning_rate
+from resnet_lab.training.train import Stopped, train
+
+STEP = {"training": {"epochs": 3, "schedule": "step", "milestones": [5, 8], "warmup": {"iterations": 2}}}
+UNTIL = {"training": {"epochs": 4, "schedule": "constant", "warmup": {"lr": 0.05, "until_train_error": 80.0}}}
+
+
+@pytest.fixture
+def trained(small_run, splits_of):
+    def make(*changes, seed=0, **options):
+        run = small_run(*changes)
+        return train(run, seed, splits_of(run), **options)
+
+    return make
+
+
+@pytest.fixture
+def let_round():
+    """(convolutions, products) -> None: whether a GPU may round them to TF32, for this test. torch's switches are no plain attributes."""
+    switches = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [switch.allow_tf32 for switch in switches]
+
+    def let(*allowed):
+        for switch, value in zip(switches, allowed, strict=True):
+            switch.allow_tf32 = value
+
+    yield let
+    let(*before)
+
+
+def broken(trained, *changes, **options):
+    """The message of the sentinel that ends the run."""
+    with pytest.raises(SentinelBroken) as error:
+        trained(*changes, **options)
+    return str(error.value)
+
+
+def test_a_sound_run_records_all_that_applies(trained):
+    """Would catch a sentinel that sees nothing, or words that say something else than what happened."""
+    record = trained(STEP)
+
+    assert set(record.sentinels) == set(SENTINELS)
+    assert record.sentinels["warm-up"] == "0.1 at iteration 2, as the recipe says"
+    assert record.sentinels["drops"] == "2 of 2 reached: 0.01 from 5 on, 0.001 from 8 on"
+    assert record.sentinels["zero channels"] == "zero in the 1 shortcut that adds channels"
+    assert record.sentinels["parameters"] == f"{record.params:,}"
+    assert record.sentinels["test set"] == "once, after the last epoch"
+    assert record.sentinels["precision"] == "float32"
+    assert record.sentinels["twins"] == "3 initial tensors drawn again are equal"
+
+
+def test_what_does_not_apply_is_left_out(trained):
+    """Would catch a plain net with "zero channels", or drops in a schedule that has none."""
+    record = trained({"network": {"shortcut": "none"}})
+    assert "zero channels" not in record.sentinels
+    assert not {"warm-up", "drops"} & set(record.sentinels)
+
+
+def test_twins_have_one_start_whatever_their_shortcuts(trained):
+    """Would catch a digest that is about more, or less, than what arms of one seed share."""
+    starts = {
+        name: trained({"network": {"shortcut": name}, "training": {"epochs": 1}}).start for name in ("none", "identity", "projection")
+    }
+    assert len(set(starts.values())) == 1
+    other, salted = trained(seed=1).start, trained({"training": {"init_salt": 1}}).start
+    names, values = starts["none"].split("-")
+    assert other.startswith(names)
+    assert not other.endswith(values)
+    assert not salted.startswith(names)
+
+
+def test_a_rate_that_never_leaves_the_warm_up(trained, monkeypatch):
+    monkeypatch.setattr(loop, "learning_rate", lambda recipe, iteration, ended: learning_rate(recipe, min(iteration, 1), ended) / 10)
+    message = broken(trained, STEP)
+    assert message == "warm-up: after the warm-up, at iteration 2, the learning rate was 0.01, and the recipe says 0.1"
+
+
+def test_a_warm_up_until_an_error_that_never_ends(trained, monkeypatch):
+    """The fault that public code has: the error fell long ago, and the rate stays small."""
+    monkeypatch.setattr(loop.Trainer, "_watch_warmup", lambda self, step: None)
+    assert broken(trained, UNTIL).startswith("warm-up: the training error was below 80 % in 2 epochs, and the warm-up has not ended")
+
+
+def test_a_warm_up_that_rightly_goes_on(trained):
+    """Would catch a run that fails because its net does not learn: that is a finding."""
+    record = trained({"training": {"epochs": 3, "schedule": "constant", "lr": 0.1, "warmup": {"lr": 1e-6, "until_train_error": 5.0}}})
+    assert record.sentinels["warm-up"] == "did not end: the training error stayed at 5 % or more, at the rate 1e-06"
+
+
+def test_a_warm_up_until_an_error_that_ends(trained):
+    record = trained(UNTIL)
+    assert record.sentinels["warm-up"] == f"0.1 at iteration {record.warmup_ended}, as the recipe says"
+
+
+@pytest.mark.parametrize(("late", "says"), [(1, "at the drop, iteration 5,"), (-1, "before the drop, at iteration 4,")])
+def test_a_drop_at_another_iteration(trained, monkeypatch, late, says):
+    """Off by one, either way."""
+    wrong = lambda recipe, iteration, ended: learning_rate(recipe, iteration - late if iteration > 3 else iteration, ended)  # noqa: E731
+    monkeypatch.setattr(loop, "learning_rate", wrong)
+    assert broken(trained, STEP).startswith(f"drops: {says}")
+
+
+def test_an_optimizer_that_takes_another_rate_than_it_was_given(trained, monkeypatch):
+    """Would catch a sentinel that looks at the schedule and not at the optimizer."""
+    monkeypatch.setattr(loop, "set_rate", lambda optimizer, rate: optimizers.set_rate(optimizer, 2 * rate))
+    assert "the learning rate was 0.2, and the recipe says 0.1" in broken(trained, STEP)
+
+
+def wrong_carry(*, value=0.0, late=0, aside=0):
+    """A shortcut's carry that pads with another value, takes other pixels, or puts its zeros on the other side."""
+
+    def forward(self, x):
+        x = x[:, :, late * (self.stride - 1) :: self.stride, late * (self.stride - 1) :: self.stride]
+        return F.pad(x, (0, 0, 0, 0, self.front + aside * self.behind, self.behind * (1 - aside)), value=value)
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"value": 0.1}, "pads with something else"), ({"late": 1}, "does not carry its input"), ({"aside": 1}, "pads with something else")],
+)
+def test_a_shortcut_whose_padding_is_not_zero(trained, monkeypatch, wrong, says):
+    """Padded with a constant, with the wrong pixels, on the wrong side."""
+    monkeypatch.setattr(shortcuts.Identity, "forward", wrong_carry(**wrong))
+    message = broken(trained)
+    assert message.startswith("zero channels: a shortcut from 4 to 8 channels")
+    assert says in message
+
+
+def test_a_start_that_hangs_on_what_was_drawn_before(trained, monkeypatch):
+    """The fault that makes twins strangers: initial weights from the global generator."""
+    monkeypatch.setattr(init, "derived_seed", lambda seed, salt, name: int(torch.randint(1 << 30, ())))
+    message = broken(trained)
+    assert message.startswith("twins: stem.conv.weight, ")
+    assert message.endswith("did not start as the seed and its name draw it: arms of one seed are no twins")
+
+
+def test_a_network_that_is_not_the_planned_one(trained, small_run):
+    planned = published_cost(small_run().network, 8)
+    assert trained(cost=planned).sentinels["parameters"] == f"{planned.params:,}, as planned"
+    message = broken(trained, cost=Cost(planned.params + 2, planned.macs))
+    assert message == f"parameters: the network has {planned.params:,} parameters, and {planned.params + 2:,} were planned"
+
+
+def test_a_network_that_is_not_the_papers(small_run):
+    """A ResNet-20 with one parameter more than He et al. 2015, Table 6, have. Built, not trained."""
+    run = small_run({"network": {"widths": [16, 32, 64], "layers": 20, "in_channels": None}})
+    run = replace(run, network=replace(run.network, in_channels=3))
+    model = loop_model(run)
+    assert Sentinels(run, 0, model).look([], None)["parameters"] == "269,722, as ResNet-20 of He et al. 2015, Table 6"
+    model.register_parameter("stray", torch.nn.Parameter(torch.zeros(1)))
+    with pytest.raises(
+        SentinelBroken, match=r"parameters: the network has 269,723 parameters, and ResNet-20 of He et al\. 2015, Table 6 has 269,722"
+    ):
+        Sentinels(run, 0, model).look([], None)
+
+
+def loop_model(run):
+    from resnet_lab.networks.build import build
+
+    return build(run.network, seed=0)
+
+
+def test_a_test_set_that_is_read_every_epoch(trained, monkeypatch):
+    """The commonest way to fool oneself: the best epoch on the test images."""
+    record = loop.Trainer._record
+
+    def peeking(self, steps, hooks):
+        self.measure(self.splits.test, hooks)
+        return record(self, steps, hooks)
+
+    monkeypatch.setattr(loop.Trainer, "_record", peeking)
+    assert broken(trained).startswith("test set: the test images were read 3 times, and 1 was allowed")
+
+
+def test_a_test_curve_is_allowed_and_said(trained):
+    record = trained({"record": {"test_curve": True}})
+    assert record.sentinels["test set"] == "after each of 2 epochs for the curve, which selects nothing, and once at the end"
+
+
+@pytest.mark.parametrize(("asked", "found"), [("bf16", "float32"), ("fp32", "bfloat16")])
+def test_a_precision_that_was_not_asked_for(trained, monkeypatch, asked, found):
+    """Would catch an autocast that is not there, or one that nobody wanted."""
+    made = loop.Trainer.__post_init__
+
+    def other(self):
+        made(self)
+        self.bf16 = not self.bf16
+
+    monkeypatch.setattr(loop.Trainer, "__post_init__", other)
+    assert broken(trained, {"training": {"precision": asked}}) == f"precision: {asked} was asked for, and convolutions computed in {found}"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "dtype", "convolution", "says"),
+    [
+        (True, torch.float32, True, "float32 (TF32)"),
+        (True, torch.float32, False, "float32"),
+        (False, torch.float32, False, "float32 (TF32)"),
+        (True, torch.bfloat16, True, "bfloat16"),
+        (False, torch.float32, True, "float32"),
+    ],
+)
+def test_rounded_products_on_a_gpu_are_said(let_round, allowed, dtype, convolution, says):
+    """Would catch TF32 passing for float32 without a word."""
+    let_round(allowed, not allowed)
+    assert computed_in(dtype, is_cuda=True, convolution=convolution) == says
+
+
+def test_rounded_products_are_not_what_fp32_asks_for(trained, monkeypatch):
+    """Would catch a GPU's TF32 in a run that is said to be in fp32."""
+    monkeypatch.setattr(sentinels, "computed_in", lambda dtype, **where: f"{str(dtype).removeprefix('torch.')} (TF32)")
+    assert broken(trained) == "precision: fp32 was asked for, and convolutions computed in float32 (TF32)"
+
+
+def test_a_run_is_set_up_for_products_that_are_not_rounded(let_round):
+    """Would catch torch's own setting, which lets cuDNN round convolutions, left as it is."""
+    let_round(True, True)
+    configure(torch.get_num_threads())
+    assert computed_in(torch.float32, is_cuda=True, convolution=True) == "float32"
+    assert computed_in(torch.float32, is_cuda=True, convolution=False) == "float32"
+
+
+def test_a_diverged_run_never_reads_its_test_images(trained):
+    record = trained({"training": {"lr": 1e12, "optimizer": "sgd"}})
+    assert record.status == "diverged"
+    assert record.sentinels["test set"] == "never: the run diverged"
+
+
+def test_a_resumed_run_has_seen_the_same(trained, tmp_path, assert_same):
+    """Would catch what was seen before a stop being lost, or a stop within the last evaluation counting as a second reading."""
+    whole = trained(STEP)
+    for stop_after in (3, 6, 14):  # in the warm-up, between the drops, among the batches of the final evaluation
+        asked = iter(range(1000))
+        with pytest.raises(Stopped):
+            trained(STEP, checkpoints=tmp_path, should_stop=lambda asked=asked, at=stop_after: next(asked) >= at)
+        assert_same(trained(STEP, checkpoints=tmp_path), whole)
+        for file in tmp_path.iterdir():
+            file.unlink()
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(trained, tmp_path, monkeypatch):
+    """Would catch a run that has to begin anew, or fails, because its checkpoint says nothing of sentinels."""
+    state = loop.Trainer.state
+    monkeypatch.setattr(loop.Trainer, "state", lambda self: {name: value for name, value in state(self).items() if name != "sentinels"})
+    asked = iter(range(1000))
+    with pytest.raises(Stopped):
+        trained(STEP, checkpoints=tmp_path, should_stop=lambda: next(asked) >= 6)
+    record = trained(STEP, checkpoints=tmp_path)
+    assert record.notes == ()
+    assert record.sentinels["drops"] == "1 of 2 reached: 0.001 from 8 on"
+    assert "test set" not in record.sentinels
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one_cycle"])
+@pytest.mark.parametrize("warmup", [None, {"iterations": 7}, {"lr": 0.01, "iterations": 7}, {"lr": 0.01, "until_train_error": 80.0}])
+def test_two_ways_to_work_out_a_rate_agree(small_run, schedule, warmup):
+    """Would catch a sentinel that fails sound runs: a second derivation that differs from the schedules anywhere outside a linear warm-up."""
+    if schedule == "one_cycle" and warmup and "lr" in warmup:
+        return
+    drops = [20, 30] if schedule == "step" else []
+    recipe = small_run({"training": {"epochs": 10, "schedule": schedule, "milestones": drops, "warmup": warmup}}).training
+    begins = recipe.warmup.iterations if recipe.warmup and recipe.warmup.iterations and recipe.warmup.lr is None else 0
+    for ended in (None, 9):
+        lasts = warmup is not None and "until_train_error" in warmup
+        for iteration in range((ended or 0) if lasts else begins, recipe.iterations):
+            assert due_rate(recipe, iteration, ended) == pytest.approx(learning_rate(recipe, iteration, ended), rel=1e-9, abs=1e-15)
