@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.records.store import RunStore
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study import deadline
 from resnet_lab.study.deadline import parse_time_limit
