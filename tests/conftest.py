@@ -1,9 +1,28 @@
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_study import Lab
+
+from resnet_lab.runs.record import RunRecord
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("cuda"):
+        import torch  # slow, and most tests do not need it
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device here")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Where a test's runs are done: the same test, here and on a GPU."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -14,3 +33,20 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     yield made
     for module in [module for module in sys.modules if module.partition(".")[0] == made.name]:
         del sys.modules[module]
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[[RunRecord, RunRecord], None]:
+    """Two records are equal, arrays too, but for their times."""
+
+    def timeless(record: RunRecord) -> RunRecord:
+        epochs = tuple(replace(epoch, seconds=0, images_per_second=0) for epoch in record.epochs)
+        return replace(record, seconds=0, started="", epochs=epochs)
+
+    def check(one: RunRecord, other: RunRecord) -> None:
+        assert timeless(one) == timeless(other)
+        assert one.arrays.keys() == other.arrays.keys()
+        for name, array in one.arrays.items():
+            np.testing.assert_array_equal(array, other.arrays[name], err_msg=name)
+
+    return check

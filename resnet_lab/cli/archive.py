@@ -14,17 +14,22 @@ from resnet_lab.cli.options import studies_option
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: NAME-SCALE.tar.gz in the working directory."
 )
+@click.option("--checkpoints", is_flag=True, help="Unfinished runs too: where the archive is imported, the same command resumes them.")
+@click.option(
+    "--at-most", type=click.IntRange(1), metavar="MB", help="Split into FILE.tar.gz, FILE-2.tar.gz ... of so many megabytes; import each."
+)
 @studies_option
 @exits
-def export_command(name: str, output: Path | None, studies: Path) -> None:
-    """Write the study NAME/SCALE with its finished runs into one archive, for a colleague or a supplement."""
+def export_command(name: str, output: Path | None, checkpoints: bool, at_most: int | None, studies: Path) -> None:
+    """Write the study NAME/SCALE with its finished runs into an archive, for a colleague, a supplement or another machine."""
     from resnet_lab.api import stored_plan
     from resnet_lab.runs.archive import export_study
 
     plan = stored_plan(studies, name, None, "")
     file = output or Path(f"{plan.name.replace('/', '-')}.tar.gz")
-    count = export_study(studies, plan, file)
-    click.echo(f"{count} runs of {plan.name} are in {file.absolute()}")
+    written = export_study(studies, plan, file, checkpoints=checkpoints, at_most=at_most and at_most * 10**6)
+    unfinished = f" and {written.checkpoints} checkpoints" if checkpoints else ""
+    click.echo(f"{written.runs} runs{unfinished} of {plan.name} are in {', '.join(str(each.absolute()) for each in written.files)}")
 
 
 @click.command("import")
@@ -36,6 +41,8 @@ def import_command(file: Path, tag: str, studies: Path) -> None:
     """Unpack an exported study into the studies folder; runs that are there already stay as they are."""
     from resnet_lab.runs.archive import import_study
 
-    plan, added, there = import_study(studies, file, tag)
+    found = import_study(studies, file, tag)
     where = "" if studies == Path("studies") else f" --studies {shlex.quote(str(studies))}"
-    click.echo(f"{plan.name}: {added} runs added, {there} were there; its report: resnet-lab report {shlex.quote(plan.name)}{where}")
+    unfinished = f", {found.checkpoints} checkpoints added" if found.checkpoints else ""
+    said = f"{found.plan.name}: {found.added} runs added, {found.there} were there{unfinished}"
+    click.echo(f"{said}; its report: resnet-lab report {shlex.quote(found.plan.name)}{where}")

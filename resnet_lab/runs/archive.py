@@ -4,7 +4,9 @@
     plan.json        the plan as driven
     question.toml    the question as run
     looks.json       when its verdicts were read, where they were
-    runs/ab/...      the finished runs, as they lie in the store
+    runs/ab/...      the finished runs, as they lie in the store; where asked for, the newest checkpoint of each unfinished one
+
+A study may be split over several archives, each with the same plan and some of the runs.
 
 An archive is unpacked by its manifest: only files that it lists, at the places a store has, with the checksums it gives. It says nothing of the
 machine's folders or of when it was packed: the same study gives the same bytes.
@@ -16,38 +18,85 @@ import io
 import json
 import re
 import tarfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resnet_lab.runs.looks import looks_path
 from resnet_lab.runs.plan import Plan, driven_plan, load_plan, parse_plan
-from resnet_lab.runs.store import RunStore, StoreError, write_atomically
+from resnet_lab.runs.store import CHECKPOINTS, RunStore, StoreError, checkpoint_iteration, newest_checkpoint, write_atomically
 
 ARCHIVE_FORMAT = 1
-_RUN_FILE = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{32}-seed\d+/(result\.json|arrays\.npz|weights-[a-z]+\.safetensors)")
+_RUN_FILE = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{32}-seed\d+/(result\.json|arrays\.npz|weights-[a-z]+\.safetensors|checkpoint\.bin)")
+_CHECKPOINT = f"/{CHECKPOINTS[1]}"
+_MEMBER_BYTES = 1024
+"""What an archive adds to a file at most: its header and its padding."""
 
 
-def export_study(studies: Path, plan: Plan, file: Path) -> int:
-    """Write a study's plan and its finished runs into an archive; returns how many runs are in it. Raises StoreError where it cannot be written."""
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the archives, how many finished runs are in them, and how many checkpoints of unfinished ones."""
+
+    files: tuple[Path, ...]
+    runs: int
+    checkpoints: int
+
+
+def export_study(studies: Path, plan: Plan, file: Path, *, checkpoints: bool = False, at_most: int | None = None) -> Exported:
+    """Write a study's plan and its finished runs into an archive; with `checkpoints` also where its unfinished runs go on from.
+
+    `at_most`: bytes of an archive, beyond which FILE.tar.gz, FILE-2.tar.gz ... share the runs out; a single run is not split. Raises StoreError where
+    one cannot be written.
+    """
     store = RunStore(studies)
-    folders = {
-        store.folder(cell.fingerprint, seed): None
-        for cell in plan.cells
-        for seed in plan.seeds
-        if store.load(cell.fingerprint, seed) is not None
-    }
-    files = {
-        f"runs/{path.parent.parent.name}/{path.parent.name}/{path.name}": path for folder in folders for path in sorted(folder.iterdir())
-    }
-    content = {name: path.read_bytes() for name, path in files.items() if _RUN_FILE.fullmatch(name)}
+    wanted = dict.fromkeys((cell.fingerprint, seed) for cell in plan.cells for seed in plan.seeds)
+    runs = [content for run in wanted if (content := _run_files(store, *run, checkpoints=checkpoints))]
     driven = driven_plan(studies, plan.name)
-    content["plan.json"] = replace(driven, file=Path(driven.file).name).as_text().encode()  # its folder is this machine's
-    content["question.toml"] = plan.toml.encode()
+    shared = {"plan.json": replace(driven, file=Path(driven.file).name).as_text().encode()}  # its folder is this machine's
+    shared["question.toml"] = plan.toml.encode()
     if (looks := looks_path(studies, plan.name)).exists():
-        content["looks.json"] = looks.read_bytes()
+        shared["looks.json"] = looks.read_bytes()
+    parts = _shared_out(runs, None if at_most is None else at_most - _packed_size(shared))
+    stem = file.name.removesuffix(".tar.gz")
+    files = [file, *(file.with_name(f"{stem}-{number}.tar.gz") for number in range(2, len(parts) + 1))]
+    for path, part in zip(files, parts, strict=True):
+        try:
+            write_atomically(path, _packed(plan.name, part | shared))
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    unfinished = sum(name.endswith(_CHECKPOINT) for content in runs for name in content)
+    return Exported(tuple(files), len(runs) - unfinished, unfinished)
+
+
+def _run_files(store: RunStore, fingerprint: str, seed: int, *, checkpoints: bool) -> dict[str, bytes]:
+    """A run's files under their names in an archive; none where it has not begun, or has not ended and checkpoints are not wanted."""
+    folder = store.folder(fingerprint, seed)
+    inside = f"runs/{folder.parent.name}/{folder.name}"
+    if store.load(fingerprint, seed) is None:
+        newest = newest_checkpoint(folder) if checkpoints else None
+        return {} if newest is None else {inside + _CHECKPOINT: newest[1]}
+    names = {f"{inside}/{path.name}": path for path in sorted(folder.iterdir()) if path.name not in CHECKPOINTS}
+    return {name: path.read_bytes() for name, path in names.items() if _RUN_FILE.fullmatch(name)}
+
+
+def _shared_out(runs: list[dict[str, bytes]], room: int | None) -> list[dict[str, bytes]]:
+    """The runs in order, as many to an archive as there is room for; by what they are before packing, as little as weights shrink."""
+    parts: list[dict[str, bytes]] = [{}]
+    for run in runs:
+        if room is not None and parts[-1] and _packed_size(parts[-1]) + _packed_size(run) > room:
+            parts.append({})
+        parts[-1] |= run
+    return parts
+
+
+def _packed_size(content: dict[str, bytes]) -> int:
+    return sum(len(data) + _MEMBER_BYTES for data in content.values())
+
+
+def _packed(study: str, content: dict[str, bytes]) -> bytes:
+    """An archive of these files; the same files give the same bytes."""
     manifest = {
         "format": ARCHIVE_FORMAT,
-        "study": plan.name,
+        "study": study,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
     }
     buffer = io.BytesIO()
@@ -56,18 +105,24 @@ def export_study(studies: Path, plan: Plan, file: Path) -> int:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
-    try:
-        write_atomically(file, buffer.getvalue())
-    except OSError as error:
-        raise StoreError(f"{file} cannot be written: {error.strerror}") from error
-    return len(folders)
+    return buffer.getvalue()
 
 
-def import_study(studies: Path, file: Path, tag: str = "") -> tuple[Plan, int, int]:
-    """Unpack an archive into a studies folder; returns (plan, runs added, runs that were there already).
+@dataclass(frozen=True)
+class Imported:
+    """What an archive brought: its study's plan, finished runs added and there already, checkpoints of unfinished runs added."""
+
+    plan: Plan
+    added: int
+    there: int
+    checkpoints: int
+
+
+def import_study(studies: Path, file: Path, tag: str = "") -> Imported:
+    """Unpack an archive into a studies folder. What is there already stays: a finished run, and a checkpoint that is as far as the archive's.
 
     A study of the same name with another plan is not overwritten: `tag` gives the imported one its own name. Raises StoreError for what is no
-    archive of ours, was cut short or changed, or comes from a newer version.
+    archive of ours, was cut short or changed, or comes from another version.
     """
     content = _verified(file)
     plan = parse_plan(content["plan.json"], f"plan.json in {file}")
@@ -85,11 +140,21 @@ def import_study(studies: Path, file: Path, tag: str = "") -> tuple[Plan, int, i
     write_into(
         studies, {name: content[name] for name in runs if name.rpartition("/")[0] in new}
     )  # results last: a run is there whole or not
+    unfinished = [name for name in content if name.endswith(_CHECKPOINT) and not (studies / name).with_name("result.json").exists()]
+    further = {name: content[name] for name in unfinished if _is_further(content[name], newest_checkpoint((studies / name).parent))}
+    write_into(studies, further)
+    for name in further:
+        (studies / name).with_name(CHECKPOINTS[0]).unlink(missing_ok=True)  # it would be read first
     if earlier is None:
         if "looks.json" in content:  # without them nobody could tell when its claims were decided
             write_into(studies, {f"{plan.name}/looks.json": content["looks.json"]})
         plan.save(studies)
-    return plan, len(new), len(runs) - len(new)
+    return Imported(plan, len(new), len(runs) - len(new), len(further))
+
+
+def _is_further(content: bytes, there: tuple[int, bytes] | None) -> bool:
+    iteration = checkpoint_iteration(content)
+    return iteration is not None and (there is None or iteration > there[0])
 
 
 def write_into(root: Path, content: dict[str, bytes]) -> None:

@@ -138,10 +138,15 @@ def parse_plan(content: bytes, path: str) -> Plan:
         raise StoreError(f"{path} was cut short: run the study again, finished runs are kept") from error
     if plain.pop("format", 0) > PLAN_FORMAT:
         raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab")
-    plain["cells"] = tuple(PlannedCell(**cell) for cell in plain["cells"])
-    plain["claims"] = tuple(claim_from_plain(claim) for claim in plain["claims"])
-    for key in ("varies", "axes", "seeds", "warnings", "overrides", "changes"):
-        plain[key] = tuple(plain.get(key, ()))
-    plain["chosen"] = tuple(Choice(**choice) for choice in plain.get("chosen", ()))
-    plain["registered"] = None if plain["registered"] is None else tuple(plain["registered"])
-    return Plan(**plain)
+    try:
+        plain["cells"] = tuple(PlannedCell(**cell) for cell in plain["cells"])
+        plain["claims"] = tuple(claim_from_plain(claim) for claim in plain["claims"])
+        for key in ("varies", "axes", "seeds", "warnings", "overrides", "changes"):
+            plain[key] = tuple(plain.get(key, ()))
+        plain["chosen"] = tuple(Choice(**choice) for choice in plain.get("chosen", ()))
+        plain["registered"] = None if plain["registered"] is None else tuple(plain["registered"])
+        return Plan(**plain)
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} was written by another version of resnet_lab: use that one, or move it away and run the study again"
+        ) from error

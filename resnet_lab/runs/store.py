@@ -31,6 +31,8 @@ from resnet_lab.spec.errors import SpecError
 
 CHECKPOINTS = ("checkpoint.new.bin", "checkpoint.bin", "checkpoint.previous.bin")
 """Names of a run's checkpoints in its folder, newest first."""
+CHECKPOINT_FORMAT = 2
+_CHECKPOINT_HEADER = b"resnet_lab checkpoint %d %d %s\n"  # format, iteration, sha256 of what follows
 RECENT = 5
 """How many runs are named where one was asked for that is not there."""
 
@@ -211,6 +213,32 @@ def _check_arrays(path: Path, expected: str) -> None:
 def weights_name(which: str) -> str:
     """The name of a run's weights file: `last` or `best`."""
     return f"weights-{which}.safetensors"
+
+
+def checkpoint_header(iteration: int, payload: bytes | memoryview) -> bytes:
+    """The line that a checkpoint begins with; `payload` is what follows it."""
+    return _CHECKPOINT_HEADER % (CHECKPOINT_FORMAT, iteration, hashlib.sha256(payload).hexdigest().encode())
+
+
+def checkpoint_iteration(content: bytes) -> int | None:
+    """After which iteration a checkpoint was written; None for one that was cut short or damaged, or that another version wrote."""
+    header, _, payload = content.partition(b"\n")
+    words = header.split(b" ")
+    if len(words) != 5 or not words[3].isdigit() or checkpoint_header(int(words[3]), payload) != header + b"\n":
+        return None
+    return int(words[3])
+
+
+def newest_checkpoint(folder: Path) -> tuple[int, bytes] | None:
+    """A run's newest whole checkpoint in its folder: after which iteration it was written, and its content; None where there is none."""
+    for name in CHECKPOINTS:
+        try:
+            content = (folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if (iteration := checkpoint_iteration(content)) is not None:
+            return iteration, content
+    return None
 
 
 def _id_of(result: Path) -> str:

@@ -1,11 +1,10 @@
 """Checkpoints: the state of a run in its folder, whole or not at all, so that a run that is killed goes on as if nothing had been.
 
-A file is one line, `resnet_lab checkpoint 1 SHA256`, and then what torch.save wrote, which the checksum covers. `checkpoint.bin` is the newest,
+A file is one line, `resnet_lab checkpoint 2 ITERATION SHA256`, and then what torch.save wrote, which the checksum covers. `checkpoint.bin` is the newest,
 `checkpoint.previous.bin` the one before; `checkpoint.new.bin` is a whole one that had not yet taken its place when its writer was killed.
 What is read back are tensors and plain values alone (weights_only): a file from elsewhere cannot run code.
 """
 
-import hashlib
 import io
 import pickle
 import re
@@ -17,14 +16,12 @@ from typing import Any
 
 import torch
 
-from resnet_lab.runs.store import CHECKPOINTS, StoreError, write_atomically
+from resnet_lab.runs.store import CHECKPOINT_FORMAT, CHECKPOINTS, StoreError, checkpoint_header, checkpoint_iteration, write_atomically
 from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_plain, fingerprint
 
 EVERY_SECONDS = 60.0
 LARGEST_SHARE = 0.02
 """Of the training time that writing checkpoints may take: where one takes long, they become rarer."""
-CHECKPOINT_FORMAT = 1
-_HEADER = b"resnet_lab checkpoint %d " % CHECKPOINT_FORMAT
 
 State = dict[str, Any]
 """Tensors and plain values, as torch.load reads them with weights_only."""
@@ -88,10 +85,9 @@ def save_checkpoint(folder: Path, state: State, identity: Identity) -> None:
     payload = io.BytesIO()
     torch.save({**state, "identity": vars(identity)}, payload)
     content = payload.getbuffer()
-    header = _HEADER + hashlib.sha256(content).hexdigest().encode() + b"\n"
     new, newest, before = (folder / name for name in CHECKPOINTS)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(new, header, content)
+    write_atomically(new, checkpoint_header(state["iteration"], content), content)
     if newest.exists():
         newest.replace(before)
     new.replace(newest)
@@ -104,9 +100,9 @@ def _refuse_newer(content: bytes, path: Path) -> None:
 
 
 def _unpack(content: bytes) -> State | None:
-    header, newline, payload = content.partition(b"\n")
-    if not newline or header != _HEADER + hashlib.sha256(payload).hexdigest().encode():
+    if checkpoint_iteration(content) is None:
         return None
+    payload = content.partition(b"\n")[2]
     try:
         state: State = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError):  # whole, but not of our making

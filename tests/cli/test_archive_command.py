@@ -7,7 +7,8 @@ import shlex
 
 def test_what_import_prints_draws_the_report(invoke, smoke_copy):
     """Would catch a command to go on with that opens another study: of another folder, or of another name."""
-    assert "8 runs of plain_vs_residual/smoke" in invoke("export", "plain_vs_residual/smoke", "-o", "study.tar.gz").output
+    said = invoke("export", "plain_vs_residual/smoke", "-o", "study.tar.gz", "--checkpoints", "--at-most", "15").output
+    assert f"8 runs and 0 checkpoints of plain_vs_residual/smoke are in {smoke_copy / 'study.tar.gz'}\n" in said
     said = invoke("import", "study.tar.gz", "--studies", "their studies", "--tag", "theirs").output
     assert "8 runs added, 0 were there" in said
     typed = shlex.split(re.search(r"its report: resnet-lab (.*)", said)[1])

@@ -29,8 +29,9 @@ def test_there_are_reference_results() -> None:
 def test_the_archived_runs_give_the_verdicts_that_are_shown(name: str, tmp_path: Path) -> None:
     """Would catch evidence that nobody can check, and statistics that have changed since it was written down."""
     shown = REFERENCE / name
-    plan, added, _ = import_study(tmp_path / "studies", shown / "study.tar.gz")
-    assert (plan.name, added) == (name, len({(cell.fingerprint, seed) for cell in plan.cells for seed in plan.seeds}))
+    imported = import_study(tmp_path / "studies", shown / "study.tar.gz")
+    plan = imported.plan
+    assert (plan.name, imported.added) == (name, len({(cell.fingerprint, seed) for cell in plan.cells for seed in plan.seeds}))
     data = load_study(name, studies=tmp_path / "studies")
     found = json.loads(json.dumps(verdicts_as_json(judge(data, looks=load_looks(tmp_path / "studies", name)))))
     assert rounded(found) == rounded(json.loads((shown / "verdicts.json").read_text(encoding="utf-8")))

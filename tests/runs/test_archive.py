@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import random
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,10 @@ from pathlib import Path
 import pytest
 from factories import fill_store, make_plan
 
-from resnet_lab.runs.archive import export_study, import_study
+from resnet_lab.runs.archive import Exported, Imported, export_study, import_study
 from resnet_lab.runs.looks import Decision, Look, Looks, load_looks
 from resnet_lab.runs.plan import Plan, load_plan
-from resnet_lab.runs.store import RunStore, StoreError
+from resnet_lab.runs.store import CHECKPOINTS, RunStore, StoreError, checkpoint_header, newest_checkpoint
 
 
 @pytest.fixture
@@ -26,16 +27,17 @@ def plan(tmp_path: Path) -> Plan:
 
 @pytest.fixture
 def archive(tmp_path: Path, plan: Plan) -> Path:
-    assert export_study(tmp_path / "here", plan, tmp_path / "study.tar.gz") == 8
-    return tmp_path / "study.tar.gz"
+    file = tmp_path / "study.tar.gz"
+    assert export_study(tmp_path / "here", plan, file) == Exported((file,), runs=8, checkpoints=0)
+    return file
 
 
 def test_what_is_exported_is_imported_whole(tmp_path: Path, plan: Plan, archive: Path) -> None:
-    found, added, there = import_study(tmp_path / "there", archive)
-    assert (found, added, there) == (replace(plan, file=Path(plan.file).name), 8, 0)
+    found = replace(plan, file=Path(plan.file).name)
+    assert import_study(tmp_path / "there", archive) == Imported(found, added=8, there=0, checkpoints=0)
     assert load_plan(tmp_path / "there", plan.name) == found
     assert list(RunStore(tmp_path / "there")) == list(RunStore(tmp_path / "here"))
-    assert import_study(tmp_path / "there", archive)[1:] == (0, 8), "a second time adds nothing"
+    assert import_study(tmp_path / "there", archive) == Imported(found, 0, 8, 0), "a second time adds nothing"
 
 
 def test_another_study_of_the_same_name_is_not_overwritten(tmp_path: Path, plan: Plan, archive: Path) -> None:
@@ -44,7 +46,7 @@ def test_another_study_of_the_same_name_is_not_overwritten(tmp_path: Path, plan:
     with pytest.raises(StoreError, match="--tag"):
         import_study(tmp_path / "there", archive)
     assert load_plan(tmp_path / "there", plan.name) == other
-    found, _, _ = import_study(tmp_path / "there", archive, tag="theirs")
+    found = import_study(tmp_path / "there", archive, tag="theirs").plan
     assert found == replace(plan, file=Path(plan.file).name, tag="theirs")
 
 
@@ -53,7 +55,7 @@ def test_looks_travel_with_their_study(tmp_path: Path, plan: Plan) -> None:
     looks = Looks((2, 5), done=(Look((0, 1), 0.02, {"digest": Decision("supported", 0.01, 0.02, 1)}),))
     looks.save(tmp_path / "here", plan.name)
     export_study(tmp_path / "here", plan, tmp_path / "study.tar.gz")
-    found, _, _ = import_study(tmp_path / "there", tmp_path / "study.tar.gz", tag="theirs")
+    found = import_study(tmp_path / "there", tmp_path / "study.tar.gz", tag="theirs").plan
     assert load_looks(tmp_path / "there", found.name) == looks
 
 
@@ -67,6 +69,59 @@ def test_an_archive_tells_nothing_of_where_and_when_it_was_packed(tmp_path: Path
     assert packed[0] == packed[1]
     assert str(tmp_path).encode() not in gzip.decompress(packed[0])
     assert packed[0][4:8] == bytes(4), "the time of packing"
+
+
+def leave_checkpoint(studies: Path, plan: Plan, seed: int, iteration: int, name: str = CHECKPOINTS[1], size: int = 1000) -> Path:
+    """A whole checkpoint of the plan's first cell, as a run that was stopped leaves it; what is in it no archive looks at."""
+    file = RunStore(studies).folder(plan.cells[0].fingerprint, seed) / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    payload = random.Random(iteration).randbytes(size)
+    file.write_bytes(checkpoint_header(iteration, payload) + payload)
+    return file
+
+
+def test_checkpoints_of_unfinished_runs_travel_where_asked_for(tmp_path: Path, plan: Plan) -> None:
+    """Would catch a study that begins its unfinished runs anew on the next machine, and a damaged checkpoint that is taken along."""
+    plan = replace(plan, seeds=(0, 1, 2, 3))
+    leave_checkpoint(tmp_path / "here", plan, seed=0, iteration=5)  # the run is finished: of no use
+    whole = leave_checkpoint(tmp_path / "here", plan, 2, 7, CHECKPOINTS[2])
+    leave_checkpoint(tmp_path / "here", plan, 2, 9).write_bytes(b"resnet_lab checkpoint 2 9 cut")
+    file = tmp_path / "study.tar.gz"
+    assert export_study(tmp_path / "here", plan, file).checkpoints == 0
+    assert import_study(tmp_path / "without", file).checkpoints == 0
+    assert export_study(tmp_path / "here", plan, file, checkpoints=True) == Exported((file,), 8, 1)
+    plan.save(tmp_path / "there")
+    assert import_study(tmp_path / "there", file).checkpoints == 1
+    assert [path.read_bytes() for path in (tmp_path / "there").rglob("checkpoint*")] == [whole.read_bytes()]
+
+
+@pytest.mark.parametrize(("there", "kept"), [(6, 7), (7, 7), (8, 8)])
+def test_the_checkpoint_that_is_furthest_is_kept(tmp_path: Path, plan: Plan, there: int, kept: int) -> None:
+    """Would catch an older archive that sets a run back."""
+    plan = replace(plan, seeds=(5,))
+    leave_checkpoint(tmp_path / "here", plan, 5, 7)
+    leave_checkpoint(tmp_path / "there", plan, 5, there, CHECKPOINTS[0])
+    plan.save(tmp_path / "here")
+    export_study(tmp_path / "here", plan, tmp_path / "study.tar.gz", checkpoints=True)
+    assert import_study(tmp_path / "there", tmp_path / "study.tar.gz").checkpoints == (there < 7)
+    found = newest_checkpoint(RunStore(tmp_path / "there").folder(plan.cells[0].fingerprint, 5))
+    assert found is not None
+    assert found[0] == kept
+
+
+def test_a_large_study_is_split_and_comes_back_whole(tmp_path: Path, plan: Plan) -> None:
+    """Would catch archives larger than was asked for, and a part that does without what the others bring."""
+    plan = replace(plan, seeds=tuple(range(6)))
+    left = {seed: leave_checkpoint(tmp_path / "here", plan, seed, 7, size=40_000) for seed in (2, 3, 4, 5)}
+    plan.save(tmp_path / "here")
+    written = export_study(tmp_path / "here", plan, tmp_path / "study.tar.gz", checkpoints=True, at_most=110_000)
+    assert [file.name for file in written.files] == ["study.tar.gz", *(f"study-{part}.tar.gz" for part in range(2, len(written.files) + 1))]
+    assert all(file.stat().st_size < 110_000 for file in written.files)
+    assert 2 <= len(written.files) <= 4
+    for file in reversed(written.files):
+        import_study(tmp_path / "there", file)
+    assert list(RunStore(tmp_path / "there")) == list(RunStore(tmp_path / "here"))
+    assert all((tmp_path / "there" / file.relative_to(tmp_path / "here")).read_bytes() == file.read_bytes() for file in left.values())
 
 
 def repacked(archive: Path, change: dict[str, bytes], *, listed: bool) -> Path:

@@ -22,7 +22,7 @@ def test_no_plan(tmp_path: Path) -> None:
     assert load_plan(tmp_path, "nothing/laptop") is None
 
 
-def test_a_plan_that_was_cut_short_or_is_newer_is_refused(tmp_path: Path) -> None:
+def test_a_plan_that_was_cut_short_or_is_of_another_version_is_refused(tmp_path: Path) -> None:
     plan = make_plan()
     path = plan.save(tmp_path)
     text = path.read_text()
@@ -31,4 +31,7 @@ def test_a_plan_that_was_cut_short_or_is_newer_is_refused(tmp_path: Path) -> Non
         load_plan(tmp_path, plan.name)
     path.write_text(text.replace('"format": 1', '"format": 99'))
     with pytest.raises(StoreError, match="newer version"):
+        load_plan(tmp_path, plan.name)
+    path.write_text(text.replace('"question":', '"asked":'))
+    with pytest.raises(StoreError, match="another version"):
         load_plan(tmp_path, plan.name)

@@ -17,6 +17,7 @@ from resnet_lab.study.preparing import Options, Prepared, prepare_study
 from resnet_lab.study.recording import Recorder
 from resnet_lab.study.trials import Trials, default_url
 from resnet_lab.study.worker import Workplace
+from resnet_lab.training.loop import Trainer
 
 Prepare = Callable[..., Prepared]
 
@@ -92,3 +93,12 @@ def drive(studies: Path, recording: Recording) -> Callable[..., Driver]:
         return driver
 
     return run
+
+
+@pytest.fixture
+def resumed_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Iterations at which runs of this process went on from a checkpoint."""
+    found: list[int] = []
+    restore = Trainer.restore
+    monkeypatch.setattr(Trainer, "restore", lambda self, state: (restore(self, state), found.append(self.iteration))[0])
+    return found

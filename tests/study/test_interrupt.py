@@ -26,7 +26,6 @@ from resnet_lab.study.recording import Recorder
 from resnet_lab.study.running import run_prepared
 from resnet_lab.study.stopping import Signals, Stop, blocked, signals, stop_asked, stopping_signals
 from resnet_lab.study.trials import Trials, default_url
-from resnet_lab.training.loop import Trainer
 
 DEADLINE = 60.0
 
@@ -41,15 +40,6 @@ def until(condition, what):
 
 def loaded(studies, prepared):
     return {task.name: RunStore(studies).load(task.fingerprint, task.seed) for task in prepared.tasks}
-
-
-@pytest.fixture
-def resumed_at(monkeypatch):
-    """Iterations at which runs of this process went on from a checkpoint."""
-    found = []
-    restore = Trainer.restore
-    monkeypatch.setattr(Trainer, "restore", lambda self, state: (restore(self, state), found.append(self.iteration))[0])
-    return found
 
 
 @pytest.mark.parametrize("number", stopping_signals())

@@ -1,16 +1,13 @@
 """Small real runs for the tests of this folder: digits, a ResNet-8, a few iterations."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.data.splits import Splits, open_images
-from resnet_lab.runs.record import RunRecord
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.resolve import merge, resolve_run
 from resnet_lab.spec.run import RunSpec
@@ -43,20 +40,3 @@ def splits_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[RunSpec], S
         return open_images(data, dataset_facts(data, data_root=None, cache=folder), data_root=None, cache=folder)
 
     return lambda run: opened(run.data)
-
-
-@pytest.fixture(scope="session")
-def assert_same() -> Callable[[RunRecord, RunRecord], None]:
-    """Two records are equal, arrays too, but for their times."""
-
-    def timeless(record: RunRecord) -> RunRecord:
-        epochs = tuple(replace(epoch, seconds=0, images_per_second=0) for epoch in record.epochs)
-        return replace(record, seconds=0, started="", epochs=epochs)
-
-    def check(one: RunRecord, other: RunRecord) -> None:
-        assert timeless(one) == timeless(other)
-        assert one.arrays.keys() == other.arrays.keys()
-        for name, array in one.arrays.items():
-            np.testing.assert_array_equal(array, other.arrays[name], err_msg=name)
-
-    return check
