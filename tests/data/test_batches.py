@@ -164,11 +164,10 @@ def test_a_split_gathered_elsewhere_gives_the_same_batches(splits: Splits) -> No
     assert equal(batches(train), batches(gathered))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_sees_the_same_bits(splits: Splits) -> None:
+def test_a_device_sees_the_same_bits(splits: Splits, device: str) -> None:
     """Catches fused arithmetic or draws on the device: a run would depend on where it ran."""
     here = batches(splits.train)
-    for split in (splits.train, splits.train.to("cuda")):
-        there = batches(split, device="cuda")
-        assert there[0][0].device.type == "cuda"
+    for split in (splits.train, splits.train.to(device)):
+        there = batches(split, device=device)
+        assert there[0][0].device.type == device
         assert equal(here, [(images.cpu(), labels.cpu()) for images, labels in there])

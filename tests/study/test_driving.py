@@ -9,7 +9,6 @@ from pathlib import Path
 import optuna
 import psutil
 import pytest
-import torch
 from optuna.trial import TrialState
 from tiny_study import Recording, names, results
 
@@ -201,17 +200,6 @@ def test_a_run_that_never_has_memory_enough_fails_after_it_was_tried_alone(prepa
     assert recording.count("failed, again") == recording.count("failed") == 2
     task = prepared.tasks[0]
     assert RunStore(studies).failure(task.fingerprint, task.seed).error == "OutOfMemoryError: CUDA out of memory"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_runs_that_do_not_fit_a_gpu_together_are_done_one_by_one(prepare, lab):
-    """The real thing: each run takes more than half of the device. Would catch memory that an ended run's process keeps to itself."""
-    overrides = [f"network.block={lab.block('Fills')}", "training.epochs=6", ONE_DEPTH]
-    outcome = run_prepared(prepare(seeds=2, overrides=overrides, device="cuda", executor="processes", workers=2))
-
-    assert outcome.failures == {}
-    assert outcome.trained == 4
 
 
 def test_a_run_that_another_study_finished_meanwhile_is_taken(prepare, drive, recording, studies):

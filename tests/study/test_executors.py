@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import psutil
 import pytest
-import torch
 from tiny_study import names
 
 from resnet_lab.data.cache import prepare as prepare_images
@@ -128,23 +127,6 @@ def test_runs_are_shared_out_over_devices_and_a_worker_stays_on_its_own(ready):
         assert sorted(future.result(DEADLINE) for future in asked) == [here, there]
     finally:
         executor.stop()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_runs_share_a_cuda_device(ready):
-    """Would catch workers that cannot use one GPU together, or that give other numbers there than alone."""
-    prepared, place = ready
-    executor = Processes(replace(place, device="cuda:0", devices=("cuda:0",)), 2)
-    try:
-        task = prepared.tasks[0]
-        alone = executor.submit(task).result(DEADLINE)
-        together = [executor.submit(each).result(DEADLINE) for each in (task, task)]
-    finally:
-        executor.stop()
-
-    assert alone.environment["device"] == "cuda:0"
-    assert all(record.train_loss == alone.train_loss for record in together)
 
 
 def device_of(place):

@@ -51,14 +51,14 @@ def stop_at(run, splits, folder, *iterations, done=0):
 @pytest.mark.parametrize("channels_last", [True, False])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("optimizer", [{"optimizer": "sgd"}, {"optimizer": "adamw", "lr": 0.01}], ids=["sgd", "adamw"])
-def test_a_run_in_pieces_is_the_unbroken_run(small_run, splits_of, assert_same, tmp_path, optimizer, precision, channels_last):
+def test_a_run_in_pieces_is_the_unbroken_run(small_run, splits_of, assert_same, tmp_path, optimizer, precision, channels_last, device):
     """Would catch anything that the rest of a run depends on and that is not in its checkpoint: momentum, its layout, counters of batch norm,
     sums of the epoch so far, gradient norms, the best weights.
     """
     recipe = {"training": {**optimizer, "precision": precision, "channels_last": channels_last, "epochs": 3}}
     run = small_run(TWICE_AUGMENTED, recipe)
-    unbroken = train(run, 3, splits_of(run), checkpoints=tmp_path / "unbroken")
-    record, stops = broken(run, splits_of(run), tmp_path / "broken")
+    unbroken = train(run, 3, splits_of(run), checkpoints=tmp_path / "unbroken", device=device)
+    record, stops = broken(run, splits_of(run), tmp_path / "broken", device=device)
 
     assert len(set(stops)) > 5  # in the middle of epochs, at their ends, and in evaluations
     assert any(stop % 4 for stop in stops)

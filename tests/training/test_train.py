@@ -120,6 +120,21 @@ def test_every_recipe_lowers_the_loss(cache_folder: Path, recipe: dict, layout: 
     assert record.status == "done"
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1)])
+def test_every_device_precision_and_layout_begins_alike(
+    cache_folder: Path, device: str, precision: str, tolerance: float, channels_last: bool
+) -> None:
+    """Would catch fp32 that is TF32 on a GPU, bf16 that is none, and a layout in which a shortcut or a norm reads other pixels."""
+    plain = done(cache_folder, {"training": {"iterations": 1, "channels_last": False}})
+    run = spec({"training": {"iterations": 1, "precision": precision, "channels_last": channels_last}})
+    record = train(run, 0, splits(run, cache_folder), device=device)
+    assert record.epochs[0].loss == pytest.approx(plain.epochs[0].loss, rel=tolerance)
+    np.testing.assert_allclose(record.arrays["gradient_norms"], plain.arrays["gradient_norms"], rtol=tolerance)
+    assert record.sentinels["precision"] == {"fp32": "float32", "bf16": "bfloat16"}[precision]
+    assert record.environment["device"] == device
+
+
 def test_iterations_may_end_within_an_epoch(cache_folder: Path) -> None:
     record = done(cache_folder, {"training": {"iterations": 6}})
     assert [epoch.iteration for epoch in record.epochs] == [4, 6]
@@ -164,11 +179,12 @@ def test_progress_is_told_at_least_once_an_epoch(cache_folder: Path) -> None:
     assert told[-1].iterations == 8
 
 
-def test_gradient_norms_are_the_norms_of_each_blocks_gradient() -> None:
+def test_gradient_norms_are_the_norms_of_each_blocks_gradient(device: str) -> None:
     """lightning 2012: a per-layer norm that was computed wrongly for years. Here against plain numpy, block by block."""
-    model = build(spec().network, seed=0)
-    model(torch.rand(8, 1, 8, 8)).square().sum().backward()
-    expected = [np.sqrt(sum(float((p.grad.numpy().astype(np.float64) ** 2).sum()) for p in parameters)) for _, parameters in rows(model)]
+    model = build(spec().network, seed=0).to(device)
+    model(torch.rand(8, 1, 8, 8, device=device)).square().sum().backward()
+    found = [[p.grad.cpu().numpy().astype(np.float64) for p in parameters] for _, parameters in rows(model)]
+    expected = [np.sqrt(sum(float((gradient**2).sum()) for gradient in gradients)) for gradients in found]
     np.testing.assert_allclose(gradient_norms(rows(model)).numpy(), expected, rtol=1e-5)
 
 

@@ -1,14 +1,50 @@
-"""A study that goes on on another machine: what is exported half done is finished there as if it had never moved."""
+"""Studies on the processor and on a GPU alike: runs that share a device, that do not fit there together, that go on on another machine."""
+
 
 import pytest
 
+from resnet_lab.data.cache import prepare as prepare_images
 from resnet_lab.data.splits import open_images
 from resnet_lab.runs.archive import export_study, import_study
 from resnet_lab.runs.store import RunStore
+from resnet_lab.study.executors import Processes
 from resnet_lab.study.planning import register_claims
 from resnet_lab.study.running import run_prepared
+from resnet_lab.study.worker import Workplace
 from resnet_lab.training.runtime import configure
 from resnet_lab.training.train import Stopped, train
+
+DEADLINE = 60
+
+
+@pytest.mark.slow
+def test_runs_share_a_device(prepare, studies, assert_same, device):
+    """Would catch workers that cannot use one GPU together, or that give other numbers there than alone."""
+    prepared = prepare(seeds=1, device=device)
+    for spec, facts in prepared.facts.items():
+        prepare_images(spec, facts, data_root=None, cache=prepared.cache)
+    place = Workplace(prepared.cache.absolute(), None, device, 1, studies.absolute() / "progress", devices=(device,))
+    task, executor = prepared.tasks[0], Processes(place, 2)
+    try:
+        alone = executor.submit(task).result(DEADLINE)
+        together = [executor.submit(task) for _ in range(2)]
+        records = [future.result(DEADLINE) for future in together]
+    finally:
+        executor.stop()
+
+    assert alone.environment["device"] == device
+    for record in records:
+        assert_same(record, alone)
+
+
+@pytest.mark.slow
+def test_runs_that_do_not_fit_a_device_together_are_done_one_by_one(prepare, lab, device):
+    """On a GPU the real thing: each run takes more than half of its memory. Would catch memory that an ended run's process keeps to itself."""
+    overrides = [f"network.block={lab.block('Fills')}", "training.epochs=6", "grid.network.layers=[6]"]
+    outcome = run_prepared(prepare(seeds=2, overrides=overrides, device=device, executor="processes", workers=2))
+
+    assert outcome.failures == {}
+    assert outcome.trained == 4
 
 
 def test_a_half_done_run_is_finished_elsewhere_bit_for_bit(prepare, studies, tmp_path, assert_same, resumed_at, device):
