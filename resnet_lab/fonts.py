@@ -1,4 +1,4 @@
-"""The fonts that drawings are set in: Latin, Greek and Cyrillic, and for names in Chinese or Japanese what the machine has, or what we bring."""
+"""The fonts that drawings are set in: Latin, Greek and Cyrillic, and for names in Chinese or Japanese what the machine has, or the extra `fonts` brings."""
 
 import importlib.util
 from pathlib import Path
@@ -17,7 +17,7 @@ def font_families() -> list[str]:
 
 
 _FONT_PACKAGE, _FONT_FILE, _FONT_NAME = "pylopdf_fonts_zh_cn", "NotoSansSC-Regular.otf", "Noto Sans SC"
-"""A data-only package with Noto Sans SC (SIL Open Font License): Chinese and Japanese on machines that have no such font."""
+"""A data-only package with Noto Sans SC (SIL Open Font License): Chinese and Japanese on machines that have no such font (pip install 'resnet_lab[fonts]')."""
 _FALLBACKS = (
     _FONT_NAME, "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans KR", "Noto Sans CJK KR", "Source Han Sans SC", "Source Han Sans CN",
     "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",

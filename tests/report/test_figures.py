@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from factories import degradation, make_record
+from matplotlib import font_manager
 from scipy import stats
 
+from resnet_lab import fonts
 from resnet_lab.analysis.tables import load
 from resnet_lab.report import style
 from resnet_lab.report.export import render
@@ -318,3 +320,14 @@ def test_many_series_and_many_claims_are_thinned_too(study):
     strips = claims.frame(many.data, many.verdicts)
     assert strips["claim"].nunique() == claims.MOST_CLAIMS
     assert "first 60 of 70 claims" in claims.caption(many.data, strips)
+
+
+def test_names_are_drawn_without_the_extra_fonts_too(monkeypatch):
+    """Catches an extra that figures cannot do without; the names are boxes then, and matplotlib says so."""
+    monkeypatch.setattr(fonts, "_FONT_PACKAGE", "a_package_nobody_has")
+    monkeypatch.setattr(font_manager.fontManager, "get_font_names", lambda: ["DejaVu Sans"])
+    with style.styled():
+        figure, axes = style.grid(1, 1, height=1)
+        axes[0][0].set_title("残差")
+    with pytest.warns(UserWarning, match="missing from font"):
+        assert render(figure, "png").startswith(b"\x89PNG")

@@ -1,6 +1,5 @@
 """Studies on the processor and on a GPU alike: runs that share a device, that do not fit there together, that go on on another machine."""
 
-
 import pytest
 
 from resnet_lab.data.cache import prepare as prepare_images
