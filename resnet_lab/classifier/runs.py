@@ -10,7 +10,7 @@ from resnet_lab.data.splits import Normalization
 from resnet_lab.networks.build import Network, build
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore, StoreError
-from resnet_lab.spec.data import FOLDER, FixedNormalisation
+from resnet_lab.spec.data import FOLDER, FixedNormalization
 from resnet_lab.spec.reading import check_fragment, typed_fragment
 from resnet_lab.spec.run import LATER_FIELDS, RunSpec
 from resnet_lab.training.weights import fit_weights, load_weights
@@ -67,7 +67,7 @@ def network_of(run: StoredRun, studies: Path, which: str = "last") -> Network:
 def normalization_of(run: StoredRun) -> Normalization | None:
     """What the run's network expects of a pixel (0 to 255); None where the run did not keep it."""
     given = run.spec.data.normalization
-    if isinstance(given, FixedNormalisation):
+    if isinstance(given, FixedNormalization):
         mean, deviation = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (given.mean, given.std))
         return Normalization((1 / (255 * deviation)).float(), (mean / deviation).float())
     arrays = run.record.arrays
@@ -76,14 +76,14 @@ def normalization_of(run: StoredRun) -> Normalization | None:
     return Normalization(torch.from_numpy(arrays["pixel_scale"]), torch.from_numpy(arrays["pixel_shift"]))
 
 
-def normalization_as_fields(run: StoredRun) -> FixedNormalisation | None:
+def normalization_as_fields(run: StoredRun) -> FixedNormalization | None:
     """Mean and deviation of each channel (pixels from 0 to 1) that the run's network expects; None where it is something else, a mean image."""
     found = normalization_of(run)
     if found is None or found.shift.numel() != found.scale.numel():
         return None
     scale, shift = found.scale.double().flatten(), found.shift.double().flatten()
     std = 1 / (255 * scale)
-    return FixedNormalisation(tuple((shift * std).tolist()), tuple(std.tolist()))
+    return FixedNormalization(tuple((shift * std).tolist()), tuple(std.tolist()))
 
 
 def without_counters(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from resnet_lab.networks.name_maps import MAPS, family_of
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.catalogue import catalogue_entry, named_network
-from resnet_lab.spec.data import DataSpec, FixedNormalisation
+from resnet_lab.spec.data import DataSpec, FixedNormalization
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import NetworkSpec, resolve_network
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
@@ -62,7 +62,7 @@ def network_for(name: str, weights: Mapping[str, Tensor]) -> NetworkSpec:
     return resolve_network(spec, channels=3, classes=1000)
 
 
-def import_weights(path: Path, network: str, *, studies: Path, normalization: FixedNormalisation | None = None) -> StoredRun:
+def import_weights(path: Path, network: str, *, studies: Path, normalization: FixedNormalization | None = None) -> StoredRun:
     """Take a weights file into the run store as a network of the catalogue; returns its run, which can be evaluated, used and fine-tuned.
 
     `normalization` is what the weights were trained with; default: what a file of ours says of itself, what the
@@ -74,7 +74,7 @@ def import_weights(path: Path, network: str, *, studies: Path, normalization: Fi
     model = build(spec, seed=0)
     fit_exactly(model, ours, f"{path} ({MAPS[family].says}) as {network}")
     known = MAPS[family].normalization
-    carried = normalization or _carried_by(path) or (FixedNormalisation(known.mean, known.std) if known is not None else None)
+    carried = normalization or _carried_by(path) or (FixedNormalization(known.mean, known.std) if known is not None else None)
     _check_channels(carried, spec)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     size = catalogue_entry(network).size
@@ -157,7 +157,7 @@ def export_run(run: StoredRun, form: str, path: Path, *, studies: Path, which: s
         raise SpecError.of(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _with_normalization(path: Path, form: str, fields: FixedNormalisation | None) -> str:
+def _with_normalization(path: Path, form: str, fields: FixedNormalization | None) -> str:
     """Write into a safetensors file what its network expects of a pixel; returns what a reader of any format has to know about it."""
     import safetensors.torch
 
@@ -171,7 +171,7 @@ def _with_normalization(path: Path, form: str, fields: FixedNormalisation | None
     return f"normalization {mean}/{std} is in its metadata"
 
 
-def _carried_by(path: Path) -> FixedNormalisation | None:
+def _carried_by(path: Path) -> FixedNormalization | None:
     """The normalization that a safetensors file of ours carries in its metadata."""
     if path.suffix.lower() != ".safetensors":
         return None
@@ -181,7 +181,7 @@ def _carried_by(path: Path) -> FixedNormalisation | None:
         written = (file.metadata() or {}).get(METADATA)
     try:
         fields = json.loads(written) if written else None
-        return FixedNormalisation(tuple(fields["mean"]), tuple(fields["std"])) if fields else None
+        return FixedNormalization(tuple(fields["mean"]), tuple(fields["std"])) if fields else None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise SpecError.of(f"{path} says its normalization in a way that cannot be read: give --normalization") from error
 
@@ -266,7 +266,7 @@ def _random_batch(spec: NetworkSpec, size: int) -> Tensor:
     return torch.rand(2, spec.in_channels or 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def _check_channels(normalization: FixedNormalisation | None, spec: NetworkSpec) -> None:
+def _check_channels(normalization: FixedNormalization | None, spec: NetworkSpec) -> None:
     if normalization is not None and {len(normalization.mean), len(normalization.std)} != {spec.in_channels}:
         raise SpecError.of(
             f"{len(normalization.mean)} means for a network of {spec.in_channels} input channel(s): say it with --normalization",

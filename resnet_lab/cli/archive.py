@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+from resnet_lab.api import stored_plan
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
+from resnet_lab.runs.archive import export_study, import_study
 
 
 @click.command("export")
@@ -22,9 +24,6 @@ from resnet_lab.cli.options import studies_option
 @exits
 def export_command(name: str, output: Path | None, checkpoints: bool, at_most: int | None, studies: Path) -> None:
     """Write the study NAME/SCALE with its finished runs into an archive, for a colleague, a supplement or another machine."""
-    from resnet_lab.api import stored_plan
-    from resnet_lab.runs.archive import export_study
-
     plan = stored_plan(studies, name, None, "")
     file = output or Path(f"{plan.name.replace('/', '-')}.tar.gz")
     written = export_study(studies, plan, file, checkpoints=checkpoints, at_most=at_most and at_most * 10**6)
@@ -39,8 +38,6 @@ def export_command(name: str, output: Path | None, checkpoints: bool, at_most: i
 @exits
 def import_command(file: Path, tag: str, studies: Path) -> None:
     """Unpack an exported study into the studies folder; runs that are there already stay as they are."""
-    from resnet_lab.runs.archive import import_study
-
     found = import_study(studies, file, tag)
     where = "" if studies == Path("studies") else f" --studies {shlex.quote(str(studies))}"
     unfinished = f", {found.checkpoints} checkpoints added" if found.checkpoints else ""

@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
+from resnet_lab.architecture.compare import field_differences, folded_names, layer_differences, spoken
+from resnet_lab.architecture.words import written
 from resnet_lab.cli.describe import described, input_option, picture_options, write_pictures
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
@@ -22,10 +25,6 @@ from resnet_lab.console import open_console
 def compare(first: str, second: str, shape: str | None, data_root: Path | None, studies: Path, **pictures: Path | None) -> None:
     """Compare two networks, field by field and layer by layer where they differ; each is named as for `describe`."""
     one, other = (described(name, shape, data_root, studies) for name in (first, second))
-    from rich.table import Table
-
-    from resnet_lab.architecture.compare import field_differences, layer_differences, spoken
-    from resnet_lab.architecture.words import written
 
     console = open_console()
     counts = Table(box=None, pad_edge=False)
@@ -56,7 +55,6 @@ def compare(first: str, second: str, shape: str | None, data_root: Path | None, 
 
 
 def _say_layers(difference: Any, first: str, second: str) -> None:
-    from resnet_lab.architecture.compare import folded_names
 
     cost = f"{difference.params:+,} parameters, {difference.macs:+,} MACs"
     names = folded_names(difference.parts)

@@ -1,26 +1,19 @@
-"""`resnet-lab data`: which datasets there are, and fetching one for a machine whose network is elsewhere."""
+"""`resnet-lab data fetch`: downloading a dataset, also for a machine that has no network."""
 
 from pathlib import Path
 
 import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option
+from resnet_lab.data.fetch import fetch as fetch_dataset
+from resnet_lab.data.root import resolve_data_root
 
 
 @click.group()
 def data() -> None:
-    """List datasets, or fetch one."""
-
-
-@data.command("list")
-def list_datasets() -> None:
-    """List the datasets that have a name."""
-    from resnet_lab.spec.data import DATASETS
-
-    for name, facts in DATASETS.items():
-        click.echo(f"{name}\n    {facts.says}")
-    click.echo("folder:PATH\n    your own JPEG or PNG images, one sub-folder a class; train/, val/ and test/ are splits where they exist")
+    """Download a dataset; `resnet-lab list datasets` shows them."""
 
 
 @data.command()
@@ -35,11 +28,6 @@ def list_datasets() -> None:
 @exits
 def fetch(name: str, data_root: Path | None, url: str | None, sha256: str | None) -> None:
     """Download the dataset NAME into the data root; a download that broke off goes on where it stopped."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    from resnet_lab.data.fetch import fetch as fetch_dataset
-    from resnet_lab.data.root import resolve_data_root
-
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
         task = bar.add_task(name, total=None)

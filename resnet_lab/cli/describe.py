@@ -5,8 +5,16 @@ from typing import Any
 
 import click
 
+from resnet_lab.architecture import table
+from resnet_lab.architecture.diagram import draw
+from resnet_lab.architecture.drawing import render
+from resnet_lab.architecture.layers import describe_network
+from resnet_lab.architecture.resolve import find_network, parse_shape
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
+from resnet_lab.data.facts import dataset_facts
+from resnet_lab.runs.store import StoreError, write_atomically
+from resnet_lab.spec.errors import SpecError
 
 input_option = click.option("--input", "shape", metavar="CxHxW", help="Shape of the images, as in 3x224x224; default: the network's own.")
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -44,7 +52,6 @@ def describe(
     NAME is a network (`resnet-lab list networks`), a cell of a question as ABLATION[@SCALE]:CELL, or a FILE.toml with a [network] section.
     """
     description = described(name, shape, data_root, studies)
-    from resnet_lab.architecture import table
 
     click.echo(table.summary(description))
     for level, line in table.text_table(description, full=full):
@@ -58,26 +65,18 @@ def describe(
 
 def described(name: str, shape: str | None, data_root: Path | None, studies: Path) -> Any:
     """The description of the network that was named; what is wrong with the name is said before torch is imported."""
-    from resnet_lab.architecture.resolve import find_network, parse_shape
-
     found = find_network(name, None if shape is None else parse_shape(shape), facts=_facts(data_root, studies))
-    from resnet_lab.architecture.layers import describe_network
 
     return describe_network(found.title, found.spec, found.shape)
 
 
 def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) -> None:
     """Draw the networks into each file that was asked for. Raises SpecError where a file's ending says another kind."""
-    from resnet_lab.spec.errors import SpecError
-
     wanted = {form: path for form, path in pictures.items() if path is not None}
     for form, path in wanted.items():
         if path.suffix.lower() not in ("", f".{form}"):
             raise SpecError.of(f"{path} would hold {form.upper()}: --{path.suffix.lower().lstrip('.')} writes that kind", key=f"--{form}")
     if wanted:
-        from resnet_lab.architecture.diagram import draw
-        from resnet_lab.architecture.drawing import render
-
         scene = draw(descriptions)
         for form, path in wanted.items():
             write(path, render(scene, form))
@@ -85,8 +84,6 @@ def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) ->
 
 def write(path: Path, content: bytes) -> None:
     """Write a file and say where it is. Raises StoreError where that cannot be."""
-    from resnet_lab.runs.store import StoreError, write_atomically
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
@@ -99,7 +96,6 @@ def _facts(data_root: Path | None, studies: Path) -> Any:
     """What a dataset without a name in the table holds: read off its images, and only then."""
 
     def facts(spec: Any) -> Any:
-        from resnet_lab.data.facts import dataset_facts
 
         return dataset_facts(spec, data_root=data_root, cache=studies / "cache")
 

@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
+from resnet_lab.analysis.differences import field_differences, only_in, result_differences
+from resnet_lab.analysis.tables import load
+from resnet_lab.api import stored_plan
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
 from resnet_lab.console import open_console, say
+from resnet_lab.runs.store import RunStore
+from resnet_lab.spec.errors import SpecError
 
 
 @click.command()
@@ -20,11 +26,6 @@ from resnet_lab.console import open_console, say
 @exits
 def diff(first: str, second: str, studies: Path, metric: str) -> None:
     """Compare two studies, each as NAME/SCALE or NAME/SCALE@TAG."""
-    from rich.table import Table
-
-    from resnet_lab.analysis.differences import field_differences, only_in, result_differences
-    from resnet_lab.spec.errors import SpecError
-
     metrics = ("train_error", "test_error", "train_loss", "test_loss")
     if metric not in metrics:
         raise SpecError.of(f"no metric {metric!r}: {', '.join(metrics)}", key="--metric")
@@ -58,9 +59,6 @@ def diff(first: str, second: str, studies: Path, metric: str) -> None:
 
 
 def _load(studies: Path, name: str) -> Any:
-    from resnet_lab.analysis.tables import load
-    from resnet_lab.api import stored_plan
-    from resnet_lab.runs.store import RunStore
 
     return load(stored_plan(studies, name, None, ""), RunStore(studies))
 

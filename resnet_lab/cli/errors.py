@@ -10,6 +10,11 @@ from typing import Any
 
 import click
 
+from resnet_lab.report.errors import ReportError
+from resnet_lab.runs.store import StoreError
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.study.locks import StudyLockedError
+
 FAILED, BAD_INPUT, NOT_SUPPORTED, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -18,10 +23,6 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        from resnet_lab.report.errors import ReportError
-        from resnet_lab.runs.store import StoreError
-        from resnet_lab.spec.errors import SpecError
-        from resnet_lab.study.locks import StudyLockedError
 
         try:
             return command(*args, **kwargs)

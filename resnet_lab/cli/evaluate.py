@@ -3,10 +3,19 @@
 from pathlib import Path
 
 import click
+from rich.progress import Progress, TaskID
 
+from resnet_lab.classifier.evaluating import evaluate_run
+from resnet_lab.classifier.predicting import predict_images
+from resnet_lab.classifier.reporting import show_evaluation, show_side_by_side, write_evaluation
+from resnet_lab.classifier.runs import find_run
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option
 from resnet_lab.console import open_console
+from resnet_lab.runs.store import RunStore
+from resnet_lab.spec.errors import Problem
+from resnet_lab.training.machine import cores
+from resnet_lab.training.runtime import configure, pick_device
 
 which_option = click.option(
     "--weights",
@@ -31,17 +40,8 @@ def evaluate(
     runs: tuple[str, ...], data: str | None, which: str, device: str, data_root: Path | None, studies: Path, reports: Path
 ) -> None:
     """Measure the network of RUN on test images: loss, accuracy, each class, and a confusion matrix; of several RUNs, side by side too."""
-    from rich.progress import Progress, TaskID
-
-    from resnet_lab.runs.store import RunStore
-
     for run in runs:
-        RunStore(studies).find(run)  # an unknown run is said before torch is imported
-    from resnet_lab.classifier.evaluating import evaluate_run
-    from resnet_lab.classifier.reporting import show_evaluation, show_side_by_side, write_evaluation
-    from resnet_lab.classifier.runs import find_run
-    from resnet_lab.training.machine import cores
-    from resnet_lab.training.runtime import configure, pick_device
+        RunStore(studies).find(run)  # an unknown run is refused before any is measured
 
     console, where = open_console(), pick_device(device)
     configure(cores())
@@ -70,14 +70,7 @@ def evaluate(
 @exits
 def predict(run: str, images: tuple[Path, ...], which: str, skip_bad: bool, studies: Path) -> None:
     """Classify IMAGES (files, or folders of them) with the network of RUN: the five likeliest classes with their probabilities."""
-    from resnet_lab.runs.store import RunStore
-
     RunStore(studies).find(run)
-    from resnet_lab.classifier.predicting import predict_images
-    from resnet_lab.classifier.runs import find_run
-    from resnet_lab.spec.errors import Problem
-    from resnet_lab.training.machine import cores
-    from resnet_lab.training.runtime import configure
 
     configure(cores())
     for found in predict_images(find_run(studies, run), images, studies=studies, skip_bad=skip_bad, which=which):

@@ -4,7 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
+from resnet_lab.architecture.flops import beside, measured, published_shape
+from resnet_lab.architecture.latency import latencies
+from resnet_lab.architecture.table import summary
+from resnet_lab.architecture.words import written
 from resnet_lab.cli.describe import described, input_option
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
@@ -32,11 +37,6 @@ def flops(names: tuple[str, ...], shape: str | None, latency: bool, data_root: P
 
 
 def _show(description: Any, console: Any) -> None:
-    from rich.table import Table
-
-    from resnet_lab.architecture.flops import beside, measured, published_shape
-    from resnet_lab.architecture.table import summary
-    from resnet_lab.architecture.words import written
 
     click.echo(summary(description))
     table = Table(box=None, pad_edge=False)
@@ -68,9 +68,6 @@ def _counts(params: float | None, macs: float | None) -> tuple[str, str, str]:
 
 
 def _show_latency(description: Any, console: Any) -> None:
-    from rich.table import Table
-
-    from resnet_lab.architecture.latency import latencies
 
     table = Table(box=None, pad_edge=False, title="latency of a forward pass on this machine's CPU, float32", title_justify="left")
     for heading in ("batch", "threads", "median", "quartiles", "passes", "images a second"):

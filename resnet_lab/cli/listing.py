@@ -3,22 +3,24 @@
 import click
 
 from resnet_lab.cli.errors import exits
+from resnet_lab.spec.catalogue import catalogue, named_network
+from resnet_lab.spec.data import DATASETS
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.library import find_ablations
+from resnet_lab.spec.network import weighted_layers
+from resnet_lab.spec.reading import read_ablation
 
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["ablations", "networks", "datasets"]), default="ablations")
 @exits
-def list_ablations(what: str) -> None:
+def list_command(what: str) -> None:
     """List the questions (shipped ones and those in ./ablations) with their scales, the networks, or the datasets."""
     PRINTERS[what]()
 
 
-def print_ablations() -> None:
-    """A paragraph a question; a file that cannot be read says why."""
-    from resnet_lab.spec.errors import SpecError
-    from resnet_lab.spec.library import find_ablations
-    from resnet_lab.spec.reading import read_ablation
-
+def _print_ablations() -> None:
+    """One paragraph per question; a file that cannot be read says why."""
     for name, path in sorted(find_ablations().items()):
         try:
             ablation = read_ablation(path, name)
@@ -28,24 +30,19 @@ def print_ablations() -> None:
         click.echo(f"{name}\n    {ablation.file.question}\n    scales: {', '.join(ablation.scales)}   file: {path}")
 
 
-def print_networks() -> None:
-    """A line a network: name, weighted layers, parameters, input of the original, where it is from."""
-    from resnet_lab.spec.catalogue import catalogue, named_network
-    from resnet_lab.spec.network import weighted_layers
-
+def _print_networks() -> None:
+    """One line per network: name, weighted layers, parameters, input of the original, where it is from."""
     click.echo(f"{'network':<19}{'layers':>7}{'parameters':>13}  {'input':<11}  from")
     for name, entry in catalogue().items():
         origin = f"{entry.source}; {entry.note}" if entry.note else entry.source
         click.echo(f"{name:<19}{weighted_layers(named_network(name)):>7}{entry.params:>13,}  {entry.input:<11}  {origin}")
 
 
-def print_datasets() -> None:
-    """A paragraph a dataset that has a name, and how a folder of one's own is called."""
-    from resnet_lab.spec.data import DATASETS
-
+def _print_datasets() -> None:
+    """One paragraph per dataset that has a name, and how to name a folder of your own."""
     for name, facts in DATASETS.items():
         click.echo(f"{name}\n    {facts.says}")
     click.echo("folder:PATH\n    your own JPEG or PNG images, one sub-folder a class; train/, val/ and test/ are splits where they exist")
 
 
-PRINTERS = {"ablations": print_ablations, "networks": print_networks, "datasets": print_datasets}
+PRINTERS = {"ablations": _print_ablations, "networks": _print_networks, "datasets": _print_datasets}

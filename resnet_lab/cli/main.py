@@ -1,57 +1,46 @@
-"""`resnet-lab`: one console command over the functions of the package. Nothing here imports torch before it is needed."""
+"""`resnet-lab`: one console command over the functions of the package."""
 
 import click
 
 import resnet_lab
-from resnet_lab.cli.archive import export_command, import_command
-from resnet_lab.cli.compare import compare
-from resnet_lab.cli.data import data
-from resnet_lab.cli.describe import describe
-from resnet_lab.cli.diff import diff
-from resnet_lab.cli.evaluate import evaluate, predict
-from resnet_lab.cli.flops import flops
-from resnet_lab.cli.listing import list_ablations
-from resnet_lab.cli.new import new, schema
-from resnet_lab.cli.paper import paper
-from resnet_lab.cli.report import report
-from resnet_lab.cli.runs import runs
-from resnet_lab.cli.status import status
-from resnet_lab.cli.study import plan, study
-from resnet_lab.cli.train import train
-from resnet_lab.cli.verify import verify
-from resnet_lab.cli.weights import weights
+from resnet_lab.cli.groups import Commands, LazyGroup
+
+COMMANDS: Commands = {
+    "Questions": {
+        "list": ("listing:list_command", "List the questions, the networks or the datasets."),
+        "new": ("new:new", "Write a commented question to start from."),
+        "plan": ("study:plan", "Say what a study would train and what it needs; train nothing."),
+        "study": ("study:study", "Run a question as a study and report its verdicts."),
+        "status": ("status:status", "Say how a study stands, from another terminal."),
+        "report": ("report:report", "Write a study's report from the run store."),
+        "diff": ("diff:diff", "Compare two studies: fields and results."),
+        "paper": ("paper:paper", "Show a paper's tables beside our counts and results."),
+        "schema": ("new:schema", "Print the JSON Schema of a question, for editors."),
+    },
+    "Networks": {
+        "describe": ("describe:describe", "Show the layers of a network, or draw it."),
+        "compare": ("compare:compare", "Compare two networks, field by field and layer by layer."),
+        "flops": ("flops:flops", "Show what networks cost, beside published counts."),
+    },
+    "One network on your own images": {
+        "train": ("train:train", "Train a network and keep its weights and curves."),
+        "evaluate": ("evaluate:evaluate", "Measure a trained network on test images."),
+        "predict": ("evaluate:predict", "Classify image files with a trained network."),
+        "weights": ("weights:weights", "Import other people's weights, export ours."),
+    },
+    "The run store": {
+        "runs": ("runs:runs", "List, show and remove runs."),
+        "export": ("archive:export_command", "Pack a study with its runs into one archive."),
+        "import": ("archive:import_command", "Unpack an exported study."),
+        "data": ("data:data", "Download a dataset."),
+    },
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, commands_by_group=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(resnet_lab.__version__, prog_name="resnet_lab")
 def main() -> None:
     """Questions about residual networks: a TOML file in, a verdict with its evidence out.
 
     Exit codes: 0 done, 1 some run failed for good, 2 bad usage or question, 3 with --check where a claim is not supported, 130 interrupted.
     """
-
-
-for _command in (
-    study,
-    report,
-    list_ablations,
-    paper,
-    plan,
-    schema,
-    new,
-    data,
-    runs,
-    status,
-    diff,
-    export_command,
-    import_command,
-    train,
-    evaluate,
-    predict,
-    weights,
-    verify,
-    describe,
-    compare,
-    flops,
-):
-    main.add_command(_command)

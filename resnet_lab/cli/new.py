@@ -8,6 +8,11 @@ from pathlib import Path
 import click
 
 from resnet_lab.cli.errors import exits
+from resnet_lab.runs.store import StoreError
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.library import is_shipped, load_ablation
+from resnet_lab.spec.reading import json_schema
+from resnet_lab.spec.reference import reference
 
 
 @click.command()
@@ -19,10 +24,6 @@ from resnet_lab.cli.errors import exits
 @exits
 def new(name: str, folder: Path, like: str | None) -> None:
     """Write a commented question to start from, as DIR/NAME.toml."""
-    from resnet_lab.runs.store import StoreError
-    from resnet_lab.spec.errors import SpecError
-    from resnet_lab.spec.library import is_shipped, load_ablation
-
     if not name.replace("-", "_").isidentifier():
         raise SpecError.of(f"{name!r}: letters, digits, _ and - make a name")
     if is_shipped(name):
@@ -50,9 +51,6 @@ def new(name: str, folder: Path, like: str | None) -> None:
 @click.option("--markdown", is_flag=True, help="As a table of every field instead, for reading.")
 def schema(markdown: bool) -> None:
     """Print the JSON Schema of an ablation file, for editors (taplo, Even Better TOML)."""
-    from resnet_lab.spec.reading import json_schema
-    from resnet_lab.spec.reference import reference
-
     click.echo(reference() if markdown else json.dumps(json_schema(), indent=2), nl=not markdown)
 
 

@@ -1,10 +1,13 @@
 """Options that several commands share, and how their words become values."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+
+from resnet_lab.cli.groups import panel_option
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -110,67 +113,42 @@ class BudgetType(click.ParamType):  # type: ignore[type-arg]
 budget_option = click.option("--budget", type=BudgetType(), metavar="T", help="As many seeds and epochs of the scale as fit: 20m, 2h.")
 
 
-def looks_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Whether a study is judged in several looks, and at how many seeds it ends."""
-    command = click.option(
-        "--max-seeds",
-        type=click.IntRange(2),
-        metavar="N",
-        help="With --until-decided: at most so many seeds; else as planned before, or 20.",
-    )(command)
-    return click.option("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided.")(command)
+question, machine, files = panel_option("The question"), panel_option("This machine"), panel_option("Files")
+cluster = panel_option("On a cluster (docs/clusters.md)")
+rarely = partial(cluster, hidden=True)
+"""Options that few need: `MORE_OPTIONS` names them under `--help`."""
+_directory = click.Path(path_type=Path)
+_number = {"type": AutoType(), "default": "auto", "metavar": "N"}
 
-
-def _auto_option(name: str, says: str) -> Decorator:
-    return click.option(name, type=AutoType(), default="auto", show_default=True, metavar="N", help=says)
-
-
-def _cluster_options() -> list[Decorator]:
-    directory = click.Path(path_type=Path)
-    return [
-        click.option("--ray-address", metavar="HOST:PORT", help="Of a Ray cluster; without it, one of its own on this machine."),
-        _auto_option("--runs-per-device", "Runs that share a GPU; auto: measured."),
-        click.option(
-            "--scratch", type=directory, metavar="DIR", help="Where decoded images go, and with Ray checkpoints; default: --studies."
-        ),
-        click.option(
-            "--shard",
-            type=ShardType(),
-            default="auto",
-            metavar="I/N",
-            help="Do share I (from 0) of N, into the store only; default: from Slurm.",
-        ),
-        click.option("--time-limit", type=TimeLimitType(), metavar="T", help="Stop in time: 2h, 90m, 3h50m, 1d."),
-        click.option("--take-over", is_flag=True, help="Take the study from a driver on another machine that is gone."),
-        click.option("--log-json", type=directory, metavar="FILE", help="Append a JSON object a line for every event."),
-    ]
+STUDY_OPTIONS: tuple[Decorator, ...] = (
+    question("--scale", metavar="S", help="One of the question's scales. Default: its first."),
+    question("--seeds", type=SeedsType(), metavar="N", help="How many seeds (5), or which (3,4,8 or 10-14)."),
+    question("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field, as in training.lr=0.05. Makes a variant."),
+    question("--tag", default="", metavar="T", help="Keep this variant under its own name."),
+    question("--strict", is_flag=True, help="Refuse arms that differ in a field that `varies` does not name."),
+    question("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided."),
+    question("--max-seeds", type=click.IntRange(2), metavar="N", help="The most seeds of --until-decided. Default: as planned, or 20."),
+    machine("--workers", help="How many runs at a time. Default: one per core, or per GPU.", **_number),
+    machine("--threads", help="Threads of each run. Default: 1.", **_number),
+    machine("--device", default="auto", metavar="D", help="cpu, cuda, cuda:0,cuda:1 or mps. Default: all CUDA devices, else cpu."),
+    machine("--runs-per-device", help="How many runs share one GPU. Default: 1.", **_number),
+    machine("--time-limit", type=TimeLimitType(), metavar="T", help="Stop in time: 2h, 90m, 3h50m, 1d."),
+    files("--studies", type=_directory, default=Path("studies"), metavar="DIR", help="Runs and plans. Default: studies."),
+    files("--data-root", type=_directory, metavar="DIR", help="Datasets. Default: RESNET_LAB_DATA, else the user's cache."),
+    cluster("--executor", default="processes", metavar="E", help="processes (default), ray or inline."),
+    rarely("--shard", type=ShardType(), default="auto", metavar="I/N", help="Do share I (from 0) of N. Default: from Slurm."),
+    rarely("--storage", metavar="URL", help="Optuna storage. Default: sqlite in the studies folder."),
+    rarely("--ray-address", metavar="HOST:PORT", help="A running Ray cluster. Default: one of its own on this machine."),
+    rarely("--scratch", type=_directory, metavar="DIR", help="Decoded images, and with Ray checkpoints. Default: --studies."),
+    rarely("--take-over", is_flag=True, help="Take the study from a driver on another machine that is gone."),
+    rarely("--log-json", type=_directory, metavar="FILE", help="Append one JSON object per event."),
+)
+"""Everything that says what a study is and how it is run, in the order in which `--help` shows it."""
+MORE_OPTIONS = "On clusters also: --shard I/N, --storage URL, --ray-address HOST:PORT, --scratch DIR, --take-over, --log-json FILE; see docs/clusters.md."
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Everything that says what a study is and how it is run."""
-    options: list[Decorator] = [
-        scale_option,
-        click.option("--seeds", type=SeedsType(), metavar="N", help="How many seeds (5), or which (3,4,8 or 10-14)."),
-        _auto_option("--workers", "Runs at the same time; auto: with the threads, as is measured to be fastest here."),
-        _auto_option("--threads", "Threads of each run; 1 where --workers is given."),
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            metavar="D",
-            help="auto (all CUDA devices, else cpu), cpu, cuda, cuda:0,cuda:1, mps: runs are shared out over several.",
-        ),
-        data_root_option,
-        studies_option,
-        click.option("--storage", metavar="URL", help="Optuna storage; default: sqlite in the studies folder."),
-        click.option("--executor", default="processes", show_default=True, metavar="E", help="inline, processes or ray."),
-        *_cluster_options(),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a field, as in training.lr=0.05; makes a variant."
-        ),
-        click.option("--strict", is_flag=True, help="Refuse a question whose arms differ in a field that its `varies` does not name."),
-        tag_option,
-    ]
-    for option in reversed(options):
+    """Give a command all of `STUDY_OPTIONS`."""
+    for option in reversed(STUDY_OPTIONS):
         command = option(command)
     return command

@@ -5,10 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
+from resnet_lab.analysis.beside import published_text
+from resnet_lab.analysis.literature import studies_of
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
 from resnet_lab.console import open_console, say
+from resnet_lab.networks.cost import cost
+from resnet_lab.papers.nets import net_spec
+from resnet_lab.papers.papers import PAPERS, replications, torchvision_errors
+from resnet_lab.papers.papers import paper as paper_of
+from resnet_lab.report import numbers
 
 
 @click.command()
@@ -20,10 +28,6 @@ def paper(name: str | None, studies: Path) -> None:
 
     Without NAME the papers that are known here are listed.
     """
-    from resnet_lab.analysis.literature import studies_of
-    from resnet_lab.papers.papers import PAPERS
-    from resnet_lab.papers.papers import paper as paper_of
-
     console = open_console()
     console.width = max(console.width, 120)
     if name is None:
@@ -45,8 +49,6 @@ def paper(name: str | None, studies: Path) -> None:
 
 def _table(table: Any, here: Sequence[Any]) -> Any:
     """The nets of a table as rows; a column that no net has anything for is left out."""
-    from rich.table import Table
-
     rows = [_row(net, table.protocol, here) for net in table.nets]
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     shown = [heading for heading in rows[0] if any(row[heading] for row in rows)]
@@ -58,9 +60,6 @@ def _table(table: Any, here: Sequence[Any]) -> Any:
 
 
 def _row(net: Any, protocol: str, here: Sequence[Any]) -> dict[str, str]:
-    from resnet_lab.analysis.beside import published_text
-    from resnet_lab.papers.papers import torchvision_errors
-    from resnet_lab.report import numbers
 
     cost = _cost(net, protocol)
     theirs = torchvision_errors(net.torchvision) if net.torchvision else None
@@ -83,8 +82,6 @@ def _row(net: Any, protocol: str, here: Sequence[Any]) -> dict[str, str]:
 
 def _tables_of(net: Any) -> Iterable[Any]:
     """The same net wherever the paper lists it: our cell is shown beside all of them."""
-    from resnet_lab.papers.papers import paper as paper_of
-
     return [each for each in paper_of(net.paper).nets if each == net or any(fields in net.networks for fields in each.networks)]
 
 
@@ -92,16 +89,12 @@ def _cost(net: Any, protocol: str) -> Any:
     """Parameters and multiply-adds of our spec of a net, on an image of its dataset; None where the net has no spec."""
     if not net.networks:
         return None
-    from resnet_lab.networks.cost import cost
-    from resnet_lab.papers.nets import net_spec
 
     channels, classes, size = (3, 10, 32) if protocol else (3, 1000, 224)
     return cost(net_spec(net.networks[0], channels, classes), size)
 
 
 def _print_replications(console: Any, key: str) -> None:
-    from resnet_lab.papers.papers import paper as paper_of
-    from resnet_lab.papers.papers import replications
 
     nets = {net.name.lower() for net in paper_of(key).nets}
     found = [each for each in replications() if nets & set(each.errors)]

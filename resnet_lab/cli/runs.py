@@ -1,13 +1,19 @@
 """`resnet-lab runs`: what is in the run store, what it cost, which studies use it, and removing what none does."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
 from resnet_lab.cli.errors import exits
+from resnet_lab.cli.one_run import percent, print_run
 from resnet_lab.cli.options import studies_option
 from resnet_lab.console import open_console, say
+from resnet_lab.runs import usage
+from resnet_lab.runs.units import duration, size
+from resnet_lab.spec.errors import SpecError, nearest
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -24,12 +30,6 @@ def runs() -> None:
 @exits
 def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
     """List the runs: id, status, errors, time, size, and who uses them."""
-    from rich.table import Table
-
-    from resnet_lab.cli.one_run import percent
-    from resnet_lab.runs import usage
-    from resnet_lab.runs.units import size
-
     found = [run for run in usage.stored_runs(studies) if not (unused and run.is_used)]
     if as_json:
         click.echo(usage.as_json(found))
@@ -57,12 +57,6 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
 @exits
 def show(run: str, studies: Path, as_json: bool) -> None:
     """Show one run: errors, recipe, sentinels, epochs, environment, and where it lies. RUN is an id or its beginning."""
-    import json
-
-    from resnet_lab.cli.one_run import print_run
-    from resnet_lab.runs.units import size
-    from resnet_lab.spec.errors import SpecError
-
     found = _find(studies, run)
     if as_json:
         if found.record is None:
@@ -85,9 +79,6 @@ def show(run: str, studies: Path, as_json: bool) -> None:
 @exits
 def rm(names: tuple[str, ...], studies: Path, yes: bool) -> None:
     """Remove runs by id; a study that uses one trains it again."""
-    from resnet_lab.runs import usage
-    from resnet_lab.runs.units import size
-
     found = [_find(studies, name) for name in names]
     for run in found:
         click.echo(f"{run.name}: {size(run.size)}, used by {', '.join(run.used_by) or 'no study'}")
@@ -101,9 +92,6 @@ def rm(names: tuple[str, ...], studies: Path, yes: bool) -> None:
 @exits
 def gc(studies: Path, yes: bool) -> None:
     """Remove the runs that no study uses, after saying which and how much. Runs kept for their weights, and stopped ones that can go on, stay."""
-    from resnet_lab.runs import usage
-    from resnet_lab.runs.units import size
-
     unused = [run for run in usage.stored_runs(studies) if not run.is_used]
     if not unused:
         click.echo("every run is used: nothing to remove")
@@ -116,8 +104,6 @@ def gc(studies: Path, yes: bool) -> None:
 
 
 def _find(studies: Path, name: str) -> Any:
-    from resnet_lab.runs import usage
-    from resnet_lab.spec.errors import SpecError, nearest
 
     found = usage.stored_runs(studies)
     fitting = [run for run in found if run.name == name] or [run for run in found if run.name.startswith(name)]
@@ -139,7 +125,5 @@ def _agreed(what: str, yes: bool) -> bool:
 
 
 def _sum(found: Any) -> str:
-    from resnet_lab.runs import usage
-    from resnet_lab.runs.units import duration, size
 
     return f"{len(found)} run(s), {size(sum(run.size for run in found))}, {duration(usage.total_seconds(found))} of training"

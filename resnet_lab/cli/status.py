@@ -7,10 +7,16 @@ from typing import Any
 
 import click
 
+from resnet_lab.analysis.tables import load
+from resnet_lab.api import stored_plan
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import scale_option, studies_option, tag_option
 from resnet_lab.console import open_console, say
+from resnet_lab.report.terminal import terminal_table
+from resnet_lab.runs.store import RunStore
 from resnet_lab.runs.units import duration
+from resnet_lab.study.locks import driver_of
+from resnet_lab.study.remaining import load_pace
 
 
 @click.command()
@@ -21,11 +27,6 @@ from resnet_lab.runs.units import duration
 @exits
 def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     """Say how the study NAME stands: runs done, running, failed, and who is driving it."""
-    from resnet_lab.analysis.tables import load
-    from resnet_lab.api import stored_plan
-    from resnet_lab.report.terminal import terminal_table
-    from resnet_lab.runs.store import RunStore
-
     plan = stored_plan(studies, name, scale, tag, current=False)
     data, console = load(plan, RunStore(studies)), open_console()
     counts = data.runs["status"].value_counts()
@@ -39,7 +40,6 @@ def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
 
 
 def _driver(folder: Path) -> str:
-    from resnet_lab.study.locks import driver_of
 
     return driver_of(folder)
 
@@ -55,8 +55,6 @@ def _in_flight(folder: Path) -> list[dict[str, Any]]:
 
 def _time_left(folder: Path, runs: Any, flights: list[dict[str, Any]]) -> str:
     """Words on how much longer it takes; none where nothing was predicted."""
-    from resnet_lab.study.remaining import load_pace
-
     pace = load_pace(folder)
     for run in runs[runs["status"] == "done"].itertuples():
         pace.finished(run.fingerprint, run.seconds)

@@ -8,53 +8,41 @@ from typing import Any
 import click
 
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
-from resnet_lab.cli.listing import print_ablations
-from resnet_lab.cli.options import budget_option, looks_options, reports_option, study_options
+from resnet_lab.cli.groups import PanelCommand
+from resnet_lab.cli.options import MORE_OPTIONS, budget_option, files, question, study_options
 from resnet_lab.console import open_console, say
 
 
-@click.command()
+@click.command(cls=PanelCommand, epilog=MORE_OPTIONS)
 @click.argument("name", required=False)
 @study_options
-@reports_option
+@files("--reports", type=click.Path(path_type=Path), default=Path("reports"), metavar="DIR", help="Reports. Default: reports.")
 @budget_option
-@click.option("--plan", "plan_only", is_flag=True, help="Print cells, costs, what is done and the predicted time; train nothing.")
-@click.option("--check", is_flag=True, help="Exit with 3 where a claim is not supported.")
-@looks_options
-@click.option("--list", "list_only", is_flag=True, help="List the questions and their scales.")
+@question("--check", is_flag=True, help="Exit with 3 where a claim is not supported.")
 @exits
 def study(
     name: str | None,
     reports: Path,
     budget: float | None,
-    plan_only: bool,
     check: bool,
     until_decided: bool,
     max_seeds: int | None,
-    list_only: bool,
     **options: Any,
 ) -> None:
     """Run the question NAME (or FILE.toml) as a study, and report its verdicts.
 
     What is in the run store is not trained again; an interrupted study goes on where it stopped.
     """
-    if list_only:
-        print_ablations()
-        return
     if name is None:
-        raise click.UsageError("which question? Give its NAME or a FILE.toml; --list shows them")
+        raise click.UsageError("which question? Give its NAME or a FILE.toml; `resnet-lab list` shows them")
     _check_looks(until_decided, max_seeds, budget, options)
-    if plan_only:
-        show_plan(name, options, budget, until_decided, max_seeds)
-    else:
-        _run(name, reports, check, options, budget=budget, until_decided=until_decided, max_seeds=max_seeds)
+    _run(name, reports, check, options, budget=budget, until_decided=until_decided, max_seeds=max_seeds)
 
 
-@click.command()
+@click.command(cls=PanelCommand, epilog=MORE_OPTIONS)
 @click.argument("name")
 @study_options
 @budget_option
-@looks_options
 @exits
 def plan(name: str, budget: float | None, until_decided: bool, max_seeds: int | None, **options: Any) -> None:
     """Print the cells of the question NAME, their costs, what is done and the predicted time; train nothing."""

@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from resnet_lab.classifier.display import announce, conclude, train_and_show
+from resnet_lab.classifier.recipe import Wanted
+from resnet_lab.classifier.training import Places, Stopped, prepare_job
 from resnet_lab.cli.errors import INTERRUPTED, exits
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option
 from resnet_lab.console import open_console, say
@@ -13,7 +16,7 @@ from resnet_lab.console import open_console, say
 
 @click.command()
 @click.argument("network")
-@click.option("--data", metavar="NAME", help="folder:PATH, signs, cifar10, ...: images to train on (`resnet-lab data list`).")
+@click.option("--data", metavar="NAME", help="folder:PATH, signs, cifar10, ...: images to train on (`resnet-lab list datasets`).")
 @click.option(
     "--image-size", type=click.IntRange(4), metavar="N", help="Side in pixels. Default: as the images are, or 128 where they differ."
 )
@@ -50,13 +53,7 @@ def train(
 
     The same command goes on where it was interrupted. What is trained already is only shown.
     """
-    from resnet_lab.classifier.recipe import Wanted, resolve_recipe
-
     wanted = Wanted(network, _fields(data, options), seed)
-    resolve_recipe(wanted, data_root=data_root, cache=studies / "cache")  # what is wrong is said before torch is imported
-
-    from resnet_lab.classifier.display import announce, conclude, train_and_show
-    from resnet_lab.classifier.training import Places, Stopped, prepare_job
 
     job = prepare_job(
         wanted,

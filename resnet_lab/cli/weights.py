@@ -4,13 +4,17 @@ from pathlib import Path
 
 import click
 
+from resnet_lab.classifier.runs import find_run
+from resnet_lab.classifier.weights import export_run, import_weights
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
+from resnet_lab.spec.data import FixedNormalization
+from resnet_lab.spec.errors import SpecError
 
 
 @click.group()
 def weights() -> None:
-    """Take a checkpoint from elsewhere in as a run, or write a run's network for others."""
+    """Import a checkpoint as a run, or export a run's network for other programs."""
 
 
 @weights.command("import")
@@ -25,11 +29,7 @@ def weights() -> None:
 @exits
 def import_file(file: Path, network: str, normalization: str | None, studies: Path) -> None:
     """Read the checkpoint FILE (.pt, .pth, .th, .safetensors, Keras .h5 or .keras) into the run store; nothing in it is ever run."""
-    from resnet_lab.spec.catalogue import catalogue_entry
-
-    catalogue_entry(network)  # an unknown name is said before torch is imported
     given = _normalization(normalization)
-    from resnet_lab.classifier.weights import import_weights
 
     run = import_weights(file, network, studies=studies, normalization=given)
     carried = run.spec.data.normalization
@@ -49,25 +49,17 @@ def import_file(file: Path, network: str, normalization: str | None, studies: Pa
 @exits
 def export_file(run: str, form: str, output: Path, which: str, studies: Path) -> None:
     """Write the network of RUN to a file that others can read, and check that it gives the same outputs."""
-    from resnet_lab.runs.store import RunStore
-
-    RunStore(studies).find(run)
-    from resnet_lab.classifier.runs import find_run
-    from resnet_lab.classifier.weights import export_run
-
     checked = export_run(find_run(studies, run), form, output, studies=studies, which=which)
     click.echo(f"wrote {output.absolute()}: {checked}")
 
 
-def _normalization(text: str | None):  # type: ignore[no-untyped-def]  # FixedNormalisation, which would read the spec at import
-    from resnet_lab.spec.data import FixedNormalisation
-    from resnet_lab.spec.errors import SpecError
+def _normalization(text: str | None) -> FixedNormalization | None:
 
     if text is None:
         return None
     try:
         if text == "none":
-            return FixedNormalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+            return FixedNormalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         mean, std = (tuple(float(value) for value in part.split(",")) for part in text.split("/"))
     except ValueError as error:
         raise SpecError.of(
@@ -75,4 +67,4 @@ def _normalization(text: str | None):  # type: ignore[no-untyped-def]  # FixedNo
         ) from error
     if len(mean) != len(std) or min(std) <= 0:
         raise SpecError.of(f"{text!r}: as many deviations as means, all above zero", key="--normalization")
-    return FixedNormalisation(mean, std)
+    return FixedNormalization(mean, std)

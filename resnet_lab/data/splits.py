@@ -12,7 +12,7 @@ from torch import Tensor
 from resnet_lab.data.cache import prepare
 from resnet_lab.data.drawing import hold_out, random_state
 from resnet_lab.data.statistics import Statistics, cached_statistics
-from resnet_lab.spec.data import DatasetFacts, DataSpec, FixedNormalisation, image_counts
+from resnet_lab.spec.data import DatasetFacts, DataSpec, FixedNormalization, image_counts
 from resnet_lab.spec.errors import SpecError
 
 
@@ -118,7 +118,7 @@ def draw_rows(spec: DataSpec, facts: DatasetFacts, labels: dict[str, NDArray[np.
 def make_normalization(spec: DataSpec, statistics: Statistics) -> Normalization:
     """What a spec asks for, from the training images' statistics or as given by hand. Raises SpecError for a wrong number of channels."""
     given = spec.normalization
-    if not isinstance(given, FixedNormalisation):
+    if not isinstance(given, FixedNormalization):
         return NORMALIZATIONS[given](statistics)
     channels = len(statistics.mean)
     if {len(given.mean), len(given.std)} != {channels}:

@@ -13,7 +13,7 @@ CACHED_MARGIN = 8 / 7
 
 
 @dataclass(frozen=True)
-class FixedNormalisation:
+class FixedNormalization:
     """A normalization given by hand: (pixel / 255 - mean) / std, one number a channel; what a checkpoint from elsewhere was trained with."""
 
     mean: Annotated[tuple[float, ...], Len(1)]
@@ -36,7 +36,7 @@ class DataSpec:
     """Share of the training images held out for validation where the dataset has no `val/` of its own; 0 holds none out."""
     split_seed: Annotated[int, Ge(0)] = 0
     """Seed of every split made here (validation, subsets, a folder without `test/`); the same for all seeds of a study."""
-    normalization: Literal["channel", "pixel_mean", "none"] | FixedNormalisation = "channel"
+    normalization: Literal["channel", "pixel_mean", "none"] | FixedNormalization = "channel"
     """`channel`: mean and deviation of each channel over the training images. `pixel_mean`: less the mean image (He et al. 2015), or `{ mean, std }`."""
     pad_crop: Annotated[int, Ge(0)] = 0
     """Augmentation: pad by this many pixels on each side, then crop at random. The paper's CIFAR-10 nets use 4."""

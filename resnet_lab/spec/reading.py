@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from resnet_lab.spec.ablation import Ablation, AblationFile, Fragment, Scale
 from resnet_lab.spec.choosing import AUTO, AUTOMATIC
 from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
-from resnet_lab.spec.data import DataSpec, FixedNormalisation
+from resnet_lab.spec.data import DataSpec, FixedNormalization
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.parts import JoinSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
@@ -291,7 +291,7 @@ TABLES: dict[Any, type] = {
     "join": JoinSpec,
     "order": OrderSpec,
     "norm": NormSpec,
-    "normalization": FixedNormalisation,
+    "normalization": FixedNormalization,
 }
 """Fields of network and data that take a word or a table, and the tables within them."""
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")

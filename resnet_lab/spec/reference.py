@@ -14,7 +14,7 @@ SECTIONS = {
     "OrderSpec": "network.order",
     "NormSpec": "network.norm",
     "DataSpec": "[data]",
-    "FixedNormalisation": "data.normalization",
+    "FixedNormalization": "data.normalization",
     "TrainingSpec": "[training]",
     "WarmupSpec": "training.warmup",
     "RecordSpec": "[record]",

@@ -13,7 +13,7 @@ from resnet_lab.classifier.training import Job, Outcome
 from resnet_lab.classifier.weights import export_run, import_weights
 from resnet_lab.networks.build import build
 from resnet_lab.spec.catalogue import named_network
-from resnet_lab.spec.data import FixedNormalisation
+from resnet_lab.spec.data import FixedNormalization
 from resnet_lab.spec.errors import SpecError
 
 
@@ -101,13 +101,13 @@ def test_a_normalization_given_by_hand_wins(tmp_path: Path) -> None:
     safetensors.torch.save_file(build(named_network("resnet20"), seed=0).state_dict(), tmp_path / "w.safetensors")
     bare = import_weights(tmp_path / "w.safetensors", "resnet20", studies=tmp_path)
     given = import_weights(
-        tmp_path / "w.safetensors", "resnet20", studies=tmp_path, normalization=FixedNormalisation((0.5,) * 3, (0.25,) * 3)
+        tmp_path / "w.safetensors", "resnet20", studies=tmp_path, normalization=FixedNormalization((0.5,) * 3, (0.25,) * 3)
     )
     assert bare.id != given.id
     scales = [kept.scale.flatten().tolist() for run in (bare, given) if (kept := normalization_of(run)) is not None]
     assert scales == [pytest.approx([1 / 255] * 3), pytest.approx([4 / 255] * 3)]
     with pytest.raises(SpecError, match="1 means for a network of 3 input"):
-        import_weights(tmp_path / "w.safetensors", "resnet20", studies=tmp_path, normalization=FixedNormalisation((0.5,), (0.25,)))
+        import_weights(tmp_path / "w.safetensors", "resnet20", studies=tmp_path, normalization=FixedNormalization((0.5,), (0.25,)))
     with pytest.raises(SpecError, match="name some with --data"):
         evaluate_run(bare, studies=tmp_path)
 
@@ -129,7 +129,7 @@ def test_a_safetensors_file_carries_its_normalization_there_and_back(theirs: tor
     again = import_weights(tmp_path / "w.safetensors", "resnet18", studies=tmp_path)
     assert "0.485,0.456,0.406/0.229,0.224,0.225 is in its metadata" in said
     mine, carried = first.spec.data.normalization, again.spec.data.normalization
-    assert isinstance(mine, FixedNormalisation)
-    assert isinstance(carried, FixedNormalisation)
+    assert isinstance(mine, FixedNormalization)
+    assert isinstance(carried, FixedNormalization)
     assert carried.mean == pytest.approx(mine.mean, rel=1e-6)
     assert carried.std == pytest.approx(mine.std, rel=1e-6)

@@ -94,7 +94,7 @@ def test_all_mistakes_come_at_once(invoke, tiny):
         (("nowhere.toml",), "nowhere.toml: cannot be read"),
         ((".",), "no ablation '.'"),
         (("./",), "cannot be read"),
-        ((), "which question? Give its NAME or a FILE.toml; --list shows them"),
+        ((), "which question? Give its NAME or a FILE.toml; `resnet-lab list` shows them"),
         (("tiny.toml", "--scale", "laptop"), "no scale 'laptop'"),
         (("plain_vs_residual", "--scale", "lapto"), "did you mean 'laptop'?"),
         (("tiny.toml", "--scal", "x"), "--scale"),
@@ -165,11 +165,11 @@ def test_a_store_of_a_newer_version_is_left_alone(invoke, smoke_copy):
 
 
 def test_a_folder_of_images_is_studied(invoke, tiny, tmp_path):
-    """Would catch a split that is made and not stated; and a `--plan` that writes, since it has to read the images' sizes."""
+    """Would catch a split that is made and not stated; and a `plan` that writes, since it has to read the images' sizes."""
     images(tmp_path / "pets")
     words = (tiny, "--set", f"data.name=folder:{tmp_path / 'pets'}", "--set", "data.image_size=8", "--set", "training.batch_size=4")
     words = (*words, "--set", "data.train_images=16", "--seeds", "1", "--executor", "inline", "--device", "cpu")
-    plan = invoke("study", *words, "--plan")
+    plan = invoke("plan", *words)
 
     assert plan.exit_code == 0, plan.output
     assert "seeded split" in plan.stdout or "held out" in plan.stdout

@@ -28,9 +28,7 @@ COMMANDS = ("study", "report", "list", "plan", "schema", "new", "data")
         (("study", "--help"), 0),
         (("--version",), 0),
         (("list",), 0),
-        (("study", "--list"), 0),
         (("schema",), 0),
-        (("data", "list"), 0),
         (("study", "plain_vs_residul"), 2),
         (("study", "plain_vs_residual", "--set", "training.lr=fast"), 2),
         (("plan", "plain_vs_residual", "--set", "grid.network.layers=[21]"), 2),
@@ -177,9 +175,9 @@ def test_new_overwrites_nothing_and_takes_no_path_for_a_name(invoke, tmp_path):
     assert invoke("new", "mine", "--folder", "file/x").exit_code == 2
 
 
-def test_data_list_names_every_dataset(invoke):
+def test_the_list_names_every_dataset(invoke):
     """Would catch a dataset that can be used and is not listed."""
-    said = invoke("data", "list").stdout
+    said = invoke("list", "datasets").stdout
 
     for name in ("digits", "synthetic", "cifar10", "cifar100", "fashion_mnist", "folder:PATH"):
         assert re.search(rf"^{name}\n    \S", said, re.MULTILINE), name

@@ -137,7 +137,7 @@ def test_the_help_is_there(command):
 
 
 def test_a_finished_study_is_looked_at_again_without_torch_and_without_drawing(smoke_copy, command):
-    """Would catch seconds of waiting for torch and figures where there is nothing to do; --plan too."""
+    """Would catch seconds of waiting for torch and figures where there is nothing to do; `plan` too."""
     report = smoke_copy / "reports" / "plain_vs_residual" / "smoke" / "report.html"
     forbidden = NO_TORCH.replace('"optuna", ', '"matplotlib", ')
     first = command("-c", NO_TORCH.replace('"optuna", ', ""), "resnet_lab.study", "plain_vs_residual", "--scale", "smoke")
@@ -147,6 +147,6 @@ def test_a_finished_study_is_looked_at_again_without_torch_and_without_drawing(s
     assert again.returncode == 0, again.stderr
     assert "runs are done already" in again.stdout
     assert (report.stat().st_ino, report.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    planned = command("-c", forbidden, "resnet_lab.study", "plain_vs_residual", "--scale", "smoke", "--plan")
+    planned = command("-c", forbidden, "resnet_lab", "plan", "plain_vs_residual", "--scale", "smoke")
     assert planned.returncode == 0, planned.stderr
     assert "0 to do" in planned.stdout

@@ -241,22 +241,21 @@ def test_a_local_question_wins_over_the_shipped_one(invoke, tiny, tmp_path):
     """Would catch a user who edits ./ablations/NAME.toml and runs the shipped file."""
     (tmp_path / "ablations").mkdir()
     tiny.rename(tmp_path / "ablations" / "plain_vs_residual.toml")
-    result = invoke("study", "plain_vs_residual", "--plan")
+    result = invoke("plan", "plain_vs_residual")
 
     assert result.exit_code == 0
     assert lines(result)[0] == "Does a very small net learn?"
 
 
-# ---- --plan and --check -----------------------------------------------------------------------------------------------
+# ---- plan and --check -----------------------------------------------------------------------------------------------
 
 
 def test_plan_trains_nothing_and_writes_nothing(invoke, tiny, tmp_path):
     """Would catch a look at the costs that leaves folders, locks or a registration of claims behind."""
     before = sorted(tmp_path.rglob("*"))
-    for words in (("study", tiny, "--plan", "--executor", "inline"), ("plan", tiny)):
-        result = invoke(*words)
-        assert result.exit_code == 0
-        assert sorted(tmp_path.rglob("*")) == before
+    result = invoke("plan", tiny)
+    assert result.exit_code == 0
+    assert sorted(tmp_path.rglob("*")) == before
 
     said = result.stdout
     assert re.search(r"^plain/6 +6 +[\d,]+ +[\d,]+ +0/2 +\d+ s$", said, re.MULTILINE)

@@ -110,7 +110,7 @@ def test_a_plan_says_what_the_looks_would_take(looking, tmp_path, invoke):
         assert result.exit_code == 0, result.output
         return re.sub(r"\s+", " ", result.output)
 
-    for words in (("study", looking, "--plan"), ("plan", looking)):
+    for words in (("plan", looking),):
         said = planned(*words)
         assert "3 cells x 5 seeds = 15 runs, 10 to do" in said  # the twins share their runs
         assert "looks at 5, 7 seeds: this is look 1 of 2" in said

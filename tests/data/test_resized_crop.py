@@ -10,7 +10,7 @@ import torch
 from resnet_lab.data.batches import _generator, crop_boxes, epoch_batches, epoch_draws, ordered_batches, resized_crop
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.data.splits import Splits, open_images
-from resnet_lab.spec.data import DataSpec, FixedNormalisation
+from resnet_lab.spec.data import DataSpec, FixedNormalization
 from resnet_lab.spec.errors import SpecError
 
 
@@ -84,7 +84,7 @@ def test_two_kinds_of_crop_are_one_too_many(tmp_path: Path) -> None:
 
 def test_a_normalization_given_by_hand_is_used(tmp_path: Path) -> None:
     """Would catch a checkpoint measured with the statistics of the images at hand instead of its own."""
-    spec = DataSpec("synthetic", normalization=FixedNormalisation(mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)))
+    spec = DataSpec("synthetic", normalization=FixedNormalization(mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)))
     split = opened(spec, tmp_path).test
     images, _ = next(ordered_batches(split, batch_size=3))
     x = split.images[split.rows[:3]].numpy() / 255
@@ -94,4 +94,4 @@ def test_a_normalization_given_by_hand_is_used(tmp_path: Path) -> None:
 
 def test_a_normalization_of_other_channels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="1 means and 1 deviations for images of 3 channel"):
-        opened(DataSpec("synthetic", normalization=FixedNormalisation((0.5,), (0.5,))), tmp_path)
+        opened(DataSpec("synthetic", normalization=FixedNormalization((0.5,), (0.5,))), tmp_path)
