@@ -6,8 +6,6 @@ from typing import Any
 import click
 
 from resnet_lab.architecture import table
-from resnet_lab.architecture.diagram import draw
-from resnet_lab.architecture.drawing import render
 from resnet_lab.architecture.layers import describe_network
 from resnet_lab.architecture.resolve import find_network, parse_shape
 from resnet_lab.cli.errors import exits
@@ -77,6 +75,9 @@ def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) ->
         if path.suffix.lower() not in ("", f".{form}"):
             raise SpecError.of(f"{path} would hold {form.upper()}: --{path.suffix.lower().lstrip('.')} writes that kind", key=f"--{form}")
     if wanted:
+        from resnet_lab.architecture.diagram import draw  # imports matplotlib
+        from resnet_lab.architecture.drawing import render
+
         scene = draw(descriptions)
         for form, path in wanted.items():
             write(path, render(scene, form))

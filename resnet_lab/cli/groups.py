@@ -64,6 +64,9 @@ class PanelCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def panel_option(panel: str) -> Callable[..., Any]:
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def panel_option(panel: str) -> Callable[..., Decorator]:
     """`click.option` for one panel."""
     return partial(click.option, cls=PanelOption, panel=panel)

@@ -7,9 +7,7 @@ from typing import Any
 
 import click
 
-from resnet_lab.cli.groups import panel_option
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+from resnet_lab.cli.groups import Decorator, panel_option
 
 
 class SeedsType(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
@@ -110,7 +108,9 @@ class BudgetType(click.ParamType):  # type: ignore[type-arg]
         return seconds
 
 
-budget_option = click.option("--budget", type=BudgetType(), metavar="T", help="As many seeds and epochs of the scale as fit: 20m, 2h.")
+budget_option = click.option(
+    "--budget", hidden=True, type=BudgetType(), metavar="T", help="As many seeds and epochs of the scale as fit: 20m, 2h."
+)
 
 
 question, machine, files = panel_option("The question"), panel_option("This machine"), panel_option("Files")

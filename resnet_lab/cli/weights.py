@@ -8,6 +8,7 @@ from resnet_lab.classifier.runs import find_run
 from resnet_lab.classifier.weights import export_run, import_weights
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
+from resnet_lab.spec.catalogue import catalogue_entry
 from resnet_lab.spec.data import FixedNormalization
 from resnet_lab.spec.errors import SpecError
 
@@ -29,6 +30,7 @@ def weights() -> None:
 @exits
 def import_file(file: Path, network: str, normalization: str | None, studies: Path) -> None:
     """Read the checkpoint FILE (.pt, .pth, .th, .safetensors, Keras .h5 or .keras) into the run store; nothing in it is ever run."""
+    catalogue_entry(network)  # an unknown name is refused before a large file is read
     given = _normalization(normalization)
 
     run = import_weights(file, network, studies=studies, normalization=given)

@@ -6,13 +6,13 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from resnet_lab.cli.listing import PRINTERS, list_ablations
+from resnet_lab.cli.listing import PRINTERS, list_command
 from resnet_lab.spec.catalogue import catalogue
 
 
 def test_networks_a_line_each() -> None:
     """A network that nobody finds, or parameters of another one."""
-    ended = CliRunner().invoke(list_ablations, ["networks"])
+    ended = CliRunner().invoke(list_command, ["networks"])
     assert ended.exit_code == 0
     head, *lines = ended.output.splitlines()
     assert head.split() == ["network", "layers", "parameters", "input", "from"]
@@ -30,6 +30,6 @@ def test_a_list_does_not_wait_for_torch(what: str) -> None:
 
 def test_what_cannot_be_listed() -> None:
     """A traceback for a typing error."""
-    ended = CliRunner().invoke(list_ablations, ["network"])
+    ended = CliRunner().invoke(list_command, ["network"])
     assert ended.exit_code == 2
     assert "'ablations', 'networks', 'datasets'" in ended.output

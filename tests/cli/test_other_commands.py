@@ -2,11 +2,13 @@ import json
 import re
 import tomllib
 
+import click
 import jsonschema
 import pytest
 from tiny_study import TINY, results
 
 import resnet_lab
+from resnet_lab.cli.main import main
 from resnet_lab.spec.library import shipped_folder
 
 WITHOUT_TORCH = """
@@ -70,11 +72,19 @@ def test_study_has_every_word_of_the_issue(invoke):
         "executor",
         "set",
         "tag",
-        "plan",
         "check",
-        "list",
     ]:
         assert f"--{option} " in said or f"--{option}\n" in said, option
+    assert len(re.findall(r"^  -", said.partition("On clusters also")[0], re.MULTILINE)) <= 18
+
+
+def test_the_list_of_commands_says_what_each_command_is() -> None:
+    """Would catch a table whose entry has no command, or a command of another name."""
+    with click.Context(main) as context:
+        for name in main.list_commands(context):
+            command = main.get_command(context, name)
+            assert command is not None
+            assert command.name == name
 
 
 @pytest.mark.parametrize("module", ["resnet_lab", "resnet_lab.study", "resnet_lab.report"])
