@@ -4,7 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: study test lint calibration benchmarks clean
+.PHONY: help study test lint originals calibration benchmarks clean
+.DEFAULT_GOAL := help
+
+help:                    ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 study: $(READY)          ## the founding example: two minutes on a laptop
 	$(BIN)/python -m resnet_lab.study plain_vs_residual
@@ -12,7 +16,7 @@ study: $(READY)          ## the founding example: two minutes on a laptop
 test: $(READY) lint      ## lint, types and the whole test suite
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
-lint: $(READY)
+lint: $(READY)           ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -32,5 +36,5 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-clean:
+clean:                   ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build
