@@ -20,9 +20,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"spec", "papers", "runs"},
     "fonts": set(),
     "console": set(),
-    "architecture": {"spec", "networks", "fonts"},
-    "report": {"spec", "papers", "runs", "analysis", "fonts"},
-    "classifier": {"spec", "runs", "networks", "data", "training", "study", "report", "console"},  # of the study only who holds a run
+    "output": {"runs", "fonts"},
+    "architecture": {"spec", "networks", "fonts", "output"},
+    "report": {"spec", "papers", "runs", "analysis", "output"},
+    "classifier": {
+        "spec",
+        "runs",
+        "networks",
+        "data",
+        "training",
+        "study",
+        "report",
+        "output",
+        "console",
+    },  # of the study only who holds a run
     "testing": {"spec", "networks"},
     "sequential": {"runs", "study", "analysis", "console"},
 }
@@ -40,7 +51,7 @@ HOME: dict[str, set[str]] = {
     "fvcore": {"networks"},
     "optuna": {"study"},
     "sqlalchemy": {"study"},
-    "matplotlib": {"report", "architecture", "fonts"},
+    "matplotlib": {"report", "architecture", "fonts", "output"},
     "seaborn": {"report"},
     "jinja2": {"report"},
     "pydantic": {"spec"},

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from resnet_lab.classifier.evaluating import Share
 from resnet_lab.classifier.training import Job, Outcome, run_job, stop_on_signals
 from resnet_lab.console import say
-from resnet_lab.report.one_network import draw_curves, figure_bytes, history, terminal_curves
+from resnet_lab.output import figure_bytes
+from resnet_lab.report.one_network import draw_curves, history, terminal_curves
 from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.data import image_counts
 from resnet_lab.spec.training import total_epochs

@@ -11,7 +11,8 @@ from resnet_lab.classifier.display import say_repeated
 from resnet_lab.classifier.evaluating import Evaluation, mcnemar
 from resnet_lab.classifier.training import short_name
 from resnet_lab.console import say
-from resnet_lab.report.one_network import draw_confusion, write_figure
+from resnet_lab.output import save_figure, write_csv
+from resnet_lab.report.one_network import draw_confusion
 from resnet_lab.runs.store import StoreError, write_atomically
 
 MOST_CLASSES = 100
@@ -27,10 +28,9 @@ def write_evaluation(found: Evaluation, reports: Path) -> Path:
     counts = pd.DataFrame(found.confusion, index=[*found.class_names], columns=[*found.class_names])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for kind in ("svg", "png"):
-            write_figure(folder / f"confusion.{kind}", figure)
+        save_figure(figure, folder / "confusion", ("svg", "png"))
         write_atomically(folder / "confusion.csv", counts.to_csv(index_label="is / taken for").encode())
-        write_atomically(folder / "classes.csv", found.classes().to_csv(index=False).encode())
+        write_csv(folder / "classes.csv", found.classes())
     except OSError as error:
         raise StoreError(f"{folder.absolute()} cannot be written to ({error.strerror}): choose another folder with --reports") from error
     return folder

@@ -11,17 +11,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict, verdicts_as_json
-from resnet_lab.report import style
+from resnet_lab.output import FORMATS, figure_bytes, write_csv
 from resnet_lab.report.figures import FIGURES, Drawn, provenance
 from resnet_lab.report.tables import TABLES, latex
 from resnet_lab.runs.store import write_atomically
-
-PNG_DPI = 180
-_METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}
 
 
 def write_figures(drawn: Sequence[Drawn], folder: Path, formats: Sequence[str]) -> dict[str, bytes]:
@@ -32,22 +27,14 @@ def write_figures(drawn: Sequence[Drawn], folder: Path, formats: Sequence[str]) 
     """
     folder.mkdir(parents=True, exist_ok=True)
     for stale in FIGURES.keys() - {one.name for one in drawn}:
-        for form in _METADATA:
+        for form in FORMATS:
             (folder / f"{stale}.{form}").unlink(missing_ok=True)
     shown = {}
     for one in drawn:
-        shown[one.name] = render(one.figure, "svg")
+        shown[one.name] = figure_bytes(one.figure, "svg")
         for form in formats:
-            write_atomically(folder / f"{one.name}.{form}", shown[one.name] if form == "svg" else render(one.figure, form))
+            write_atomically(folder / f"{one.name}.{form}", shown[one.name] if form == "svg" else figure_bytes(one.figure, form))
     return shown
-
-
-def render(figure: Figure, form: str) -> bytes:
-    """One figure as `svg`, `pdf` or `png`, without dates, so that the same figure gives the same bytes."""
-    stream = io.BytesIO()
-    with style.styled():
-        figure.savefig(stream, format=form, dpi=PNG_DPI, metadata=_METADATA[form])
-    return stream.getvalue()
 
 
 def write_rows(file: Path, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -66,7 +53,7 @@ def write_tables(data: StudyData, verdicts: Sequence[Verdict], folder: Path) -> 
     tables.mkdir(parents=True, exist_ok=True)
     frames = {"runs": data.runs, "epochs": data.epochs, "gradients": data.gradient_ends}
     for name, frame in frames.items():
-        write_atomically(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n", float_format="%.10g").encode())
+        write_csv(folder / f"{name}.csv", frame)
     write_atomically(folder / "verdicts.json", (json.dumps(verdicts_as_json(verdicts), indent=1, ensure_ascii=False) + "\n").encode())
     source = f"{data.plan.name}: {provenance(data)}"
     for name, table in TABLES.items():
@@ -75,5 +62,5 @@ def write_tables(data: StudyData, verdicts: Sequence[Verdict], folder: Path) -> 
                 (tables / f"{name}.{form}").unlink(missing_ok=True)
             continue
         frame = table.frame(data, verdicts)
-        write_atomically(tables / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n", float_format="%.10g").encode())
+        write_csv(tables / f"{name}.csv", frame)
         write_atomically(tables / f"{name}.tex", latex(table.text(data, verdicts), [source]).encode())

@@ -3,7 +3,6 @@
 Losses in nats, errors in percent. Each figure is a frame and a function that draws it.
 """
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from resnet_lab.report.style import WIDTH, grid, mark, styled
+from resnet_lab.output import save_figure, styled, write_csv
+from resnet_lab.report.style import WIDTH, grid, mark
 from resnet_lab.runs.record import EpochRecord
-from resnet_lab.runs.store import StoreError, write_atomically
+from resnet_lab.runs.store import StoreError
 
 COLUMNS = {
     "epoch": "epoch",
@@ -112,23 +112,10 @@ def write_history(folder: Path, epochs: Sequence[EpochRecord], title: str) -> No
     frame = history(epochs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "history.csv", frame.to_csv(index=False).encode())
-        write_figure(folder / "curves.svg", draw_curves(frame, title))
+        write_csv(folder / "history.csv", frame)
+        save_figure(draw_curves(frame, title), folder / "curves", ("svg",))
     except OSError as error:
         raise StoreError(f"{folder.absolute()} cannot be written to ({error.strerror}): choose another folder with --reports") from error
-
-
-def write_figure(path: Path, figure: Figure) -> None:
-    """Write a figure in the format of its suffix, whole or not at all."""
-    write_atomically(path, figure_bytes(figure, path.suffix.lstrip(".")))
-
-
-def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as the content of an `svg`, `png` or `pdf` file; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    with styled():
-        figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
-    return buffer.getvalue()
 
 
 def _names(split: str) -> str:

@@ -1,10 +1,6 @@
-"""How figures look: fonts that reach every name, colors with marks that survive gray print, one set of sizes.
+"""How series are told apart in figures: colors with marks that survive gray print, and where a legend stands. Sizes are in inches and points."""
 
-Sizes are in inches and points. Nothing here touches pyplot; `styled` holds its settings for the length of a `with` block.
-"""
-
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform
-
-from resnet_lab.fonts import font_families
 
 WIDTH = 7.2
 """Inches: the text width of a page, and of a phone held sideways."""
@@ -44,14 +38,6 @@ def shades(count: int) -> list[Any]:
     """Colors for an ordered quantity (depth), light to dark, so that their order is seen in gray print too."""
     colormap = matplotlib.colormaps["viridis_r"]
     return [colormap(0.18 + 0.72 * (position / max(1, count - 1) if count > 1 else 0.7)) for position in range(count)]
-
-
-@contextmanager
-def styled() -> Iterator[None]:
-    """Matplotlib's settings while a figure is drawn or written, put back afterwards."""
-    settings: Any = {**_SETTINGS, "font.family": font_families()}
-    with matplotlib.rc_context(settings):
-        yield
 
 
 def grid(rows: int, columns: int, *, height: float, width: float = WIDTH, **options: Any) -> tuple[Figure, list[list[Axes]]]:
@@ -94,33 +80,3 @@ _MORE_COLORS = (
 )  # ten strong ones, then their light shades
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-_SETTINGS: dict[str, Any] = {
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "normal",  # fonts for Chinese come in one weight, and matplotlib warns when it looks for another
-    "axes.titlelocation": "left",
-    "axes.titlepad": 5.0,
-    "axes.labelsize": 9.0,
-    "axes.labelcolor": "#333333",
-    "axes.edgecolor": "#888888",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.7,
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.6,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "svg.fonttype": "path",  # text as outlines: the same on every machine, whatever fonts it has
-    "svg.hashsalt": "resnet_lab",  # the same figure gives the same file
-    "pdf.fonttype": 3,  # outlines again: fonts with CFF outlines (Noto) cannot go into a PDF as TrueType
-}

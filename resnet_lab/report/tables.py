@@ -12,6 +12,7 @@ import pandas as pd
 from resnet_lab.analysis.beside import published_nets, published_text
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.output import to_latex
 from resnet_lab.report import numbers, sourcing
 from resnet_lab.report.text import TextTable
 from resnet_lab.runs.units import DASH, duration
@@ -120,24 +121,7 @@ def level_text(verdict: Verdict) -> str:
 
 def latex(table: TextTable, comments: Sequence[str] = ()) -> str:
     r"""A booktabs tabular, to be \input into a table of one's own; the note and `comments` stand above it as LaTeX comments."""
-    needs = "needs: \\usepackage{booktabs}; names in Chinese or Japanese need XeLaTeX or LuaLaTeX with a font that has them"
-    head = [*comments, needs, table.note]
-    lines = [f"% {line}" for text in head for line in text.splitlines()]
-    lines += [
-        f"\\begin{{tabular}}{{@{{}}{''.join('r' if right else 'l' for right in table.numeric)}@{{}}}}",
-        "\\toprule",
-        " & ".join(escape(header) for header in table.headers) + " \\\\",
-        "\\midrule",
-        *(" & ".join(escape(text) for text in row) + " \\\\" for row in table.rows),
-        "\\bottomrule",
-        "\\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def escape(text: str) -> str:
-    """Text as LaTeX sets it literally. Letters of any script stay as they are; signs that text fonts lack become mathematics."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    return to_latex(pd.DataFrame(table.rows, columns=list(table.headers)), right=table.numeric, comments=[*comments, table.note])
 
 
 def unit_of(verdict: Verdict) -> str:
@@ -158,31 +142,6 @@ def region_text(expect: str, words: str) -> str:
 def _decimals(value: float) -> int:
     return 0 if value == int(value) else len(f"{value:.6f}".rstrip("0").partition(".")[2])
 
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "_": r"\_",
-    "%": r"\%",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "[": "{[}",  # after the end of a row, a bracket would be read as its option
-    "<": "$<$",
-    ">": "$>$",
-    "|": "$|$",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "∞": r"$\infty$",
-    "\u202f": r"\,",
-    "\u00a0": "~",
-}
 
 TABLES: dict[str, Table] = {
     "results": Table(main_frame, main_text),

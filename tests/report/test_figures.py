@@ -16,8 +16,8 @@ from scipy import stats
 
 from resnet_lab import fonts
 from resnet_lab.analysis.tables import load
+from resnet_lab.output import figure_bytes, styled
 from resnet_lab.report import style
-from resnet_lab.report.export import render
 from resnet_lab.report.figures import FIGURES, claims, curves, draw_figures, errors, gradients, provenance
 from resnet_lab.report.figures.panels import MOST_LINES, split
 from resnet_lab.report.layout import layout_of
@@ -216,7 +216,7 @@ def test_every_figure_draws_without_a_complaint(study, fields, caplog):
         warnings.simplefilter("error")
         drawn = draw_figures(made.data, made.verdicts)
         for one in drawn:
-            assert render(one.figure, "png").startswith(b"\x89PNG")
+            assert figure_bytes(one.figure, "png").startswith(b"\x89PNG")
     assert {"depth_vs_error", "learning_curves", "gradient_norms"} <= {one.name for one in drawn} <= set(FIGURES)
     assert caplog.messages == []
     assert all("Data: digits; planned at commit 0123456789." in one.caption for one in drawn)
@@ -233,10 +233,10 @@ def test_chinese_names_are_not_boxes():
     """Catches tofu: two different characters must not be drawn as the same picture."""
     pictures = []
     for name in ("残", "差", "残"):
-        with style.styled():
+        with styled():
             figure, axes = style.grid(1, 1, height=1)
             axes[0][0].set_title(name)
-        pictures.append(render(figure, "png"))
+        pictures.append(figure_bytes(figure, "png"))
     assert pictures[0] == pictures[2]
     assert pictures[0] != pictures[1]
 
@@ -326,8 +326,8 @@ def test_names_are_drawn_without_the_extra_fonts_too(monkeypatch):
     """Catches an extra that figures cannot do without; the names are boxes then, and matplotlib says so."""
     monkeypatch.setattr(fonts, "_FONT_PACKAGE", "a_package_nobody_has")
     monkeypatch.setattr(font_manager.fontManager, "get_font_names", lambda: ["DejaVu Sans"])
-    with style.styled():
+    with styled():
         figure, axes = style.grid(1, 1, height=1)
         axes[0][0].set_title("残差")
     with pytest.warns(UserWarning, match="missing from font"):
-        assert render(figure, "png").startswith(b"\x89PNG")
+        assert figure_bytes(figure, "png").startswith(b"\x89PNG")

@@ -1,9 +1,9 @@
-"""Tables of the report as numbers and as text, and LaTeX that compiles whatever cells are called."""
+"""Tables of the report as numbers and as text."""
 
 import pytest
 
 from resnet_lab.report import numbers
-from resnet_lab.report.tables import escape, latex, main_frame, main_text, region_text, verdict_frame, verdict_text
+from resnet_lab.report.tables import main_frame, main_text, region_text, verdict_frame, verdict_text
 from resnet_lab.spec.claims import Claim
 
 
@@ -34,34 +34,6 @@ def test_verdict_table_by_value(study):
     table = verdict_text(made.data, made.verdicts)
     assert [row[3] for row in table.rows] == [verdict.verdict for verdict in made.verdicts]
     assert [row[-1] for row in table.rows] == ["3"] * len(made.verdicts)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("50 % of a_b & c#1", r"50 \% of a\_b \& c\#1"),
-        ("{x}^2~y$", r"\{x\}\textasciicircum{}2\textasciitilde{}y\$"),
-        ("\\alpha", r"\textbackslash{}alpha"),
-        ("> 0, < −1", r"$>$ 0, $<$ $-$1"),
-        ("[1, 2]", "{[}1, 2]"),
-        ("残差 Остаточная", "残差 Остаточная"),
-        ("1.0 ± 0.1", r"1.0 $\pm$ 0.1"),
-    ],
-)
-def test_latex_escapes(text, expected):
-    """Catches names that break a thesis: every special character of LaTeX, and scripts that must come through."""
-    assert escape(text) == expected
-
-
-def test_latex_table_is_booktabs_with_one_line_a_row(study):
-    """Catches unbalanced columns and a note that is not commented out."""
-    made = study()
-    lines = latex(main_text(made.data, made.verdicts), ["made\nby test"]).splitlines()
-    assert lines[:2] == ["% made", "% by test"]
-    body = [line for line in lines if not line.startswith("%")]
-    assert body[0] == r"\begin{tabular}{@{}lrrrrrrrr@{}}"
-    assert [body[1], body[3], body[-2], body[-1]] == [r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}"]
-    assert [line.count(" & ") for line in body if line.endswith(r"\\")] == [8] * 5
 
 
 @pytest.mark.parametrize(

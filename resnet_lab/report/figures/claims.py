@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.output import styled
 from resnet_lab.report import style
 from resnet_lab.report.layout import Layout
 from resnet_lab.report.tables import unit_of
@@ -52,7 +53,7 @@ def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 def draw(frame: pd.DataFrame, layout: Layout) -> Figure:
     """A strip a claim: its region shaded, single seeds as dots, the effect as a diamond on its interval."""
     names = list(dict.fromkeys(frame["claim"]))
-    with style.styled():
+    with styled():
         figure, axes = style.grid(len(names), 1, height=1.02)
         for (one,), name in zip(axes, names, strict=True):
             _draw_strip(one, frame[frame["claim"] == name])

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.output import styled
 from resnet_lab.report import numbers, style
 from resnet_lab.report.figures.panels import choose, legend, split
 from resnet_lab.report.layout import Layout, layout_of
@@ -46,7 +47,7 @@ def draw(frame: pd.DataFrame, layout: Layout) -> Figure:
     frame, panels = split(frame, layout)
     count = len(panels.names)
     columns = min(count, 2 if count <= 4 else 3)
-    with style.styled():
+    with styled():
         rows = math.ceil(count / columns)
         figure, axes = style.grid(rows, columns, height=2.9 if columns < 3 else 2.3, sharex=True, sharey=True)
         flat = [one for row in axes for one in row]

@@ -17,6 +17,7 @@ from resnet_lab.analysis.beside import published_nets
 from resnet_lab.analysis.deviations import ledger_of
 from resnet_lab.analysis.tables import StudyData, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.output import styled
 from resnet_lab.papers.papers import PublishedNet
 from resnet_lab.report import numbers, style
 from resnet_lab.report.figures.panels import evenly
@@ -59,7 +60,7 @@ def macs_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 def draw_depth(frame: pd.DataFrame, layout: Layout) -> Figure:
     """Two panels, training and test error: every run a point, every cell its mean with a t interval, a line a series."""
-    with style.styled():
+    with styled():
         figure, panels = _panels(layout)
         width = _panel_width(layout)
         room = 0.0 if layout.axis == "arm" else 0.55 * width / len(layout.ticks)
@@ -72,7 +73,7 @@ def draw_depth(frame: pd.DataFrame, layout: Layout) -> Figure:
 
 def draw_macs(frame: pd.DataFrame, layout: Layout) -> Figure:
     """Two panels, training and test error: every cell its mean with a t interval against its multiply-adds, with its axis value."""
-    with style.styled():
+    with styled():
         figure, panels = _panels(layout)
         width = _panel_width(layout)
         room = 0.55 * width / frame["x"].nunique()

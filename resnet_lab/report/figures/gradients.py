@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.output import styled
 from resnet_lab.report import numbers, style
 from resnet_lab.report.figures.panels import choose, legend, split
 from resnet_lab.report.layout import Layout, layout_of
@@ -47,7 +48,7 @@ def frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 def draw(frame: pd.DataFrame, layout: Layout) -> Figure:
     """A row of panels a series, the start on the left and the end on the right; one logarithmic scale for all."""
     frame, panels = split(frame, layout)
-    with style.styled():
+    with styled():
         figure, grid = style.grid(len(panels.names), len(WHEN), height=2.5 if len(panels.names) < 4 else 1.9, sharex=True, sharey=True)
         for name, row in zip(panels.names, grid, strict=True):
             for axes, when in zip(row, WHEN, strict=True):

@@ -1,0 +1,138 @@
+"""Files for readers: figures, CSV and LaTeX, in one style; the same content gives the same bytes, and a file appears whole or not at all."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_lab.runs.store import write_atomically
+
+if TYPE_CHECKING:  # a network's layer table needs neither of them
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+FORMATS = ("svg", "pdf", "png")
+PNG_DPI = 180
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Matplotlib's settings while a figure is drawn or saved (ticks are made as late as that), put back afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context(style()):
+        yield
+
+
+def style() -> Any:
+    """The settings of our figures, by matplotlib's names for them; sizes in points."""
+    from resnet_lab.fonts import font_families
+
+    return {**_STYLE, "font.family": font_families()}
+
+
+def figure_bytes(figure: "Figure", form: str) -> bytes:
+    """A figure as the content of an `svg`, `pdf` or `png` file, without dates."""
+    stream = io.BytesIO()
+    with styled():
+        figure.savefig(stream, format=form, dpi=PNG_DPI, metadata=_NO_DATES[form])
+    return stream.getvalue()
+
+
+def save_figure(figure: "Figure", stem: Path, formats: Sequence[str] = FORMATS) -> None:
+    """Write a figure as STEM.svg, STEM.pdf, STEM.png. Raises OSError."""
+    for form in formats:
+        write_atomically(stem.with_name(f"{stem.name}.{form}"), figure_bytes(figure, form))
+
+
+def to_csv(frame: "pd.DataFrame") -> str:
+    """A table as CSV with ten significant digits, without its index."""
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g")
+
+
+def write_csv(path: Path, frame: "pd.DataFrame") -> None:
+    """Write a table as UTF-8 CSV. Raises OSError."""
+    write_atomically(path, to_csv(frame).encode())
+
+
+class Latex(str):
+    """Text that is LaTeX already."""
+
+    __slots__ = ()
+
+
+def to_latex(texts: "pd.DataFrame", *, right: Sequence[bool], comments: Sequence[str] = (), caption: str | None = None) -> str:
+    r"""A table of texts with booktabs rules: a tabular to be \input, or with a caption a longtable that may run over pages.
+
+    `right` says which columns are set to the right; `comments` stand above the table. Cells are set literally, unless they are Latex.
+    """
+    packages = "booktabs" if caption is None else "booktabs,longtable"
+    needs = rf"needs: \usepackage{{{packages}}}; names in Chinese or Japanese need XeLaTeX or LuaLaTeX with a font that has them"
+    head = "".join(f"% {line}\n" for text in (*comments, needs) for line in text.splitlines())
+    escaped = texts.map(latex_escape).set_axis([latex_escape(name) for name in texts.columns], axis=1)
+    columns = f"@{{}}{''.join('r' if each else 'l' for each in right)}@{{}}"
+    said = None if caption is None else latex_escape(caption)
+    return head + escaped.to_latex(index=False, escape=False, column_format=columns, longtable=caption is not None, caption=said)
+
+
+def latex_escape(text: str) -> str:
+    """Text as LaTeX sets it literally. Letters of any script stay as they are; signs that text fonts lack become mathematics."""
+    return text if isinstance(text, Latex) else "".join(_LATEX.get(character, character) for character in text)
+
+
+_STYLE: dict[str, Any] = {
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "normal",  # fonts for Chinese come in one weight, and matplotlib warns when it looks for another
+    "axes.titlelocation": "left",
+    "axes.titlepad": 5.0,
+    "axes.labelsize": 9.0,
+    "axes.labelcolor": "#333333",
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",  # text as outlines: the same on every machine, whatever fonts it has
+    "svg.hashsalt": "resnet_lab",  # the same figure gives the same file
+    "pdf.fonttype": 3,  # outlines again: fonts with CFF outlines (Noto) cannot go into a PDF as TrueType
+}
+_NO_DATES: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "[": "{[}",  # after the end of a row, a bracket would be read as its option
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "∞": r"$\infty$",
+    "\u202f": r"\,",
+    "\u00a0": "~",
+}
