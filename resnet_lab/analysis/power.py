@@ -22,8 +22,6 @@ from resnet_lab.spec.claims import Claim, Region
 from resnet_lab.spec.errors import SpecError
 
 TARGET = 0.8
-FINDABLE = 5.0
-"""Spreads over seeds: where not even such an effect is found, seeds are too few to decide anything (the smallest of the shipped claims is about 5)."""
 MOST = 10_000
 """Seeds beyond which nobody asks for the exact number."""
 ONE_SIDED = Region(0.0, math.inf)
@@ -149,16 +147,6 @@ def planned_power(
     """
     level = alpha / max(1, len(claims))
     return tuple(_of_claim(claim, n, level, (known or {}).get(claim.name)) for claim in claims)
-
-
-def least_seeds(claims: Sequence[Claim], *, alpha: float = 0.05) -> int:
-    """The fewest seeds that can decide every claim of a family at all.
-
-    That is, find an effect of FINDABLE spreads with the target's power at alpha / r, or tell that all runs fail, or none, for a claim about failing.
-    """
-    level = alpha / max(1, len(claims))
-    by_t = seeds_needed(FINDABLE, level) or MOST
-    return max((_least_failing(claim.region, level) or MOST if claim.fails is not None else by_t for claim in claims), default=1)
 
 
 def seeds_for(claim: Claim, spread: Spread, level: float = 0.05) -> tuple[int | None, int | None]:

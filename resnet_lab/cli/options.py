@@ -93,26 +93,6 @@ class TimeLimitType(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-class BudgetType(click.ParamType):  # type: ignore[type-arg]
-    """`20m`, `2h`, `1h30m`: seconds."""
-
-    name = "budget"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Seconds, or None."""
-        from resnet_lab.runs.units import parse_duration
-
-        seconds = parse_duration(value) if isinstance(value, str) else value
-        if seconds is None or seconds <= 0:
-            self.fail(f"{value!r} is no time: write 20m, 2h, 1h30m or 1d", param, ctx)
-        return seconds
-
-
-budget_option = click.option(
-    "--budget", hidden=True, type=BudgetType(), metavar="T", help="As many seeds and epochs of the scale as fit: 20m, 2h."
-)
-
-
 question, machine, files = panel_option("The question"), panel_option("This machine"), panel_option("Files")
 cluster = panel_option("On a cluster (docs/clusters.md)")
 rarely = partial(cluster, hidden=True)

@@ -9,7 +9,7 @@ import click
 
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
 from resnet_lab.cli.groups import PanelCommand
-from resnet_lab.cli.options import MORE_OPTIONS, budget_option, files, question, study_options
+from resnet_lab.cli.options import MORE_OPTIONS, files, question, study_options
 from resnet_lab.console import open_console, say
 
 
@@ -17,13 +17,11 @@ from resnet_lab.console import open_console, say
 @click.argument("name", required=False)
 @study_options
 @files("--reports", type=click.Path(path_type=Path), default=Path("reports"), metavar="DIR", help="Reports. Default: reports.")
-@budget_option
 @question("--check", is_flag=True, help="Exit with 3 where a claim is not supported.")
 @exits
 def study(
     name: str | None,
     reports: Path,
-    budget: float | None,
     check: bool,
     until_decided: bool,
     max_seeds: int | None,
@@ -35,23 +33,22 @@ def study(
     """
     if name is None:
         raise click.UsageError("which question? Give its NAME or a FILE.toml; `resnet-lab list` shows them")
-    _check_looks(until_decided, max_seeds, budget, options)
-    _run(name, reports, check, options, budget=budget, until_decided=until_decided, max_seeds=max_seeds)
+    _check_looks(until_decided, max_seeds, options)
+    _run(name, reports, check, options, until_decided=until_decided, max_seeds=max_seeds)
 
 
 @click.command(cls=PanelCommand, epilog=MORE_OPTIONS)
 @click.argument("name")
 @study_options
-@budget_option
 @exits
-def plan(name: str, budget: float | None, until_decided: bool, max_seeds: int | None, **options: Any) -> None:
+def plan(name: str, until_decided: bool, max_seeds: int | None, **options: Any) -> None:
     """Print the cells of the question NAME, their costs, what is done and the predicted time; train nothing."""
-    _check_looks(until_decided, max_seeds, budget, options)
-    show_plan(name, options, budget, until_decided, max_seeds)
+    _check_looks(until_decided, max_seeds, options)
+    show_plan(name, options, until_decided, max_seeds)
 
 
-def show_plan(name: str, options: dict[str, Any], budget: float | None, until_decided: bool, max_seeds: int | None) -> None:
-    """Print what a study would do, at its next look where it has several; and what of it fits a budget in seconds."""
+def show_plan(name: str, options: dict[str, Any], until_decided: bool, max_seeds: int | None) -> None:
+    """Print what a study would do, at its next look where it has several."""
     prepared = _prepare(name, options)
 
     from resnet_lab.cli.planning import print_looks, print_plan
@@ -61,15 +58,10 @@ def show_plan(name: str, options: dict[str, Any], budget: float | None, until_de
     if until_decided:
         print_looks(prepared, max_seeds or usual_end(prepared), console)
         return
-    prepared, prediction = print_plan(prepared, console)
-    if budget is not None:
-        from resnet_lab.cli.budget import print_proposal
-        from resnet_lab.study.launching import predict_study
-
-        print_proposal(prepared, prediction or predict_study(prepared)[1], budget, console)
+    print_plan(prepared, console)
 
 
-def _check_looks(until_decided: bool, max_seeds: int | None, budget: float | None, options: dict[str, Any]) -> None:
+def _check_looks(until_decided: bool, max_seeds: int | None, options: dict[str, Any]) -> None:
     """Raises UsageError for options that exclude each other."""
     if max_seeds is not None and not until_decided:
         raise click.UsageError("--max-seeds goes with --until-decided; --seeds says how many seeds a study has")
@@ -81,8 +73,6 @@ def _check_looks(until_decided: bool, max_seeds: int | None, budget: float | Non
         raise click.UsageError(
             "a share sees only its own runs and cannot tell when claims are decided: leave out --until-decided or --shard"
         )
-    if budget is not None and (until_decided or options["shard"] is not None):
-        raise click.UsageError("a budget is for one study with seeds of its own: leave out --until-decided, and --shard (--shard none)")
 
 
 def _run(
@@ -91,7 +81,6 @@ def _run(
     check: bool,
     options: dict[str, Any],
     *,
-    budget: float | None,
     until_decided: bool,
     max_seeds: int | None,
 ) -> None:
@@ -102,14 +91,10 @@ def _run(
     from resnet_lab.report.terminal import terminal_table
     from resnet_lab.sequential import usual_end
 
-    console, cut = open_console(), ""
-    if budget is not None:
-        from resnet_lab.cli.budget import within_budget
-
-        prepared, cut = within_budget(prepared, budget, console)
+    console = open_console()
     where = f"runs in {options['studies'].absolute()}, report in {(reports / prepared.plan.name / 'report.html').absolute()}"
     say(console, where)
-    for line in (first_line(prepared.plan), prepared.plan.question, cut):
+    for line in (first_line(prepared.plan), prepared.plan.question):
         if line:
             say(console, line)
     for warning in prepared.plan.warnings:

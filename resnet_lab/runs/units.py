@@ -29,15 +29,6 @@ def parse_duration(text: str) -> float | None:
     return float(sum(_SECONDS[unit] * value for unit, value in parts.items())) if parts else None
 
 
-def short_duration(seconds: float) -> str:
-    """As `parse_duration` reads it: `20m`, `1h30m`, `1d`."""
-    left, said = round(seconds), ""
-    for unit, length in _SECONDS.items():
-        said += f"{left // length}{unit}" if left >= length else ""
-        left %= length
-    return said or "0s"
-
-
 def size(count: float) -> str:
     """`12 kB`, `3.4 MB`, `1.25 GB`."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):

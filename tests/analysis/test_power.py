@@ -8,11 +8,9 @@ import scipy.integrate
 import scipy.stats
 
 from resnet_lab.analysis.power import (
-    FINDABLE,
     Spread,
     largest_spread,
     least_effect,
-    least_seeds,
     planned_power,
     power,
     region_power,
@@ -142,23 +140,6 @@ def test_all_failing_takes_so_many_seeds(claims, n):
     family = [Claim(str(i), {"plain/56": 1.0}, fails=Fails(20)) for i in range(claims)]
     assert planned_power(family, n)[0].can_decide is None
     assert planned_power(family, n - 1)[0].can_decide is False
-
-
-@pytest.mark.parametrize(("claims", "n"), [(1, 3), (4, 4), (8, 4)])
-def test_fewer_seeds_than_the_least_find_nothing(claims, n):
-    """Would catch a budget cut to two seeds, with which not even an effect of five spreads is found."""
-    family = [Claim(str(i), PAIR, "> 0") for i in range(claims)]
-
-    assert least_seeds(family) == n
-    assert least_effect(n, 0.05 / claims) <= FINDABLE < least_effect(n - 1, 0.05 / claims)
-
-
-def test_a_claim_about_failing_wants_its_own_least():
-    """Would catch a family whose exact test cannot be decided by the seeds that do for the others; without claims one seed will do."""
-    family = [Claim("t", PAIR, "> 0"), *(Claim(str(i), {"plain/56": 1.0}, fails=Fails(20)) for i in range(3))]
-
-    assert least_seeds(family) == 8  # all fail, at alpha / 4
-    assert least_seeds([]) == 1
 
 
 def test_spreads_come_from_the_runs_and_effects_do_not(study):

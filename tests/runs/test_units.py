@@ -2,7 +2,7 @@
 
 import pytest
 
-from resnet_lab.runs.units import duration, parse_duration, short_duration, size
+from resnet_lab.runs.units import duration, parse_duration, size
 
 
 @pytest.mark.parametrize(
@@ -35,22 +35,10 @@ def test_sizes() -> None:
     assert [size(count) for count in (0, 1234, 3.4e6, 1.25e9)] == ["0 kB", "1.23 kB", "3.4 MB", "1.25 GB"]
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds", "short"),
-    [
-        ("20m", 1200, "20m"),
-        ("90 m", 5400, "1h30m"),
-        ("1d12h", 129600, "1d12h"),
-        ("45", 45, "45s"),
-        ("0m", 0, "0s"),
-        ("3h50m", 13800, "3h50m"),
-    ],
-)
-def test_durations_as_people_type_them(text: str, seconds: float, short: str) -> None:
-    """Would catch a budget of 20 m that is read as 20 s, and a short form that reads as another time."""
+@pytest.mark.parametrize(("text", "seconds"), [("20m", 1200), ("90 m", 5400), ("1d12h", 129600), ("45", 45), ("0m", 0), ("3h50m", 13800)])
+def test_durations_as_people_type_them(text: str, seconds: float) -> None:
+    """Would catch a limit of 20 m that is read as 20 s."""
     assert parse_duration(text) == seconds
-    assert short_duration(seconds) == short
-    assert parse_duration(short) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "20 parsecs", "-5m", "m20", "1.5h", "2h3d"])
