@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_lab.runs.store import write_atomically
+from resnet_lab.runs.files import write_atomically
 
 if TYPE_CHECKING:  # a network's layer table needs neither of them
     import pandas as pd

@@ -8,23 +8,25 @@ import pytest
 import resnet_lab
 
 PACKAGE = Path(resnet_lab.__file__).parent
-GROUND = {"spec"}
+GROUND = {"spec", "text"}
 MAY_IMPORT: dict[str, set[str]] = {
     "spec": set(),
-    "papers": GROUND,
+    "papers": {"spec", "runs", "analysis", "text"},
     "runs": GROUND,
     "networks": GROUND,
-    "data": GROUND,
-    "training": {"spec", "papers", "runs", "networks", "data"},
-    "study": {"spec", "papers", "runs", "networks", "data", "training", "console"},
-    "analysis": {"spec", "papers", "runs"},
+    "data": {"spec", "runs"},
+    "training": {"spec", "runs", "networks", "data", "text"},
+    "study": {"spec", "text", "papers", "runs", "networks", "data", "training", "console"},
+    "analysis": {"spec", "runs", "text"},
+    "text": set(),
     "fonts": set(),
     "console": set(),
-    "output": {"runs", "fonts"},
+    "output": {"runs", "text", "fonts"},
     "architecture": {"spec", "networks", "fonts", "output"},
-    "report": {"spec", "papers", "runs", "analysis", "output"},
+    "report": {"spec", "text", "papers", "runs", "analysis", "output"},
     "classifier": {
         "spec",
+        "text",
         "runs",
         "networks",
         "data",

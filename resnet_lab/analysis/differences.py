@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from resnet_lab.analysis.tables import StudyData
-from resnet_lab.spec.run import LATER_FIELDS
 
 SECTIONS = ("network", "data", "training")
 
@@ -85,7 +84,5 @@ def _differing(first: dict[str, Any], second: dict[str, Any]) -> Iterator[tuple[
     for section in SECTIONS:
         mine, other = first.get(section, {}), second.get(section, {})
         for name in {**mine, **other} if other else {}:
-            before = LATER_FIELDS[section].get(name)  # what a field said that an earlier version did not have
-            one, two = mine.get(name, before), other.get(name, before)
-            if one != two:
-                yield f"{section}.{name}", one, two
+            if mine.get(name) != other.get(name):
+                yield f"{section}.{name}", mine.get(name), other.get(name)

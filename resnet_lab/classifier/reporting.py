@@ -13,7 +13,7 @@ from resnet_lab.classifier.training import short_name
 from resnet_lab.console import say
 from resnet_lab.output import save_figure, write_csv
 from resnet_lab.report.one_network import draw_confusion
-from resnet_lab.runs.store import StoreError, write_atomically
+from resnet_lab.runs.files import StoreError, write_atomically
 
 MOST_CLASSES = 100
 """Rows of the table on a console; classes.csv has them all."""

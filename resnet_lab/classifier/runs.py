@@ -8,8 +8,9 @@ from torch import Tensor
 
 from resnet_lab.data.splits import Normalization
 from resnet_lab.networks.build import Network, build
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import RunRecord
-from resnet_lab.runs.store import RunStore, StoreError
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.data import FOLDER, FixedNormalization
 from resnet_lab.spec.reading import check_fragment, typed_fragment
 from resnet_lab.spec.run import LATER_FIELDS, RunSpec

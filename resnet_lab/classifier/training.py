@@ -17,8 +17,9 @@ from resnet_lab.classifier.weights import initial_weights
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.networks.build import build
 from resnet_lab.report.one_network import history, write_history
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
-from resnet_lab.runs.store import RunStore, StoreError
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.choosing import Choice, left_open, possible, settled
 from resnet_lab.spec.data import FOLDER
 from resnet_lab.spec.errors import SpecError

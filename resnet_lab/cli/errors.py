@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from resnet_lab.report.errors import ReportError
-from resnet_lab.runs.store import StoreError
+from resnet_lab.runs.files import StoreError
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.locks import StudyLockedError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from resnet_lab.cli.errors import exits
-from resnet_lab.runs.store import StoreError
+from resnet_lab.runs.files import StoreError
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.library import is_shipped, load_ablation
 from resnet_lab.spec.reading import json_schema

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from resnet_lab.console import say
 from resnet_lab.runs.record import EpochRecord, RunRecord
-from resnet_lab.runs.units import duration
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec
+from resnet_lab.text import duration
 
 SECTIONS = {"network": NetworkSpec, "data": DataSpec, "training": TrainingSpec, "record": RecordSpec}
 ALWAYS = {"network": ("block", "shortcut"), "data": ("name",), "training": ("optimizer", "lr", "precision")}

@@ -7,15 +7,14 @@ from typing import Any
 import click
 from rich.table import Table
 
-from resnet_lab.analysis.beside import published_text
-from resnet_lab.analysis.literature import studies_of
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
 from resnet_lab.console import open_console, say
 from resnet_lab.networks.cost import cost
+from resnet_lab.papers.comparison import published_text, studies_of
+from resnet_lab.papers.facts import PAPERS, replications, torchvision_errors
+from resnet_lab.papers.facts import paper as paper_of
 from resnet_lab.papers.nets import net_spec
-from resnet_lab.papers.papers import PAPERS, replications, torchvision_errors
-from resnet_lab.papers.papers import paper as paper_of
 from resnet_lab.report import numbers
 
 

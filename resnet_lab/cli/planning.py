@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from resnet_lab.analysis.deviations import first_line
 from resnet_lab.analysis.looks import spending, undecided
 from resnet_lab.analysis.power import planned_power, spreads
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.console import say
+from resnet_lab.papers.deviations import first_line
 from resnet_lab.report.numbers import plural
 from resnet_lab.runs.looks import Looks
 from resnet_lab.runs.store import RunStore
-from resnet_lab.runs.units import duration, size
 from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, staged
 from resnet_lab.spec.claims import Claim
 from resnet_lab.study.preparing import Prepared
+from resnet_lab.text import duration, size
 
 if TYPE_CHECKING:  # importing it imports torch: done where something is to be predicted
     from resnet_lab.study.predicting import Prediction

@@ -12,8 +12,8 @@ from resnet_lab.cli.one_run import percent, print_run
 from resnet_lab.cli.options import studies_option
 from resnet_lab.console import open_console, say
 from resnet_lab.runs import usage
-from resnet_lab.runs.units import duration, size
 from resnet_lab.spec.errors import SpecError, nearest
+from resnet_lab.text import duration, size
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 

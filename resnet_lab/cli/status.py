@@ -14,9 +14,9 @@ from resnet_lab.cli.options import scale_option, studies_option, tag_option
 from resnet_lab.console import open_console, say
 from resnet_lab.report.terminal import terminal_table
 from resnet_lab.runs.store import RunStore
-from resnet_lab.runs.units import duration
 from resnet_lab.study.locks import driver_of
 from resnet_lab.study.remaining import load_pace
+from resnet_lab.text import duration
 
 
 @click.command()

@@ -86,8 +86,8 @@ def _run(
 ) -> None:
     prepared = _prepare(name, options)
 
-    from resnet_lab.analysis.deviations import first_line
     from resnet_lab.api import finish_study
+    from resnet_lab.papers.deviations import first_line
     from resnet_lab.report.terminal import terminal_table
     from resnet_lab.sequential import usual_end
 

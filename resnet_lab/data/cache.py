@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from resnet_lab.data.averaging import average_down
 from resnet_lab.data.datasets import Images, load_images
-from resnet_lab.data.files import locked, whole_folder, writing_to
 from resnet_lab.data.folder import decode, folder_identity, images_in, inspect
 from resnet_lab.data.root import resolve_data_root
+from resnet_lab.runs.files import locked, whole_folder, writing
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec
 from resnet_lab.spec.errors import SpecError
 
@@ -57,7 +57,7 @@ def prepare(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, cach
     prepared = _read(folder)
     if prepared is not None:
         return prepared
-    with locked(cache, folder.name, what="the image cache"):
+    with locked(cache, folder.name):
         prepared = _read(folder)  # another process may have been at it meanwhile
         if prepared is None:
             _write(spec, facts, data_root, folder)
@@ -106,7 +106,7 @@ def _is_whole(folder: Path, stored: Stored) -> bool:
 
 def _write(spec: DataSpec, facts: DatasetFacts, data_root: Path | None, folder: Path) -> None:
     content = _folder_content(spec, facts, data_root) if spec.name.startswith(FOLDER) else _table_content(spec, facts, data_root)
-    with writing_to(folder.parent, what="the image cache"), whole_folder(folder) as temporary:
+    with writing(folder.parent), whole_folder(folder) as temporary:
         images = {split: _save(temporary / f"{split}.npy", part.pixels, part.shape, np.uint8) for split, part in content.splits.items()}
         labels = {
             split: _save(temporary / f"{split}-labels.npy", [part.labels], part.labels.shape, np.int64)

@@ -22,8 +22,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from resnet_lab.data.datasets import LAYOUTS
-from resnet_lab.data.files import locked, whole_file, writing_to
 from resnet_lab.data.signs import SIGNS
+from resnet_lab.runs.files import locked, whole_file, writing
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.errors import SpecError, nearest
 
@@ -33,6 +33,7 @@ Progress = Callable[[int, int | None], None]
 CHUNK = 1 << 18
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as broken."""
+ELSEWHERE = "name another folder with --data-root"
 TRIES = 3
 """Attempts in a row that may end without a further byte."""
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
@@ -88,7 +89,7 @@ def fetch_source(
 ) -> Path:
     """What `fetch` does, for a given source."""
     folder = root / source.folder
-    with locked(root, source.name, what="the data root"):
+    with locked(root, source.name, ELSEWHERE):
         missing = [name for name, md5 in source.files.items() if not _is_there(folder / name, md5)]
         if not missing:
             return folder
@@ -220,7 +221,7 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _install(stream: IO[bytes], target: Path) -> None:
     """Put a file in place whole or not at all; a .gz is unpacked beside itself too, before it stands there itself."""
-    with writing_to(target.parent, what="the data root"), whole_file(target) as temporary:
+    with writing(target.parent, ELSEWHERE), whole_file(target) as temporary:
         with temporary.open("wb") as copy:
             shutil.copyfileobj(stream, copy, CHUNK)
         if target.suffix == ".gz":

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from resnet_lab.data.files import whole_file
 from resnet_lab.data.root import resolve_data_root
+from resnet_lab.runs.files import whole_file
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin, split_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_lab.data.files import whole_file
+from resnet_lab.runs.files import whole_file
 
 CHUNK = 4096
 

@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from resnet_lab.papers.papers import PAPERS, PublishedNet, paper
+from resnet_lab.papers.facts import PublishedNet, paper
 from resnet_lab.spec.network import NetworkSpec, resolve_network
 from resnet_lab.spec.resolve import merge
-from resnet_lab.spec.run import RunSpec, as_before, as_plain
+from resnet_lab.spec.run import RunSpec, as_plain
 
 APART = ("init",)
 """Fields that do not make another net."""
 CIFAR10 = (3, 10)
 """Channels and classes of the images that the papers' small nets are for."""
-COUNTED_WIDTHS = (16, 32, 64)
-"""Widths of the nets whose parameters are known exactly: a quick look before they are resolved."""
 
 
 def nets_like(network: Mapping[str, Any], key: str) -> tuple[PublishedNet, ...]:
@@ -28,18 +26,9 @@ def nets_like(network: Mapping[str, Any], key: str) -> tuple[PublishedNet, ...]:
 
 def net_spec(fields: Mapping[str, Any], channels: int = CIFAR10[0], classes: int = CIFAR10[1]) -> NetworkSpec:
     """The spec of a published net's [network] section, resolved."""
-    from resnet_lab.spec.reading import typed_fragment  # reads with pydantic: only when nets are asked for
+    from resnet_lab.spec.reading import typed_fragment  # pydantic is slow to import, and most commands ask for no nets
 
     return resolve_network(typed_fragment(merge({"network": dict(fields)})).network, channels=channels, classes=classes)
-
-
-def published_params(network: NetworkSpec) -> tuple[tuple[str, int], ...]:
-    """(name, parameters) of the published nets that a resolved network is, where the number is known exactly."""
-    if (network.in_channels, network.classes, network.widths) != (*CIFAR10, COUNTED_WIDTHS):
-        return ()
-    plain = as_plain(RunSpec(network=network))["network"]
-    found = (net for key in PAPERS for net in nets_like(plain, key) if net.params_exact is not None)
-    return tuple((f"{net.name} of {paper(net.paper).short}, {net.table}", net.params_exact or 0) for net in found)
 
 
 @cache
@@ -54,4 +43,4 @@ def _by_network(key: str) -> dict[str, tuple[PublishedNet, ...]]:
 
 
 def _canonical(network: Mapping[str, Any]) -> str:
-    return json.dumps({name: value for name, value in as_before("network", network).items() if name not in APART}, sort_keys=True)
+    return json.dumps({name: value for name, value in network.items() if name not in APART}, sort_keys=True)

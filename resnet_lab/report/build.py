@@ -15,9 +15,10 @@ from resnet_lab.analysis.verdicts import Verdict, judge
 from resnet_lab.output import FORMATS
 from resnet_lab.report.errors import ReportError
 from resnet_lab.report.freshness import forget, inputs_digest, is_fresh, note_drawn
+from resnet_lab.runs.files import write_atomically
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import Plan
-from resnet_lab.runs.store import RunStore, write_atomically
+from resnet_lab.runs.store import RunStore
 
 
 def write_report(

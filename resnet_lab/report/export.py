@@ -16,7 +16,7 @@ from resnet_lab.analysis.verdicts import Verdict, verdicts_as_json
 from resnet_lab.output import FORMATS, figure_bytes, write_csv
 from resnet_lab.report.figures import FIGURES, Drawn, provenance
 from resnet_lab.report.tables import TABLES, latex
-from resnet_lab.runs.store import write_atomically
+from resnet_lab.runs.files import write_atomically
 
 
 def write_figures(drawn: Sequence[Drawn], folder: Path, formats: Sequence[str]) -> dict[str, bytes]:

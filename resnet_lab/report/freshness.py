@@ -15,8 +15,8 @@ from pathlib import Path
 
 import resnet_lab
 from resnet_lab.analysis.tables import StudyData
+from resnet_lab.runs.files import write_atomically
 from resnet_lab.runs.looks import Looks
-from resnet_lab.runs.store import write_atomically
 
 NOTE = ".drawn.json"
 _SOURCES = (".py", ".jinja", ".toml", ".json")

@@ -5,7 +5,7 @@ Errors and effects are in percent and percentage points, times in seconds. A mis
 
 import math
 
-from resnet_lab.runs.units import DASH
+from resnet_lab.text import DASH
 
 MINUS = "−"
 

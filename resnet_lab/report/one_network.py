@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from resnet_lab.output import save_figure, styled, write_csv
 from resnet_lab.report.style import WIDTH, grid, mark
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import EpochRecord
-from resnet_lab.runs.store import StoreError
 
 COLUMNS = {
     "epoch": "epoch",

@@ -19,7 +19,7 @@ from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import numbers, sourcing
 from resnet_lab.report.figures import Drawn, provenance
 from resnet_lab.report.tables import TABLES, level_text, main_text, region_text, unit_of, verdict_text
-from resnet_lab.runs.units import DASH, duration
+from resnet_lab.text import DASH, duration
 
 MOST_ROWS = 100
 """Rows of a table on the page; tables/ has them all as CSV."""

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from resnet_lab.analysis.beside import Beside, compare, published_text
-from resnet_lab.analysis.deviations import Ledger, ledger_of
 from resnet_lab.analysis.run_checks import twin_groups, unwatched, watched
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.papers.comparison import NetComparison, compare, published_text
+from resnet_lab.papers.deviations import Ledger, ledger_of
 from resnet_lab.report import numbers
 from resnet_lab.report.text import TextTable
-from resnet_lab.runs.units import DASH
+from resnet_lab.text import DASH
 
 MOST_WORDS = 4
 """Different things that one sentinel saw which are listed; runs.csv of a study of many cells would not fit otherwise."""
@@ -59,10 +59,10 @@ def published_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFram
             "diverged": each.diverged,
             "mean": each.mean,
             "sd": each.sd,
-            "difference": each.comparison.difference if each.comparison else None,
-            "half_width": each.comparison.half_width if each.comparison else None,
-            "consistent": each.comparison.consistent if each.comparison else None,
-            "agrees": each.comparison.agrees if each.comparison else None,
+            "difference": each.gap.difference if each.gap else None,
+            "half_width": each.gap.half_width if each.gap else None,
+            "consistent": each.gap.consistent if each.gap else None,
+            "agrees": each.gap.agrees if each.gap else None,
             "band": each.label,
         }
         for each in compare(data)
@@ -107,7 +107,7 @@ def sentinels_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     return TextTable("Sentinels", ("sentinel", "seen", "runs"), (False, False, True), tuple(rows), note)
 
 
-def _row(each: Beside) -> tuple[str, ...]:
+def _row(each: NetComparison) -> tuple[str, ...]:
     ours = numbers.spread(each.mean, each.sd)
     band = f"{each.label} {each.band[0]:g} to {each.band[1]:g}" if each.band and each.label else DASH
     return (each.cell, f"{each.net.name}, {each.net.table}", published_text(each.net), ours, str(each.n), each.words, band)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from resnet_lab.analysis.beside import published_nets, published_text
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.output import to_latex
+from resnet_lab.papers.comparison import published_nets, published_text
 from resnet_lab.report import numbers, sourcing
 from resnet_lab.report.text import TextTable
-from resnet_lab.runs.units import DASH, duration
 from resnet_lab.spec.claims import parse_expect
+from resnet_lab.text import DASH, duration
 
 
 @dataclass(frozen=True)

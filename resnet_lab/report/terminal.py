@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from resnet_lab.analysis.deviations import first_line
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.papers.deviations import first_line
 from resnet_lab.report.tables import main_text
 from resnet_lab.report.text import TextTable
 

@@ -21,9 +21,10 @@ import tarfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from resnet_lab.runs.files import StoreError, write_atomically
 from resnet_lab.runs.looks import looks_path
 from resnet_lab.runs.plan import Plan, driven_plan, load_plan, parse_plan
-from resnet_lab.runs.store import CHECKPOINTS, RunStore, StoreError, checkpoint_iteration, newest_checkpoint, write_atomically
+from resnet_lab.runs.store import CHECKPOINTS, RunStore, checkpoint_iteration, newest_checkpoint
 
 ARCHIVE_FORMAT = 1
 _RUN_FILE = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{32}-seed\d+/(result\.json|arrays\.npz|weights-[a-z]+\.safetensors|checkpoint\.bin)")

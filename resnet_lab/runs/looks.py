@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.runs.store import StoreError, write_atomically, writing
+from resnet_lab.runs.files import StoreError, write_atomically, writing
 
 LOOKS_FORMAT = 1
 

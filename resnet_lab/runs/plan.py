@@ -5,11 +5,12 @@ STUDIES/NAME/SCALE@TAG/plan.json       a variant (`--set`, `--tag`): nothing is 
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.runs.store import StoreError, write_atomically, writing
+from resnet_lab.runs.files import StoreError, write_atomically, writing
 from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.claims import Claim, claim_from_plain
 
@@ -120,6 +121,12 @@ def load_plan(studies: Path, name: str) -> Plan | None:
         return parse_plan(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def stored_plans(studies: Path) -> Iterator[Plan]:
+    """Every plan of a studies folder, by name. Raises StoreError where one cannot be used."""
+    for path in sorted(studies.glob("*/*/plan.json")):
+        yield parse_plan(path.read_bytes(), str(path))
 
 
 def driven_plan(studies: Path, name: str) -> Plan:

@@ -10,22 +10,21 @@ A result.json appears whole or not at all (temporary file, fsync, rename), after
 or a bad copy, is noticed by its checksum and treated as not there.
 """
 
-import errno
 import hashlib
 import io
 import json
-import os
 import re
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from resnet_lab.runs.arrays import StoredArrays
+from resnet_lab.runs.files import StoreError, write_atomically, writing
 from resnet_lab.runs.record import FORMAT, RunRecord
 from resnet_lab.spec.errors import SpecError
 
@@ -35,10 +34,6 @@ CHECKPOINT_FORMAT = 2
 _CHECKPOINT_HEADER = b"resnet_lab checkpoint %d %d %s\n"  # format, iteration, sha256 of what follows
 RECENT = 5
 """How many runs are named where one was asked for that is not there."""
-
-
-class StoreError(RuntimeError):
-    """The store cannot be used as it is: written by a newer version, or not writable. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +196,41 @@ class _DamagedError(Exception):
     """A stored run that cannot be trusted; it is done again."""
 
 
+class StoredArrays(Mapping[str, NDArray[Any]]):
+    """Name -> array, of an .npz file that was found whole when the run was looked up; read when asked for, so that ten thousand runs fit in memory.
+
+    Raises OSError or ValueError where the file has gone since.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays in the file."""
+        with zipfile.ZipFile(self.path) as archive:
+            return tuple(name.removesuffix(".npy") for name in archive.namelist())
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        with zipfile.ZipFile(self.path) as archive:
+            try:
+                member = archive.open(name + ".npy")
+            except KeyError:
+                raise KeyError(name) from None
+            with member:
+                array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+                return array
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
 def _check_arrays(path: Path, expected: str) -> None:
     try:
         content = path.read_bytes()
@@ -244,59 +274,6 @@ def newest_checkpoint(folder: Path) -> tuple[int, bytes] | None:
 def _id_of(result: Path) -> str:
     fingerprint, _, seed = result.parent.name.rpartition("-seed")
     return RunStore.run_id(fingerprint, int(seed))
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Makes `folder`, and turns what the file system refuses while the block writes there into a StoreError with the remedy."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise StoreError(f"{folder.absolute()} cannot be written to: {why_refused(error)}") from error
-
-
-def why_refused(error: OSError) -> str:
-    """Why a file could not be written, and what to do about it."""
-    said = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk, or one's share of it, is full ({said}): free some space; the same command goes on, finished runs are kept"
-    if error.errno == errno.EFBIG:
-        return f"a file may not grow so large here ({said}): raise the limit (ulimit -f); the same command goes on, finished runs are kept"
-    if error.errno in (errno.EACCES, errno.EPERM) and (owner := _other_owner(error.filename)):
-        shared = "a folder for several people wants a common group (chmod -R g+rwXs) and umask 002"
-        return f"{said}, it belongs to {owner}: {shared}; or choose another folder with --studies"
-    return f"{said}: make it writable, or choose another folder with --studies"
-
-
-def _other_owner(path: str | None) -> str:
-    """The other user who owns a path, or the nearest folder above it that is there; empty where it is this one, or nobody knows."""
-    if path is None or not hasattr(os, "geteuid"):
-        return ""
-    there = next((one for one in (Path(path), *Path(path).absolute().parents) if one.exists()), None)
-    if there is None or there.stat().st_uid == os.geteuid():
-        return ""
-    try:
-        return there.owner()
-    except KeyError:
-        return str(there.stat().st_uid)
-
-
-def write_atomically(path: Path, *content: bytes | memoryview) -> None:
-    """Write a file, of one or several pieces, so that it is there whole or not at all, whatever happens meanwhile.
-
-    Its permissions follow the umask, so that a store can be a group's. Raises OSError.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.writelines(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _checksum(plain: dict[str, Any]) -> str:

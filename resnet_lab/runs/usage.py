@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_lab.runs.plan import load_plan
+from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.plan import stored_plans
 from resnet_lab.runs.record import RunRecord
-from resnet_lab.runs.store import CHECKPOINTS, RunStore, StoreError, weights_name
+from resnet_lab.runs.store import CHECKPOINTS, RunStore, weights_name
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,7 @@ def users_of_runs(studies: Path) -> dict[Path, list[str]]:
     """Run folder -> names of the cells that use it, as `NAME/SCALE: cell`."""
     store = RunStore(studies)
     users: dict[Path, list[str]] = {}
-    for path in sorted(studies.glob("*/*/plan.json")):
-        plan = load_plan(studies, path.parent.relative_to(studies).as_posix())
-        if plan is None:
-            continue
+    for plan in stored_plans(studies):
         for cell in plan.cells:
             for seed in plan.seeds:
                 users.setdefault(store.folder(cell.fingerprint, seed), []).append(f"{plan.name}: {cell.name}")

@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from resnet_lab.runs.store import write_atomically
-from resnet_lab.runs.units import duration, size
+from resnet_lab.runs.files import write_atomically
 from resnet_lab.study.executors import Processes
 from resnet_lab.study.planning import Task
 from resnet_lab.study.probing import Probe, probe
 from resnet_lab.study.worker import Workplace
+from resnet_lab.text import duration, size
 from resnet_lab.training.machine import cores, free_memory
 from resnet_lab.training.runtime import configure, device_name
 

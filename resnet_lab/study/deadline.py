@@ -4,9 +4,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from resnet_lab.runs.units import parse_duration
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.stopping import PATIENCE_SECONDS
+from resnet_lab.text import parse_duration
 
 MARGIN_SECONDS = PATIENCE_SECONDS + 4.0
 """So long before the limit runs are asked to stop: their patience, and the report."""

@@ -14,11 +14,11 @@ from resnet_lab.console import say
 from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure, RunStore
-from resnet_lab.runs.units import duration
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.planning import Task
 from resnet_lab.study.remaining import Pace
 from resnet_lab.study.worker import Interrupted, Workplace, progress_file
+from resnet_lab.text import duration
 
 
 class Tally(Watcher):

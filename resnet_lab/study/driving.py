@@ -16,8 +16,9 @@ from typing import TypeVar
 
 from filelock import FileLock
 
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import RunRecord
-from resnet_lab.runs.store import Failure, RunStore, StoreError
+from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.study.executors import Executor, Result
 from resnet_lab.study.locks import Held, StudyLockedError, try_run_lock
 from resnet_lab.study.planning import Task, keeps_enough

@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from resnet_lab.runs.store import write_atomically, writing
+from resnet_lab.runs.files import write_atomically, writing
 
 HEARTBEAT_SECONDS = 15.0
 LOOK_SECONDS = 0.5

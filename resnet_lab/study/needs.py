@@ -6,11 +6,11 @@ Bytes are counted from what is written: float32 tensors exactly, the rest by wha
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from resnet_lab.runs.units import size
 from resnet_lab.spec.data import DatasetFacts, image_counts
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import total_epochs
 from resnet_lab.study.planning import Task
+from resnet_lab.text import size
 
 FLOAT = 4
 RESULT, RESULT_EPOCH = 3400, 310

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from resnet_lab.data.cache import cache_bytes
 from resnet_lab.data.cache import cache_folder as cache_folder_of
 from resnet_lab.data.facts import dataset_facts
-from resnet_lab.papers.papers import source_problem
+from resnet_lab.papers.facts import source_problem
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import Plan, study_name
 from resnet_lab.runs.store import RunStore

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import resnet_lab
+from resnet_lab.runs.files import StoreError, write_atomically, writing
 from resnet_lab.runs.record import RunRecord
-from resnet_lab.runs.store import CHECKPOINTS, Failure, RunStore, StoreError, weights_name, write_atomically, writing
+from resnet_lab.runs.store import CHECKPOINTS, Failure, RunStore, weights_name
 from resnet_lab.spec.run import TRAINING_VERSION
 from resnet_lab.study.planning import Task
 from resnet_lab.study.worker import Interrupted, Refused, Workplace, run_task

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from resnet_lab.runs.store import write_atomically
+from resnet_lab.runs.files import write_atomically
 
 
 class Pace(Mapping[str, float]):

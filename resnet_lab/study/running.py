@@ -6,8 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.plan import Plan, load_plan, same_study
-from resnet_lab.runs.store import Failure, RunStore, StoreError
+from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.study.deadline import time_limit
 from resnet_lab.study.locks import Held, study_lock
 from resnet_lab.study.planning import register_claims

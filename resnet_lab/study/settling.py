@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from resnet_lab.runs.files import write_atomically, writing
 from resnet_lab.runs.plan import Plan, load_plan
-from resnet_lab.runs.store import write_atomically, writing
 from resnet_lab.spec.choosing import Choice, left_open
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.resolve import Cell

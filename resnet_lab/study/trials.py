@@ -24,9 +24,10 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.plan import Plan, PlannedCell
 from resnet_lab.runs.record import RunRecord
-from resnet_lab.runs.store import RunStore, StoreError
+from resnet_lab.runs.store import RunStore
 
 LARGEST_SEED = 2**31 - 1
 MEASURED = ("status", "train_error", "test_error", "seconds")

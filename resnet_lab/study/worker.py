@@ -17,8 +17,9 @@ from functools import lru_cache
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import RunRecord
-from resnet_lab.runs.store import Failure, RunStore, StoreError
+from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.study.planning import Task
 from resnet_lab.study.stopping import STOP_FILE, deaf, stop_asked

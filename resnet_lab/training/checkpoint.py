@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from resnet_lab.runs.store import CHECKPOINT_FORMAT, CHECKPOINTS, StoreError, checkpoint_header, checkpoint_iteration, write_atomically
+from resnet_lab.runs.files import StoreError, write_atomically
+from resnet_lab.runs.store import CHECKPOINT_FORMAT, CHECKPOINTS, checkpoint_header, checkpoint_iteration
 from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_plain, fingerprint
 
 EVERY_SECONDS = 60.0

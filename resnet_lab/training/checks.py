@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import DRAWS, derived_seed
 from resnet_lab.networks.shortcuts import Identity
-from resnet_lab.papers.nets import published_params
 from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import TrainingSpec
@@ -236,7 +235,7 @@ def _twins(sight: Sight) -> str | None:
 
 
 def _params(sight: Sight) -> str | None:
-    """The network has as many parameters as were planned, and as its paper says."""
+    """The network has as many parameters as were planned."""
     found, planned = sight.seen.params, sight.cost
     if not found:
         return None
@@ -245,10 +244,6 @@ def _params(sight: Sight) -> str | None:
         if planned.params != found:
             raise ValueError(f"the network has {found:,} parameters, and {planned.params:,} were planned")
         said += ", as planned"
-    for name, params in published_params(sight.run.network):
-        if params != found:
-            raise ValueError(f"the network has {found:,} parameters, and {name} has {params:,}")
-        said += f", as {name}"
     return said
 
 

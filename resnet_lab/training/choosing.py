@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from resnet_lab.networks.cost import cost
-from resnet_lab.runs.units import duration
 from resnet_lab.spec.choosing import Choice, left_open, settled
 from resnet_lab.spec.run import RunSpec
+from resnet_lab.text import duration
 from resnet_lab.training.machine import computes_bf16
 from resnet_lab.training.runtime import configure, device_name
 from resnet_lab.training.timing import Stepper

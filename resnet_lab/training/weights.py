@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.runs.store import StoreError, weights_name, write_atomically, writing
+from resnet_lab.runs.files import StoreError, write_atomically, writing
+from resnet_lab.runs.store import weights_name
 from resnet_lab.spec.errors import SpecError
 
 MOST_NAMED = 4

@@ -18,6 +18,7 @@ from resnet_lab.data.datasets import load_images
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.data.folder import scan
 from resnet_lab.data.root import DataRoot
+from resnet_lab.runs.files import StoreError
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.errors import SpecError
 
@@ -158,7 +159,7 @@ def test_the_size_on_disk_is_as_foretold(spec: DataSpec, tmp_path: Path) -> None
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """Catches a NotADirectoryError traceback."""
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(SpecError, match=r"the image cache .*cache cannot be written"):
+    with pytest.raises(StoreError, match=r"cache cannot be written to"):
         prepared(DataSpec("synthetic"), tmp_path / "cache")
 
 

@@ -12,9 +12,10 @@ import pytest
 from factories import fill_store, make_plan
 
 from resnet_lab.runs.archive import Exported, Imported, export_study, import_study
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.looks import Decision, Look, Looks, load_looks
 from resnet_lab.runs.plan import Plan, load_plan
-from resnet_lab.runs.store import CHECKPOINTS, RunStore, StoreError, checkpoint_header, newest_checkpoint
+from resnet_lab.runs.store import CHECKPOINTS, RunStore, checkpoint_header, newest_checkpoint
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.looks import Decision, Look, Looks, load_looks, looks_path
-from resnet_lab.runs.store import StoreError
 
 DONE = Look((0, 1, 2), 0.02, {"aa": Decision("supported", 0.001, 0.01, 2), "bb": Decision("undecided", None, 0.02, 1)})
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from factories import make_plan
 
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.plan import load_plan, plan_path
-from resnet_lab.runs.store import StoreError
 
 
 @pytest.mark.parametrize("tag", ["", "wide"])

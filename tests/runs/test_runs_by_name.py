@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from factories import make_plan, make_record
 
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import FORMAT
-from resnet_lab.runs.store import RunStore, StoreError, weights_name
+from resnet_lab.runs.store import RunStore, weights_name
 from resnet_lab.spec.errors import SpecError
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from factories import make_plan, make_record
 
+from resnet_lab.runs.files import StoreError, write_atomically
 from resnet_lab.runs.record import FORMAT, RunRecord, correct_bits
-from resnet_lab.runs.store import Failure, RunStore, StoreError, write_atomically
+from resnet_lab.runs.store import Failure, RunStore
 
 
 @pytest.fixture

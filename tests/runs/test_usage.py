@@ -7,7 +7,8 @@ import pytest
 from factories import fill_store, make_plan
 from filelock import FileLock
 
-from resnet_lab.runs.store import CHECKPOINTS, RunStore, StoreError, weights_name
+from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.store import CHECKPOINTS, RunStore, weights_name
 from resnet_lab.runs.usage import as_json, remove, stored_runs, total_seconds
 
 

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from tiny_study import results
 
-from resnet_lab.runs.store import StoreError
+from resnet_lab.runs.files import StoreError
 from resnet_lab.study import driving
 from resnet_lab.study.display import PlainLines, Tally
 from resnet_lab.study.running import run_prepared

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import resnet_lab
-from resnet_lab.runs.store import RunStore, StoreError
+from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.store import RunStore
 from resnet_lab.training.weights import load_weights
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'resnet_lab[ray]'")

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from resnet_lab.runs.store import StoreError
+from resnet_lab.runs.files import StoreError
 from resnet_lab.study import trials as trials_module
 from resnet_lab.study.recording import Recorder
 from resnet_lab.study.trials import Trials, optuna_name

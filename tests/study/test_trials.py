@@ -6,7 +6,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from resnet_lab.runs.store import RunStore, StoreError
+from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.store import RunStore
 from resnet_lab.study.trials import Trials, default_url, optuna_name
 
 

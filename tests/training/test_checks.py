@@ -1,7 +1,5 @@
 """Sentinels: each is broken on purpose, and the run has to fail by its name; a sound run records what they saw."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -9,8 +7,8 @@ from torch.nn import functional as F
 from resnet_lab.networks import init, shortcuts
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
-from resnet_lab.training import loop, optimizers, sentinels
-from resnet_lab.training.checks import SENTINELS, SentinelBroken, Sentinels, computed_in, due_rate
+from resnet_lab.training import checks, loop, optimizers
+from resnet_lab.training.checks import SENTINELS, SentinelBroken, computed_in, due_rate
 from resnet_lab.training.runtime import configure
 from resnet_lab.training.schedules import learning_rate
 from resnet_lab.training.train import Stopped, train
@@ -157,25 +155,6 @@ def test_a_network_that_is_not_the_planned_one(trained, small_run):
     assert message == f"parameters: the network has {planned.params:,} parameters, and {planned.params + 2:,} were planned"
 
 
-def test_a_network_that_is_not_the_papers(small_run):
-    """A ResNet-20 with one parameter more than He et al. 2015, Table 6, have. Built, not trained."""
-    run = small_run({"network": {"widths": [16, 32, 64], "layers": 20, "in_channels": None}})
-    run = replace(run, network=replace(run.network, in_channels=3))
-    model = loop_model(run)
-    assert Sentinels(run, 0, model).look([], None)["parameters"] == "269,722, as ResNet-20 of He et al. 2015, Table 6"
-    model.register_parameter("stray", torch.nn.Parameter(torch.zeros(1)))
-    with pytest.raises(
-        SentinelBroken, match=r"parameters: the network has 269,723 parameters, and ResNet-20 of He et al\. 2015, Table 6 has 269,722"
-    ):
-        Sentinels(run, 0, model).look([], None)
-
-
-def loop_model(run):
-    from resnet_lab.networks.build import build
-
-    return build(run.network, seed=0)
-
-
 def test_a_test_set_that_is_read_every_epoch(trained, monkeypatch):
     """The commonest way to fool oneself: the best epoch on the test images."""
     record = loop.Trainer._record
@@ -224,7 +203,7 @@ def test_rounded_products_on_a_gpu_are_said(let_round, allowed, dtype, convoluti
 
 def test_rounded_products_are_not_what_fp32_asks_for(trained, monkeypatch):
     """Would catch a GPU's TF32 in a run that is said to be in fp32."""
-    monkeypatch.setattr(sentinels, "computed_in", lambda dtype, **where: f"{str(dtype).removeprefix('torch.')} (TF32)")
+    monkeypatch.setattr(checks, "computed_in", lambda dtype, **where: f"{str(dtype).removeprefix('torch.')} (TF32)")
     assert broken(trained) == "precision: fp32 was asked for, and convolutions computed in float32 (TF32)"
 
 

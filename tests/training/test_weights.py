@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from resnet_lab.networks.build import build
-from resnet_lab.runs.store import RunStore, StoreError, weights_name
+from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.store import RunStore, weights_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.training import loop
 from resnet_lab.training.evaluate import evaluate

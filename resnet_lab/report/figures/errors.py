@@ -13,12 +13,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 from matplotlib.transforms import Transform
 
-from resnet_lab.analysis.beside import published_nets
-from resnet_lab.analysis.deviations import ledger_of
 from resnet_lab.analysis.tables import StudyData, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.output import styled
-from resnet_lab.papers.papers import PublishedNet
+from resnet_lab.papers.comparison import published_nets
+from resnet_lab.papers.deviations import ledger_of
+from resnet_lab.papers.facts import PublishedNet
 from resnet_lab.report import numbers, style
 from resnet_lab.report.figures.panels import evenly
 from resnet_lab.report.layout import Layout, layout_of

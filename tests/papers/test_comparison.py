@@ -1,12 +1,16 @@
 """A study's cells beside published numbers: at the source's scale, and at no other."""
 
+import math
+
 import numpy as np
 import pytest
+import scipy.stats
 from paper_study import RESIDUAL_20, measured, shipped_plan
 
-from resnet_lab.analysis.beside import compare, published_nets, published_text
-from resnet_lab.analysis.published import Published, against
-from resnet_lab.papers.papers import paper
+from resnet_lab.papers.comparison import band_label, compare, gap, published_nets, published_text
+from resnet_lab.papers.facts import paper
+
+ERRORS = np.array(RESIDUAL_20)
 
 
 def by_cell(data):
@@ -38,11 +42,11 @@ def test_a_study_of_another_source_is_not_compared_with_this_one():
     assert published_nets(shipped_plan(source="Huang et al. 2016 (arXiv:1603.09382)")) == {}
 
 
-def test_the_numbers_are_those_of_against(tmp_path):
+def test_the_numbers_are_those_of_the_gap(tmp_path):
     """Would catch another n, another margin, or the training error."""
     found = by_cell(measured(tmp_path, shipped_plan()))["residual/20"]
-    expected = against(np.array(RESIDUAL_20), Published(8.75), margin=0.5)
-    assert found.comparison == expected
+    expected = gap(ERRORS, 8.75, margin=0.5)
+    assert found.gap == expected
     assert found.words == expected.words
     assert (found.n, found.mean) == (5, pytest.approx(8.82))
     assert found.label == "inside"  # 8.58 to 9.06 within 7.9 to 9.1
@@ -50,7 +54,7 @@ def test_the_numbers_are_those_of_against(tmp_path):
 
 def test_a_range_read_off_a_figure_is_no_number_to_test_against(tmp_path):
     found = by_cell(measured(tmp_path, shipped_plan()))["plain/20"]
-    assert found.comparison is None
+    assert found.gap is None
     assert found.words == "read off a figure: no number to compare with"
     assert found.label == "inside"
     assert published_text(found.net) == "9 to 9.5"
@@ -59,16 +63,16 @@ def test_a_range_read_off_a_figure_is_no_number_to_test_against(tmp_path):
 def test_diverged_runs_leave_no_mean_to_compare(tmp_path):
     """Would catch the surviving runs being called consistent with the paper."""
     found = by_cell(measured(tmp_path, shipped_plan(), diverged={("residual/20", 1)}))["residual/20"]
-    assert (found.n, found.diverged, found.comparison, found.label) == (4, 1, None, "")
+    assert (found.n, found.diverged, found.gap, found.label) == (4, 1, None, "")
     assert found.words == "1 of 5 runs diverged: no comparison of means, which would be one of chosen runs"
 
 
 def test_few_runs_get_no_label_and_one_run_no_comparison(tmp_path):
     """Would catch bands about means of three or more runs being used for two."""
     two = by_cell(measured(tmp_path / "two", shipped_plan(seeds=(0, 1)), {"residual/20": (8.6, 8.9)}))["residual/20"]
-    assert (two.comparison is not None, two.label) == (True, "")
+    assert (two.gap is not None, two.label) == (True, "")
     one = by_cell(measured(tmp_path / "one", shipped_plan(seeds=(0,)), {"residual/20": (8.6,)}))["residual/20"]
-    assert (one.comparison, one.words) == (None, "one run shows no spread: no comparison")
+    assert (one.gap, one.words) == (None, "one run shows no spread: no comparison")
 
 
 def test_an_unfinished_study_has_nothing_to_compare_yet(tmp_path):
@@ -118,3 +122,23 @@ def test_rows_of_he_2016_meet_their_arms():
         "12.22",
         "fails",
     )
+
+
+def test_consistent_is_a_t_interval_with_both_sources_of_spread():
+    """Would catch leaving the published run's own spread out, which would make it a constant."""
+    found = gap(ERRORS, 8.75, margin=0.5)
+    half = scipy.stats.t.ppf(0.975, 4) * ERRORS.std(ddof=1) * math.sqrt(1 / 5 + 1)
+    assert (found.half_width, found.difference) == (pytest.approx(half), pytest.approx(ERRORS.mean() - 8.75))
+    assert found.consistent
+    assert not gap(ERRORS, 8.82 + half + 0.001, margin=0.5).consistent
+    assert gap(ERRORS, 8.82, 3.5, margin=0.5).half_width < half
+
+
+def test_agreement_has_to_be_shown():
+    """Would catch taking "consistent" for "agrees": one published run leaves a wide interval."""
+    assert [gap(ERRORS, 8.82, margin=margin).agrees for margin in (0.5, 1.0)] == [False, True]
+    assert gap(ERRORS[:1], 8.82, margin=0.5) is None
+
+
+def test_bands_are_labels():
+    assert [band_label(*ends, (7.9, 9.1)) for ends in ((8.0, 8.5), (7.0, 8.5), (9.2, 9.5))] == ["inside", "straddles", "outside"]

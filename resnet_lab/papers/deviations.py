@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_lab.papers.papers import Expected, Paper, Protocol, Source, find_source
+from resnet_lab.papers.facts import Expected, Paper, Protocol, Source, find_source
 from resnet_lab.runs.plan import Plan, PlannedCell
-from resnet_lab.spec.run import LATER_FIELDS
 
 SAME, DIFFERS, VARIED, NOTED = "same", "differs", "varied", "not compared"
 MOST_CELLS = 4
@@ -136,14 +135,14 @@ def _alike(found: Any, accepted: Any) -> bool:
 
 
 class _Fields:
-    """A cell's fields by their path. Those that an earlier version's plan does not have say "as before"."""
+    """A cell's fields by their path."""
 
     def __init__(self, cell: PlannedCell) -> None:
         self._spec = {**cell.spec, "network": {**cell.spec["network"], "layers": cell.layers}}
 
     def __getitem__(self, path: str) -> Any:
         section, _, name = path.partition(".")
-        return self._spec[section].get(name, LATER_FIELDS.get(section, {}).get(name))
+        return self._spec[section].get(name)
 
 
 def _by_cells(found: Mapping[str, Sequence[PlannedCell]], cells: int) -> str:

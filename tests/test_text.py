@@ -2,7 +2,7 @@
 
 import pytest
 
-from resnet_lab.runs.units import duration, parse_duration, size
+from resnet_lab.text import duration, parse_duration, size
 
 
 @pytest.mark.parametrize(

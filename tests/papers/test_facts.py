@@ -2,16 +2,7 @@
 
 import pytest
 
-from resnet_lab.papers.papers import (
-    PAPERS,
-    agreement_margin,
-    band,
-    find_source,
-    paper,
-    replications,
-    source_problem,
-    torchvision_errors,
-)
+from resnet_lab.papers.facts import PAPERS, agreement_margin, band, find_source, paper, replications, source_problem, torchvision_errors
 from resnet_lab.spec.errors import SpecError
 
 

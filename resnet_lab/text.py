@@ -1,11 +1,17 @@
-"""How quantities are written for people, and durations by them."""
+"""How quantities are written for people, and durations by them. Stands on nothing, so that every room writes them alike."""
 
 import math
 import re
 
 DASH = "–"
+MINUS = "\u2212"
 _DURATION = re.compile(r"(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s?)?$")
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def duration(seconds: float | None, *, rough: bool = False) -> str:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.data.files import locked, whole_file, whole_folder
-from resnet_lab.spec.errors import SpecError
+from resnet_lab.runs.files import StoreError, locked, whole_file, whole_folder
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -50,8 +49,9 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_only_failures_to_write_are_put_down_to_the_folder(tmp_path: Path) -> None:
     """Catches a missing input file that is reported as an unwritable cache."""
-    with pytest.raises(FileNotFoundError), locked(tmp_path, "x", what="the cache"):
+    with pytest.raises(FileNotFoundError), locked(tmp_path, "x"):
         (tmp_path / "absent").read_bytes()
     (tmp_path / "file").touch()
-    with pytest.raises(SpecError, match=r"the cache .*file cannot be written"), locked(tmp_path / "file", "x", what="the cache"):
+    remedy = "name another folder with --data-root"
+    with pytest.raises(StoreError, match=f"file cannot be written to: .*{remedy}"), locked(tmp_path / "file", "x", remedy):
         pass

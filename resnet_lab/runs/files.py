@@ -1,0 +1,109 @@
+"""Writing files and folders so that they are there whole or not at all, and what to do where that is refused. All rooms write through here."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+ELSEWHERE = "choose another folder with --studies"
+
+
+class StoreError(RuntimeError):
+    """A folder cannot be used as it is: written by a newer version, damaged, or not writable. The message says what to do."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the name `path` when the block ends well, and is removed when it raises.
+
+    Its permissions follow the umask, so that a folder can be a group's. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        with temporary.open("r+b") as stream:
+            os.fsync(stream.fileno())  # else a power cut may leave the new name with nothing in it
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, *content: bytes | memoryview) -> None:
+    """Write a file, of one or several pieces, as `whole_file` does. Raises OSError."""
+    with whole_file(path) as temporary, temporary.open("xb") as stream:
+        stream.writelines(content)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` to fill; it takes the place of `path` when the block ends well, and is removed when it raises.
+
+    What earlier writers of the same folder left when they were killed is removed first, so the caller holds a lock on `path`. Raises OSError.
+    """
+    for left_over in path.parent.glob(f".{path.name}.*.part"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def writing(folder: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Makes `folder`, and turns what the file system refuses while the block writes there into a StoreError with the remedy.
+
+    `elsewhere`: what a person can do who may not write there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StoreError(f"{folder.absolute()} cannot be written to: {why_refused(error, elsewhere)}") from error
+
+
+@contextmanager
+def locked(folder: Path, name: str, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Makes `folder` and holds the lock `name` in it while the block runs. Raises StoreError where nothing can be written there."""
+    lock = FileLock(folder / f".{name}.lock")
+    with writing(folder, elsewhere):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def why_refused(error: OSError, elsewhere: str = ELSEWHERE) -> str:
+    """Why a file could not be written, and what to do about it."""
+    said = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk, or one's share of it, is full ({said}): free some space; the same command goes on, finished runs are kept"
+    if error.errno == errno.EFBIG:
+        return f"a file may not grow so large here ({said}): raise the limit (ulimit -f); the same command goes on, finished runs are kept"
+    if error.errno in (errno.EACCES, errno.EPERM) and (owner := _other_owner(error.filename)):
+        shared = "a folder for several people wants a common group (chmod -R g+rwXs) and umask 002"
+        return f"{said}, it belongs to {owner}: {shared}; or {elsewhere}"
+    return f"{said}: make it writable, or {elsewhere}"
+
+
+def _other_owner(path: str | None) -> str:
+    """The other user who owns a path, or the nearest folder above it that is there; empty where it is this one, or nobody knows."""
+    if path is None or not hasattr(os, "geteuid"):
+        return ""
+    there = next((one for one in (Path(path), *Path(path).absolute().parents) if one.exists()), None)
+    if there is None or there.stat().st_uid == os.geteuid():
+        return ""
+    try:
+        return there.owner()
+    except KeyError:
+        return str(there.stat().st_uid)
