@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resnet_lab.api import StudyResult, build, describe, load_ablation, load_study, load_weights, run_study, train
+    from resnet_lab.spec.external import loader
 
 __version__ = "0.1.0"
-__all__ = ["StudyResult", "__version__", "build", "describe", "load_ablation", "load_study", "load_weights", "run_study", "train"]
+__all__ = ["StudyResult", "__version__", "build", "describe", "load_ablation", "load_study", "load_weights", "loader", "run_study", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Load the interface when it is first used: `import resnet_lab` alone costs nothing."""
+    if name == "loader":
+        return import_module("resnet_lab.spec.external").loader
     if name in __all__:
         return getattr(import_module("resnet_lab.api"), name)
     raise AttributeError(f"module 'resnet_lab' has no attribute {name!r}")

@@ -1,7 +1,8 @@
 """Parts from outside the package: finding what `package.module:Name` names, and the digest of its source.
 
 Modules are found in the working directory or the installed environment. A part must live in a file: a class typed into a notebook
-cell or an interactive session cannot be found again by a worker.
+cell or an interactive session cannot be found again by a worker. A file that somebody else wrote may name any callable there is
+(`shutil:rmtree`), so only what was written for us is ever called: a block is a subclass of `torch.nn.Module`, a loader is marked as one.
 """
 
 import ast
@@ -9,11 +10,19 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from resnet_lab.spec.errors import SpecError, nearest
+
+Loader = TypeVar("Loader", bound=Callable[..., Any])
+
+
+def loader(function: Loader) -> Loader:
+    """Mark a function as a loader of images, which `data.name = "package.module:name"` may name: it is called with the data root's path."""
+    function.is_resnet_lab_loader = True  # type: ignore[attr-defined]  # functions take attributes
+    return function
 
 
 def is_external(name: str) -> bool:
@@ -23,11 +32,11 @@ def is_external(name: str) -> bool:
 
 
 def load_external(name: str, *, known: Iterable[str], what: str) -> Any:
-    """The object that `package.module:Name` names.
+    """The block or the loader that `package.module:Name` names; `what`: `block` or `dataset`. Nothing is called but the module's import.
 
-    Raises SpecError for a name that is neither known nor importable, and for one that lives in `__main__`.
+    Raises SpecError for a name that is neither known nor importable, for one that lives in `__main__`, and for one that names no block or loader.
     """
-    key = FIELDS[what]
+    key, is_one, remedy = KINDS[what]
     if not is_external(name):
         listed = ", ".join(known)
         raise SpecError.of(
@@ -46,7 +55,19 @@ def load_external(name: str, *, known: Iterable[str], what: str) -> Any:
         raise SpecError.of(f"{what} {name!r} cannot be imported: {type(error).__name__}: {error}", key=key) from error
     if not hasattr(module, attribute):
         raise SpecError.of(f"{what} {name!r}: module {module_name} has no {attribute!r}{nearest(attribute, vars(module))}", key=key)
-    return getattr(module, attribute)
+    found = getattr(module, attribute)
+    if not is_one(found):
+        raise SpecError.of(f"{what} {name!r}: {remedy}, so it is not called", key=key)
+    return found
+
+
+def _is_module_class(found: object) -> bool:
+    torch = sys.modules.get("torch")  # whoever defines a module has imported it
+    return torch is not None and isinstance(found, type) and issubclass(found, torch.nn.Module)
+
+
+def _is_loader(found: object) -> bool:
+    return callable(found) and getattr(found, "is_resnet_lab_loader", None) is True
 
 
 def source_digest(name: str) -> str:
@@ -96,5 +117,8 @@ def _imports(tree: ast.Module, package: str) -> list[str]:
     return names
 
 
-FIELDS: dict[str, str] = {"block": "network.block", "dataset": "data.name"}
-"""What may come from outside -> the field that names it."""
+KINDS: dict[str, tuple[str, Callable[[object], bool], str]] = {
+    "block": ("network.block", _is_module_class, "it is no subclass of torch.nn.Module"),
+    "dataset": ("data.name", _is_loader, "its function is not marked with @resnet_lab.loader"),
+}
+"""What may come from outside: the field that names it, whether a thing is one, and what is wrong with a thing that is not."""

@@ -22,6 +22,7 @@ from resnet_lab.spec.choosing import AUTO, AUTOMATIC
 from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
 from resnet_lab.spec.data import DataSpec, FixedNormalization
 from resnet_lab.spec.errors import Problem, SpecError, nearest
+from resnet_lab.spec.names import check_name, is_name, not_a_name
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.parts import JoinSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec, WarmupSpec
@@ -38,6 +39,7 @@ def read_ablation(path: Path, name: str | None = None) -> Ablation:
 
 def parse_ablation(text: str, path: Path, name: str) -> Ablation:
     """Read an ablation from its text; `path` is only named in errors."""
+    check_name(name, "an ablation, and this one is called after its file", file=str(path))
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -46,6 +48,7 @@ def parse_ablation(text: str, path: Path, name: str) -> Ablation:
     problems = _problems(raw, AblationFile)
     typed: AblationFile | None = None if problems else _adapter(AblationFile).validate_json(json.dumps(raw))
     if typed is not None:
+        problems += _problems_of_names(typed)
         problems += _problems_of_claims(typed.claims)
         problems += _problems_of_grids(raw)
         problems += _problems_of_varies(typed.varies)
@@ -208,6 +211,12 @@ def _known_keys(location: Sequence[Any]) -> list[str]:
     return [item.name for item in fields(kind) if item.name != "search"]
 
 
+def _problems_of_names(typed: AblationFile) -> list[Problem]:
+    named = [(f"arms.{name}", name, "an arm") for name in typed.arms] + [(f"scales.{name}", name, "a scale") for name in typed.scales]
+    named += [(f"claims.{index}.name", claim.name, "a claim") for index, claim in enumerate(typed.claims)]
+    return [Problem(not_a_name(name, what), key=key) for key, name, what in named if not is_name(name)]
+
+
 def _problems_of_claims(claims: Sequence[Claim]) -> list[Problem]:
     problems = []
     for index, claim in enumerate(claims):
@@ -252,6 +261,8 @@ def check_grid(grid: dict[str, Any], place: str) -> list[Problem]:
         if path in AUTOMATIC and AUTO in (grid_point(value)[1] for value in values):
             problems.append(Problem('"auto" is one choice for all cells: an axis names the values that it compares', key=key))
         labels = [str(grid_point(value)[0]) for value in values]
+        named = [value["name"] for value in values if isinstance(value, dict) and set(value) == {"name", "value"}]
+        problems += [Problem(not_a_name(name, "a grid point"), key=key) for name in named if not is_name(name)]
         problems += [
             Problem(f"{label} is there twice: duplicate cells", key=key) for label, count in sorted(Counter(labels).items()) if count > 1
         ]

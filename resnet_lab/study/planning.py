@@ -1,7 +1,6 @@
 """From a resolved question to a plan: the cells with their fingerprints and costs, and which of their runs are missing from the store."""
 
 import hashlib
-import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from resnet_lab.runs.plan import Plan, PlannedCell, load_plan, study_name
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.data import DatasetFacts
-from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.names import check_name
 from resnet_lab.spec.network import weighted_layers
 from resnet_lab.spec.resolve import Cell, Facts, Question
 from resnet_lab.spec.run import LATER_FIELDS, RunSpec, as_plain, fingerprint
@@ -49,8 +48,8 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
 
     A recipe that was changed after the study first ran is said in the plan's warnings. Raises SpecError for a tag that names no folder.
     """
-    if tag and not re.fullmatch(r"[\w.+-]+", tag):
-        raise SpecError.of(f"{tag!r}: letters, digits, _ . + and - make a tag", key="--tag")
+    if tag:
+        check_name(tag, "a variant", key="--tag")
     tag = tag or variant_tag(question.overrides)
     earlier = load_plan(studies, study_name(question.ablation.name, question.scale, tag))
     shipped = load_plan(studies, study_name(question.ablation.name, question.scale, "")) if tag else earlier

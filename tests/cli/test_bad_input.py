@@ -40,6 +40,7 @@ def images(folder, classes=("cat", "dog"), count=12):
         ("[6, 10]", "[6, 10, 6]", "6 is there twice: duplicate cells"),
         ('"plain/10" = 1', '"plain/12" = 1', "no cell 'plain/12'; did you mean 'plain/10'"),
         ("network.layers = [6, 10]", "network.layer = [6, 10]", "did you mean"),
+        ("[arms.plain]", '[arms."../plain"]', "'../plain' cannot name an arm: write letters, digits"),
         ("widths = [2, 2]", "strides = [4, 4]\nwidths = [2, 2]", "images of 8x8 are smaller than the strides need"),
         ("seeds = 2", "seeds = 0", "seeds: how many seeds (at least 1)"),
         ("seeds = 2", "seeds = [1, 1]", "a seed is there twice"),
@@ -73,6 +74,15 @@ def test_a_question_with_one_mistake(invoke, tiny, tmp_path, old, new, says):
     assert message.startswith(f"{tiny}:{line}: ")
     assert says in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.toml"]
+
+
+def test_a_callable_that_a_question_names_is_not_called(invoke, tiny, tmp_path):
+    """Would catch a question from a stranger that deletes the images, or runs a program, when it is only planned."""
+    (tmp_path / "images").mkdir()
+    for name in ("data.name=shutil:rmtree", "network.block=os:system", "network.block=subprocess:Popen"):
+        refused = invoke("plan", tiny, "--set", name, "--data-root", tmp_path / "images")
+        assert (refused.exit_code, "so it is not called" in refused.stderr) == (2, True)
+    assert (tmp_path / "images").is_dir()
 
 
 def test_all_mistakes_come_at_once(invoke, tiny):
@@ -111,7 +121,7 @@ def test_all_mistakes_come_at_once(invoke, tiny):
         (("tiny.toml", "--set", "training.lr=-1"), "--set training.lr: "),
         (("tiny.toml", "--set", "network.layers=6"), "is a grid axis: write --set 'grid.network.layers=[...]'"),
         (("tiny.toml", "--set", "grid.network.layers=[]"), "--set grid.network.layers"),
-        (("tiny.toml", "--tag", "../else"), "letters, digits, _ . + and - make a tag"),
+        (("tiny.toml", "--tag", "../else"), "cannot name a variant: write letters, digits, _ . + and -"),
         (("tiny.toml", "--storage", "nowhere://x", "--executor", "inline"), "the Optuna storage nowhere://x cannot be used"),
     ],
 )

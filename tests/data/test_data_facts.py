@@ -49,7 +49,9 @@ def test_facts_of_a_loader_from_outside_are_those_of_its_images(tmp_path: Path, 
     """Catches wrong counts, and an identity that misses a changed image file behind unchanged code."""
     (tmp_path / "outsidelab.py").write_text(
         "import numpy as np\n"
+        "from resnet_lab import loader\n"
         "from resnet_lab.data.datasets import Images\n"
+        "@loader\n"
         "def Scans(root):\n"
         "    pixels = np.full((6, 2, 4, 4), int((root / 'value').read_text()), dtype=np.uint8)\n"
         "    return Images(pixels, np.arange(6) % 2, pixels[:2], np.arange(2), ('odd', 'even'), pixels[:3], np.arange(3) % 2)\n"

@@ -149,25 +149,34 @@ def test_an_unknown_name_brings_the_nearest(tmp_path: Path) -> None:
 
 LOADERS = """
 import numpy as np
+from resnet_lab import loader
 from resnet_lab.data.datasets import Images
 
+@loader
 def good(root):
     pixels = np.full((6, 1, 4, 4), len(str(root)), dtype=np.uint8)
     return Images(pixels, np.arange(6) % 2, pixels[:2], np.arange(2), ("odd", "even"))
 
+@loader
 def floats(root):
     images = good(root)
     return Images(images.train / 255, images.train_labels, images.test, images.test_labels, images.class_names)
 
+@loader
 def labels_from_one(root):
     images = good(root)
     return Images(images.train, images.train_labels + 1, images.test, images.test_labels, images.class_names)
 
+@loader
 def tuple_of_two(root):
     return good(root).train, good(root).train_labels
 
+@loader
 def raises(root):
     raise FileNotFoundError("no scans")
+
+def unmarked(root):
+    (root / "called").touch()
 """
 
 
@@ -192,9 +201,12 @@ def test_a_loader_from_outside_is_called_with_the_data_root(loaders: str, tmp_pa
         ("tuple_of_two", "returned tuple where resnet_lab.data.datasets.Images is due"),
         ("raises", "raised FileNotFoundError: no scans"),
         ("absent", "has no 'absent'"),
+        ("unmarked", "not marked with @resnet_lab.loader, so it is not called"),
+        ("Images", "not marked with @resnet_lab.loader, so it is not called"),
     ],
 )
 def test_what_a_loader_does_wrong_is_said(loaders: str, function: str, says: str, tmp_path: Path) -> None:
     """Catches images that would train to nonsense: floats cut to 0 and 1, labels off by one."""
     with pytest.raises(SpecError, match=says):
         load_images(f"{loaders}:{function}", DataRoot(tmp_path, explicit=True))
+    assert not (tmp_path / "called").exists()

@@ -82,5 +82,5 @@ def test_a_block_from_outside_that_cannot_be_built(package) -> None:
     )
     with pytest.raises(SpecError, match=r"TypeError.*built as cls\(in_channels, out_channels, stride, spec\)"):
         make_residual(NetworkSpec(block="outside_faults.blocks:TwoArguments"), 8, 8, 1)
-    with pytest.raises(SpecError, match=r"makes a NoModule, not a torch\.nn\.Module"):
+    with pytest.raises(SpecError, match=r"no subclass of torch\.nn\.Module, so it is not called"):
         make_residual(NetworkSpec(block="outside_faults.blocks:NoModule"), 8, 8, 1)

@@ -151,7 +151,7 @@ def test_a_block_from_outside_passes(mylab: str) -> None:
         ("OneLayout", "in the channels-last layout raised RuntimeError"),
         ("Unseeded", r"starts with another .*residual\.scale.* each time it is built from one seed"),
         ("LooksAtTheShortcut", "twins must start equal"),
-        ("factory", "is not a class of torch.nn.Module"),
+        ("factory", "is no subclass of torch.nn.Module"),
         ("Sond", "did you mean 'Sound'"),
     ],
 )

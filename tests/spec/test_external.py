@@ -13,7 +13,7 @@ from resnet_lab.spec.run import RunSpec, fingerprint
 KNOWN = ("basic", "bottleneck")
 FILES = {
     "__init__.py": "",
-    "blocks.py": "import json\nfrom .gates import Gate\nfrom . import shapes\n\nclass Mine:\n    gate = Gate\n",
+    "blocks.py": "import json\nfrom torch import nn\nfrom .gates import Gate\nfrom . import shapes\n\nclass Mine(nn.Module):\n    gate = Gate\n",
     "gates.py": "from theirlab.deep.sums import total\n\nclass Gate:\n    total = total\n",
     "shapes.py": "SIDE = 3\n",
     "unrelated.py": "NOTHING = 1\n",
@@ -68,7 +68,7 @@ def test_the_object_that_a_name_names(theirlab: Path) -> None:
 
 def test_a_module_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's file beside the question, where the program was started by its console command and not by `python -m`."""
-    (tmp_path / "beside_the_question.py").write_text("class Mine:\n    pass\n")
+    (tmp_path / "beside_the_question.py").write_text("from torch import nn\n\nclass Mine(nn.Module):\n    pass\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     assert load_external("beside_the_question:Mine", known=KNOWN, what="block").__name__ == "Mine"
@@ -85,6 +85,8 @@ def test_a_module_in_the_working_directory_is_found(tmp_path: Path, monkeypatch:
         ("__main__:Mine", "notebook cell or a script: put the block into a file"),
         ("no_such_lab.blocks:Mine", "cannot be imported: ModuleNotFoundError"),
         ("theirlab.broken:Mine", "cannot be imported: OSError: no such device"),
+        ("os:system", "no subclass of torch.nn.Module, so it is not called"),
+        ("subprocess:Popen", "no subclass of torch.nn.Module, so it is not called"),
         ("theirlab.blocks:Mne", r"module theirlab.blocks has no 'Mne'; did you mean 'Mine'"),
     ],
 )

@@ -125,7 +125,9 @@ def test_an_unknown_block() -> None:
 
 def test_a_block_from_outside_says_its_own_facts(tmp_path, monkeypatch) -> None:
     """`layers` arithmetic with the facts of some other block, which would make nets of a wrong depth."""
-    (tmp_path / "facts_of_mine.py").write_text("class Three:\n    weighted_layers, bottleneck_ratio = 3, 0.5\nclass Silent:\n    pass\n")
+    (tmp_path / "facts_of_mine.py").write_text(
+        "from torch import nn\nclass Three(nn.Module):\n    weighted_layers, bottleneck_ratio = 3, 0.5\nclass Silent(nn.Module):\n    pass\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     spec = resolved(block="facts_of_mine:Three", layers=20, widths=(8, 16))
     assert spec.depths == (3, 3)

@@ -59,6 +59,10 @@ def test_a_good_file_is_read() -> None:
         ("seeds = [1, -2]", "seeds: how many seeds (at least 1)"),
         ("search.trials = 3", "search: searches are reserved"),
         ("data.validation = 1.0", "data.validation: should be less than 1"),
+        ('[scales."../other/smoke"]', "scales.../other/smoke: '../other/smoke' cannot name a scale"),
+        ('[arms."$x^{$"]', "arms.$x^{$: '$x^{$' cannot name an arm: write letters, digits, _ . + and -"),
+        ('claims = [{ name = "a\\u0007", contrast = { a = 1 }, expect = "> 1" }]', r"claims.0.name: 'a\x07' cannot name a claim"),
+        ('grid.network.widths = [{ name = "a/b", value = [1] }]', "grid.network.widths: 'a/b' cannot name a grid point"),
     ],
 )
 def test_wrong_values_name_line_key_and_remedy(line: str, says: str) -> None:
@@ -67,6 +71,13 @@ def test_wrong_values_name_line_key_and_remedy(line: str, says: str) -> None:
     assert len(found) == 1
     assert found[0].startswith("question.toml:2: ")
     assert says in found[0]
+
+
+@pytest.mark.parametrize("name", ["..", "", ".hidden", "a/b", "-x", "a\n", "x" * 101])
+def test_a_file_whose_name_names_no_folder(name: str) -> None:
+    """A study that writes its plan and report outside the folders of studies and reports: `...toml` would be called `..`."""
+    with pytest.raises(SpecError, match="cannot name an ablation"):
+        parse_ablation(GOOD, Path("question.toml"), name)
 
 
 def test_all_errors_come_at_once_each_at_its_line() -> None:
