@@ -16,8 +16,7 @@ from torch import nn
 from resnet_lab.architecture.operations import Geometry
 from resnet_lab.architecture.watch import INPUT, Operation, Watched, watch
 from resnet_lab.networks.blocks import BLOCKS, make_block
-from resnet_lab.networks.build import Head, Place, places
-from resnet_lab.networks.stems import Stem
+from resnet_lab.networks.build import Head, Place, Stem, places
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import NetworkSpec
 

@@ -7,62 +7,49 @@ held to this by `resnet_lab.testing.check_block`. What stands before it and afte
 norms and activations after its own convolutions (`order.inner`, `order.last`) are the residual function's.
 """
 
+from collections import OrderedDict
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from resnet_lab.networks.layers import ACTIVATIONS, NormAct, add_norm, convolution, follow
-from resnet_lab.networks.shortcuts import Shortcut, make_shortcut
+from resnet_lab.networks.layers import add, convolution, norms_and_activations
+from resnet_lab.networks.shortcuts import Projection, Shortcut, make_shortcut
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import load_external
 from resnet_lab.spec.network import NetworkSpec
 
 
-class Convolutions(nn.Module):
-    """A residual function of convolutions in a row: conv1, norm1, ..., each followed by what the order says, the last one by `order.last`."""
+class Convolutions(nn.Sequential):
+    """A residual function that is a row: conv1, norm1, relu1, conv2, ..., each convolution followed by what the order says.
+
+    [B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)].
+    """
 
     kernels: ClassVar[tuple[int, ...]]
     bottleneck_ratio: ClassVar[float]
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> None:
         super().__init__()
-        order, width = spec.order_table, round(out_channels * (spec.bottleneck_ratio or self.bottleneck_ratio))
-        count = len(self.kernels)
-        channels = (in_channels, *[width] * (count - 1), out_channels)
-        strided = self.kernels.index(3) if spec.stride_conv == "spatial" else 0
-        self.orders = (order.inner,) * (count - 1) + (order.last,)
-        self.activation, self.dropout = ACTIVATIONS[spec.activation], spec.dropout
+        order, inner = spec.order_table, round(out_channels * (spec.bottleneck_ratio or self.bottleneck_ratio))
+        last = len(self.kernels)
+        strided = self.kernels.index(3) + 1 if spec.stride_conv == "spatial" else 1
         self.starts_at_zero = spec.zero_init_residual
-        for i, (kernel, letters) in enumerate(zip(self.kernels, self.orders, strict=True)):
-            convolved = convolution(
-                spec,
-                channels[i],
-                channels[i + 1],
-                kernel,
-                stride if i == strided else 1,
-                normed=letters.startswith("n"),
-                groups=spec.groups if kernel == 3 else 1,
+        channels = in_channels
+        for i, kernel in enumerate(self.kernels, start=1):
+            letters, width = (order.inner, inner) if i < last else (order.last, out_channels)
+            if spec.dropout and i == last:
+                self.add_module("dropout", nn.Dropout(spec.dropout))
+            groups = spec.groups if kernel == 3 else 1
+            self.add_module(
+                f"conv{i}", convolution(spec, channels, width, kernel, stride if i == strided else 1, letters=letters, groups=groups)
             )
-            self.add_module(f"conv{i + 1}", convolved)
-            add_norm(self, f"norm{i + 1}", letters, channels[i + 1], spec)
+            add(self, norms_and_activations(spec, letters, width, number=str(i), fresh=True))
+            channels = width
 
     def reset_parameters(self) -> None:
         """The last norm starts with a weight of 0 where the spec says so (Goyal et al. 2017, section 5.1); its parts have started before."""
         if self.starts_at_zero:
-            nn.init.zeros_(getattr(self, f"norm{len(self.orders)}").weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
-        for i, letters in enumerate(self.orders, start=1):
-            if self.dropout and i == len(self.orders):
-                x = F.dropout(x, self.dropout, self.training)
-            x = follow(getattr(self, f"conv{i}")(x), letters, getattr(self, f"norm{i}"), self.activation, fresh=True)
-        return x
-
-    def extra_repr(self) -> str:
-        """The letters after each convolution, for a printed network."""
-        return ", ".join(map(repr, self.orders))
+            nn.init.zeros_(self.get_submodule(f"norm{len(self.kernels)}").get_parameter("weight"))
 
 
 class Basic(Convolutions):
@@ -95,12 +82,12 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.pre, self.residual, self.shortcut, self.post = pre, residual, shortcut, post
-        self.carries_activated = shares_pre or shortcut.projects
+        self.carries_pre = shares_pre or isinstance(shortcut.carry, Projection)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
-        activated = x if self.pre is None else self.pre(x)
-        out: Tensor = self.shortcut(activated if self.carries_activated else x, self.residual(activated))
+        before = x if self.pre is None else self.pre(x)
+        out: Tensor = self.shortcut(before if self.carries_pre else x, self.residual(before))
         return out if self.post is None else self.post(out)
 
 
@@ -114,10 +101,16 @@ def make_block(spec: NetworkSpec, in_channels: int, out_channels: int, stride: i
     return Block(
         residual,
         make_shortcut(spec.shortcut, in_channels, out_channels, stride, spec, depth),
-        pre=NormAct(order.pre, in_channels, spec) if order.pre else None,
-        post=NormAct(order.post, out_channels, spec) if order.post else None,
+        pre=_row(spec, order.pre, in_channels),
+        post=_row(spec, order.post, out_channels),
         shares_pre=first and order.share_first,
     )
+
+
+def _row(spec: NetworkSpec, letters: str, channels: int) -> nn.Module | None:
+    """Norm and activation before or after both paths of a block, which leave their input as it is; None where there are none."""
+    modules = OrderedDict(norms_and_activations(spec, letters, channels, fresh=False))
+    return nn.Sequential(modules) if modules else None
 
 
 def make_residual(spec: NetworkSpec, in_channels: int, out_channels: int, stride: int) -> nn.Module:

@@ -4,48 +4,50 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from resnet_lab.networks.blocks import Block, make_block
 from resnet_lab.networks.init import initialize, seed_constructor, untouched_rng
-from resnet_lab.networks.layers import ACTIVATIONS, add_norm, follow
-from resnet_lab.networks.stems import Stem
+from resnet_lab.networks.layers import add, convolution, norms_and_activations
 from resnet_lab.spec.network import NetworkSpec
 
 
-class Head(nn.Module):
-    """Average pool and classifier; before them what the blocks begin with, where they begin with norm or activation (He et al. 2016).
+class Stem(nn.Sequential):
+    """Convolution, then norm, activation and max-pool as the stem's table has them: [B, C, H, W] to [B, width, H', W'], H' as its `side` says."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        table = spec.stem_table
+        assert spec.in_channels is not None, "resolve_network comes first"
+        assert spec.stem_width is not None
+        assert table.after is not None
+        conv = convolution(spec, spec.in_channels, spec.stem_width, table.kernel, table.stride, padding=table.padding, letters=table.after)
+        self.add_module("conv", conv)
+        add(self, norms_and_activations(spec, table.after, spec.stem_width, fresh=True))
+        if pool := table.pool:
+            if pool.fill == "zero" and pool.padding:
+                self.add_module("pad", nn.ZeroPad2d(pool.padding))
+            padding = 0 if pool.fill == "zero" else pool.padding  # torch pads with what never wins
+            self.add_module("pool", nn.MaxPool2d(pool.kernel, pool.stride, padding))
+
+
+class Head(nn.Sequential):
+    """Average pool and classifier, after what the blocks begin with, where they begin with norm or activation (He et al. 2016).
 
     [B, channels, H, W] to logits [B, classes].
     """
 
-    norm: nn.Module | None
-
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         assert spec.classes is not None, "resolve_network comes first"
-        self.before, self.activation = spec.order_table.pre, ACTIVATIONS[spec.activation]
-        self.pool = spec.head_pool
-        add_norm(self, "norm", self.before, spec.widths[-1], spec)
-        self.linear = nn.Linear(spec.widths[-1], spec.classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, H, W] to [B, classes]."""
-        x = follow(x, self.before, self.norm, self.activation, fresh=False)
-        x = F.adaptive_avg_pool2d(x, 1) if self.pool == "global" else F.avg_pool2d(x, self.pool)
-        out: Tensor = self.linear(x.flatten(1))
-        return out
+        add(self, norms_and_activations(spec, spec.order_table.pre, spec.widths[-1], fresh=False))
+        self.add_module("pool", nn.AdaptiveAvgPool2d(1) if spec.head_pool == "global" else nn.AvgPool2d(spec.head_pool))
+        self.add_module("flatten", nn.Flatten())
+        self.add_module("linear", nn.Linear(spec.widths[-1], spec.classes))
 
 
-class Network(nn.Module):
+class Network(nn.Sequential):
     """Stem, stages and head in a row: images [B, C, H, W] to logits [B, classes]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, classes]."""
-        for part in self.children():
-            x = part(x)
-        return x
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lab.networks.blocks import BLOCKS, make_block
-from resnet_lab.networks.build import Head, build, places
+from resnet_lab.networks.build import Head, Stem, build, places
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
-from resnet_lab.networks.stems import Stem
 from resnet_lab.spec.network import NetworkSpec
 
 _CONVOLUTIONS_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)  # a linear layer runs as mm or addmm

@@ -1,18 +1,15 @@
-"""The layers that stems, blocks and heads are made of, as a NetworkSpec asks for them: convolution, norm, activation, and their order.
+"""The layers that stems, blocks and heads are rows of, as a NetworkSpec asks for them: convolution, norm and activation.
 
-An order is a word of the letters `n` (norm) and `a` (activation), as in `resnet_lab.spec.parts`.
+An order is a word of the letters `n` (norm) and `a` (activation), as in `resnet_lab.spec.parts`. Modules of a row are called `conv1`, `norm1`,
+`relu1`, ...: tensors start by their names and are stored under them, so `conv` and `norm` stay as they are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.parts import NormSpec
-
-Activation = Callable[[Tensor, bool], Tensor]
-"""From (values, whether they may be overwritten) to activated values."""
 
 
 def convolution(
@@ -22,52 +19,38 @@ def convolution(
     kernel: int,
     stride: int = 1,
     *,
-    normed: bool,
+    letters: str,
     padding: int | None = None,
     groups: int = 1,
 ) -> nn.Conv2d:
-    """A convolution whose bias is as `spec.conv_bias` says; `normed`: whether a norm directly follows it. Padding: half the kernel."""
-    bias = spec.conv_bias == "always" or (spec.conv_bias == "unless_norm" and not (normed and spec.norm_table.kind != "none"))
+    """A convolution whose bias is as `spec.conv_bias` says, given the letters that follow it. Padding: half the kernel."""
+    normed = letters.startswith("n") and spec.norm_table.kind != "none"
+    bias = spec.conv_bias == "always" or (spec.conv_bias == "unless_norm" and not normed)
     padding = kernel // 2 if padding is None else padding
     return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=bias)
 
 
-def add_norm(module: nn.Module, name: str, letters: str, channels: int, spec: NetworkSpec) -> None:
-    """Give `module` the norm `name` where the letters have one and the network has norms at all; None is there else."""
-    made = NORMS[spec.norm_table.kind](channels, spec.norm_table) if "n" in letters else None
-    if made is None:
-        setattr(module, name, None)
-    else:
-        module.add_module(name, made)
+def norms_and_activations(
+    spec: NetworkSpec, letters: str, channels: int, *, number: str = "", fresh: bool
+) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that the letters ask for, each with its name; no norms where the network has none.
 
-
-def follow(x: Tensor, letters: str, norm: nn.Module | None, activation: Activation, *, fresh: bool) -> Tensor:
-    """What the letters ask for, done to `x`; `fresh`: nobody else needs the values of `x`, so that they may be overwritten."""
+    `fresh`: nobody else needs the values that come in, so that the first module may overwrite them.
+    """
     for letter in letters:
         if letter == "a":
-            x, fresh = activation(x, fresh), True
-        elif norm is not None:
-            x, fresh = norm(x), True
-    return x
+            yield f"{spec.activation}{number}", ACTIVATIONS[spec.activation](fresh)
+        elif spec.norm_table.kind != "none":
+            yield f"norm{number}", NORMS[spec.norm_table.kind](channels, spec.norm_table)
+        else:
+            continue
+        fresh = True
 
 
-class NormAct(nn.Module):
-    """A place of its own for norm and activation: before a block, after a join, before the head. [B, channels, H, W] to the same."""
-
-    norm: nn.Module | None
-
-    def __init__(self, letters: str, channels: int, spec: NetworkSpec) -> None:
-        super().__init__()
-        self.letters, self.activation = letters, ACTIVATIONS[spec.activation]
-        add_norm(self, "norm", letters, channels, spec)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, H, W] to the same; `x` itself is left as it is."""
-        return follow(x, self.letters, self.norm, self.activation, fresh=False)
-
-    def extra_repr(self) -> str:
-        """What it does, for a printed network."""
-        return repr(self.letters)
+def add(row: nn.Sequential, modules: Iterator[tuple[str, nn.Module]]) -> None:
+    """Put named modules at the end of a row."""
+    for name, module in modules:
+        row.add_module(name, module)
 
 
 def _batch_norm(channels: int, numbers: NormSpec) -> nn.Module:
@@ -79,29 +62,11 @@ def _group_norm(channels: int, numbers: NormSpec) -> nn.Module:
     return nn.GroupNorm(numbers.groups, channels, eps=numbers.eps)
 
 
-def _no_norm(channels: int, numbers: NormSpec) -> None:
-    return None
-
-
-def _relu(x: Tensor, fresh: bool) -> Tensor:
-    return F.relu(x, inplace=fresh)
-
-
-def _leaky_relu(x: Tensor, fresh: bool) -> Tensor:
-    return F.leaky_relu(x, 0.01)
-
-
-def _elu(x: Tensor, fresh: bool) -> Tensor:
-    return F.elu(x)
-
-
-def _gelu(x: Tensor, fresh: bool) -> Tensor:
-    return F.gelu(x)
-
-
-def _silu(x: Tensor, fresh: bool) -> Tensor:
-    return F.silu(x)
-
-
-NORMS: dict[str, Callable[[int, NormSpec], nn.Module | None]] = {"batch": _batch_norm, "group": _group_norm, "none": _no_norm}
-ACTIVATIONS: dict[str, Activation] = {"relu": _relu, "leaky_relu": _leaky_relu, "elu": _elu, "gelu": _gelu, "silu": _silu}
+NORMS: dict[str, Callable[[int, NormSpec], nn.Module]] = {"batch": _batch_norm, "group": _group_norm}
+ACTIVATIONS: dict[str, Callable[[bool], nn.Module]] = {  # from whether its input may be overwritten
+    "relu": lambda fresh: nn.ReLU(inplace=fresh),
+    "leaky_relu": lambda fresh: nn.LeakyReLU(0.01),
+    "elu": lambda fresh: nn.ELU(),
+    "gelu": lambda fresh: nn.GELU(),
+    "silu": lambda fresh: nn.SiLU(),
+}

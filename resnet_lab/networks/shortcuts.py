@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnet_lab.networks.joins import JOINS, Site, Without
-from resnet_lab.networks.layers import add_norm, convolution
+from resnet_lab.networks.layers import add, convolution, norms_and_activations
 from resnet_lab.spec.network import NetworkSpec, check_identity
 
 
@@ -41,20 +41,17 @@ class Identity(nn.Module):
         return f"stride={self.stride}, zero_channels=({self.front}, {self.behind})"
 
 
-class Projection(nn.Module):
-    """A strided 1x1 convolution and, unless the spec's `shortcut_norm` is false, a norm (He et al. 2015, section 3.3)."""
+class Projection(nn.Sequential):
+    """A strided 1x1 convolution and, unless the spec's `shortcut_norm` is false, a norm (He et al. 2015, section 3.3).
 
-    norm: nn.Module | None
+    [B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)].
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> None:
         super().__init__()
-        self.conv = convolution(spec, in_channels, out_channels, 1, stride, normed=spec.projection_norm)
-        add_norm(self, "norm", "n" if spec.projection_norm else "", out_channels, spec)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
-        out: Tensor = self.conv(x)
-        return out if self.norm is None else self.norm(out)
+        letters = "n" if spec.projection_norm else ""
+        self.add_module("conv", convolution(spec, in_channels, out_channels, 1, stride, letters=letters))
+        add(self, norms_and_activations(spec, letters, out_channels, fresh=True))
 
 
 class Shortcut(nn.Module):
@@ -63,7 +60,6 @@ class Shortcut(nn.Module):
     def __init__(self, carry: nn.Module, join: nn.Module) -> None:
         super().__init__()
         self.carry, self.join = carry, join
-        self.projects = isinstance(carry, Projection)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """Join the carried [B, in, H, W] input and the residual function's [B, out, H', W'] output to [B, out, H', W']."""

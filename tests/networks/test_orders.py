@@ -53,6 +53,21 @@ def test_a_block_is_what_its_figure_shows(order: str) -> None:
     assert torch.equal(x, before), "the block overwrote what the shortcut of another branch may carry"
 
 
+@pytest.mark.parametrize(
+    ("fields", "row"),
+    [
+        ({}, "conv1 norm1 relu1 conv2 norm2"),
+        ({"order": "preactivation", "activation": "gelu"}, "conv1 norm1 gelu1 conv2"),
+        ({"order": OrderSpec(inner="an", last="a")}, "conv1 relu1 norm1 conv2 relu2"),
+        ({"order": OrderSpec(inner="n"), "norm": "none", "dropout": 0.5}, "conv1 dropout conv2"),
+        ({"block": "bottleneck", "order": "activation_before_addition"}, "conv1 norm1 relu1 conv2 norm2 relu2 conv3 norm3 relu3"),
+    ],
+)
+def test_a_residual_function_is_a_row_of_modules_in_the_order_they_act(fields: dict, row: str) -> None:
+    """A printed network that shows another order than the one that runs."""
+    assert [name for name, _ in make_block(resolved(**fields), 8, 8, 1).residual.named_children()] == row.split()
+
+
 @pytest.mark.parametrize("order", ["activation_only_preactivation", "preactivation"])
 def test_a_projection_sees_the_activated_input_an_identity_the_raw_one(order: str) -> None:
     """He et al. 2016, section 4.2; timm and keras.applications do it so."""
@@ -107,7 +122,7 @@ def test_preactivated_nets_have_norm_and_activation_before_the_head() -> None:
     features = torch.randn(2, 16, 4, 4)
     expected = model.head.linear(torch.relu(model.head.norm(features)).mean((2, 3)))
     assert torch.allclose(model.head(features), expected, atol=1e-6)
-    assert build(resolved(), seed=0).head.norm is None
+    assert [name for name, _ in build(resolved(), seed=0).head.named_children()] == ["pool", "flatten", "linear"]
 
 
 @pytest.mark.parametrize("name", list(ACTIVATIONS))
@@ -115,9 +130,9 @@ def test_an_activation_leaves_what_is_not_its_own(name: str) -> None:
     """Values overwritten that the shortcut still carries; another function than the name says."""
     x = torch.randn(100)
     before, expected = x.clone(), getattr(F, name)(x)
-    assert torch.equal(ACTIVATIONS[name](x, False), expected)
+    assert torch.equal(ACTIVATIONS[name](False)(x), expected)
     assert torch.equal(x, before)
-    assert torch.equal(ACTIVATIONS[name](x.clone(), True), expected)
+    assert torch.equal(ACTIVATIONS[name](True)(x.clone()), expected)
     build(resolved(activation=name), seed=0)(torch.randn(2, 3, 8, 8)).sum().backward()
 
 
