@@ -22,9 +22,8 @@ from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.study.executors import Executor, Result
 from resnet_lab.study.locks import Held, StudyLockedError, try_run_lock
 from resnet_lab.study.planning import Task, keeps_enough
-from resnet_lab.study.recording import Recorder
-from resnet_lab.study.sharding import NoTrials
 from resnet_lab.study.stopping import Stop
+from resnet_lab.study.trials import Trials
 from resnet_lab.study.worker import Interrupted, Refused
 
 T = TypeVar("T")
@@ -67,7 +66,8 @@ class Driver:
     """Drives one study to its end; `failures` holds what failed for good."""
 
     store: RunStore
-    trials: Recorder | NoTrials
+    trials: Trials | None
+    """None for a share of a study, which writes results and nothing else."""
     executor: Executor
     watcher: Watcher
     stop: Stop = field(default_factory=Stop)
@@ -86,7 +86,7 @@ class Driver:
     def drive(self, tasks: Sequence[Task]) -> None:
         """Do the tasks. Asked to stop, KeyboardInterrupt is raised once the runs in flight have stopped, unless nothing was left to do.
 
-        On any other KeyboardInterrupt runs in flight are told FAIL, their workers are ended, and the interrupt goes on up. Raises StoreError where
+        On any other KeyboardInterrupt the workers are ended, and the interrupt goes on up. Raises StoreError where
         the store or the database could not be used for a while, StudyLockedError where another driver has taken the study over.
         """
         waiting, told = list(tasks), False
@@ -95,7 +95,7 @@ class Driver:
                 if self.held is not None and self.held.lost_to:
                     self._give_up(StudyLockedError(f"another driver has taken this study over: {self.held.lost_to}. This one stops"))
                 waiting = waiting if self.stop.asked else self._launch(waiting)
-                self._record()  # while the workers are at work
+                self._record()  # while the workers are at work: a write takes a twentieth of a second
                 if waiting and not self._flying and self.executor.free and not self.stop.asked:
                     time.sleep(POLL_SECONDS)  # all that is left is in another study's hands
                 done, _ = wait(self._flying, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -115,9 +115,7 @@ class Driver:
         finally:
             self.executor.stop()
             for flight in self._flying.values():
-                self.trials.fail(flight.trial, "stopped before it was finished")
                 flight.lock.release()
-            self._record()
 
     def _launch(self, waiting: list[Task]) -> list[Task]:
         """Start what there is room for, unless a run that is done waits to be stored (an inline one always does); returns what is left."""
@@ -150,27 +148,21 @@ class Driver:
             return False
         try:
             ready = self.store.load(task.fingerprint, task.seed)
-            trial = self.trials.begin(task.cell, task.seed)
             if ready is not None and keeps_enough(ready, task.run):
-                self._keep(task, trial, ready)
+                self._keep(task, ready)
                 lock.release()
             else:
-                self._start(task, trial, lock)
+                self._start(task, lock)
         except BaseException:
             lock.release()
             raise
         return True
 
-    def _start(self, task: Task, trial: int, lock: FileLock) -> None:
+    def _start(self, task: Task, lock: FileLock) -> None:
         self.watcher.begun(task)
         tries = self.failures[_key(task)].tries if _key(task) in self.failures else 0
-        try:
-            written = self.store.checkpoint_time(task.fingerprint, task.seed)
-            flight = _Flight(task, trial, lock, tries + 1, written)
-            self._flying[self.executor.submit(task)] = flight
-        except BaseException:  # an interrupt of an inline run
-            self.trials.fail(trial, "stopped before it was finished")
-            raise
+        flight = _Flight(task, lock, tries + 1, self.store.checkpoint_time(task.fingerprint, task.seed))
+        self._flying[self.executor.submit(task)] = flight
 
     def _land(self, future: "Future[Result]") -> Task | None:
         """Store what a finished future brought; returns the task where it is to be tried again."""
@@ -184,7 +176,6 @@ class Driver:
             return None
         try:
             if isinstance(result, Interrupted):
-                self.trials.fail(flight.trial, f"stopped after iteration {result.iteration} of {result.iterations}")
                 self.watcher.stopped(task, result)
                 return task
             if isinstance(result, Refused):
@@ -206,7 +197,7 @@ class Driver:
         self.trained += 1
         self.failures.pop(_key(flight.task), None)
         try:
-            self._keep(flight.task, flight.trial, record)
+            self._keep(flight.task, record)
         finally:
             flight.lock.release()
 
@@ -230,8 +221,8 @@ class Driver:
         if failure.out_of_memory:
             self._alone.add(_key(task))
         self.failures[_key(task)] = failure
-        self.trials.fail(flight.trial, failure.error)
         if not again:
+            self._tell(task, failure)
             try:
                 self._insist(lambda: self.store.save_failure(task.fingerprint, task.seed, failure))
             except StoreError as error:
@@ -239,15 +230,19 @@ class Driver:
         self.watcher.failed(task, failure, again)
         return task if again else None
 
-    def _keep(self, task: Task, trial: int, record: RunRecord) -> None:
+    def _keep(self, task: Task, record: RunRecord) -> None:
         """Tell of a result that is in the store."""
-        self.trials.end(trial, record)
+        self._tell(task, record)
         self.watcher.finished(task, record)
+
+    def _tell(self, task: Task, ended: RunRecord | Failure) -> None:
+        if self.trials is not None:
+            self.trials.tell(task.fingerprint, task.seed, ended)
 
     def _record(self) -> None:
         """Have the database written; what it cannot be told it finds out at the next start."""
         try:
-            if self._trouble is None:
+            if self.trials is not None and self._trouble is None:
                 self._insist(self.trials.write)
         except StoreError as refusal:
             self._give_up(refusal)
@@ -276,7 +271,6 @@ class Driver:
 @dataclass(frozen=True)
 class _Flight:
     task: Task
-    trial: int
     lock: FileLock
     tries: int
     checkpoint: float | None

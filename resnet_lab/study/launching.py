@@ -21,14 +21,12 @@ from resnet_lab.study.locks import Held
 from resnet_lab.study.planning import Task
 from resnet_lab.study.predicting import PLAN_SECONDS, Prediction, predict, starting, stored_costs
 from resnet_lab.study.preparing import Prepared, progress_folder
-from resnet_lab.study.recording import Recorder
-from resnet_lab.study.sharding import NoTrials
 from resnet_lab.study.stopping import Signals
 from resnet_lab.study.trials import Trials
 from resnet_lab.study.worker import Workplace
 
 
-def launch(prepared: Prepared, store: RunStore, trials: Trials | NoTrials, console: Console, heard: Signals, held: Held | None) -> Driver:
+def launch(prepared: Prepared, store: RunStore, trials: Trials | None, console: Console, heard: Signals, held: Held | None) -> Driver:
     """Do a study's missing runs; returns the driver, which knows how many were done and what failed for good.
 
     Raises KeyboardInterrupt where it was stopped, StoreError where the folder or database cannot be used.
@@ -50,8 +48,7 @@ def launch(prepared: Prepared, store: RunStore, trials: Trials | NoTrials, conso
         if options.shard is None:
             shown.pace.save(options.studies / prepared.plan.name)
         watcher = Watchers(shown, JsonLog(options.log_json)) if options.log_json else shown
-        told = Recorder(trials) if isinstance(trials, Trials) else trials
-        driver = Driver(store, told, executor, watcher, heard.stop, held)
+        driver = Driver(store, trials, executor, watcher, heard.stop, held)
         with shown if isinstance(shown, AbstractContextManager) else nullcontext(), heard.asking():
             driver.drive(prepared.missing)
     finally:

@@ -13,9 +13,8 @@ from resnet_lab.study.deadline import time_limit
 from resnet_lab.study.locks import Held, study_lock
 from resnet_lab.study.planning import register_claims
 from resnet_lab.study.preparing import Prepared, progress_folder
-from resnet_lab.study.sharding import NoTrials
 from resnet_lab.study.stopping import STOP_FILE, Stop, signals
-from resnet_lab.study.trials import Trials, dashboard_note, default_url
+from resnet_lab.study.trials import Trials, default_url
 
 
 @dataclass(frozen=True)
@@ -36,20 +35,14 @@ def run_prepared(prepared: Prepared, *, console: Console | None = None) -> Outco
     plan = register_claims(prepared.plan)
     if options.shard is not None:
         _save(plan, prepared)
-        return _drive_heard(replace(prepared, plan=plan), store, NoTrials(), console)
+        return _drive_heard(replace(prepared, plan=plan), store, None, console)
     with study_lock(options.studies / prepared.plan.name, take_over=options.take_over) as held:
         _save(plan, prepared)
         trials = Trials(plan, options.storage or default_url(options.studies))
-        try:
-            trials.synchronize(plan, store)
-            if options.reports is not None:
-                trials.annotate(dashboard_note(plan, options.reports / plan.name / "report.html"))
-            outcome = _drive_heard(replace(prepared, plan=plan), store, trials, console, held)
-            if outcome.trained and not outcome.failures:
-                trials.complete(plan)
-            return outcome
-        finally:
-            trials.close()
+        trials.synchronize(store, whole=not prepared.missing)
+        if options.reports is not None:
+            trials.note_report(options.reports / plan.name / "report.html")
+        return _drive_heard(replace(prepared, plan=plan), store, trials, console, held)
 
 
 def _save(plan: Plan, prepared: Prepared) -> None:
@@ -60,9 +53,7 @@ def _save(plan: Plan, prepared: Prepared) -> None:
         plan.save(studies)
 
 
-def _drive_heard(
-    prepared: Prepared, store: RunStore, trials: Trials | NoTrials, console: Console | None, held: Held | None = None
-) -> Outcome:
+def _drive_heard(prepared: Prepared, store: RunStore, trials: Trials | None, console: Console | None, held: Held | None = None) -> Outcome:
     if not prepared.missing:
         return Outcome(0, {})
     from resnet_lab.study.launching import launch  # imports torch: nobody waits for it where nothing is missing

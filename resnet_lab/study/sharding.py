@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from resnet_lab.spec.errors import SpecError
 
 if TYPE_CHECKING:  # the command line reads --shard before torch is needed
-    from resnet_lab.runs.record import RunRecord
     from resnet_lab.study.planning import Task
 
 
@@ -54,20 +53,3 @@ def _slurm(environment: Mapping[str, str]) -> Shard | None:
     except (KeyError, ValueError):
         return None
     return Shard((task - first) // step, count) if count > 1 else None
-
-
-class NoTrials:
-    """Stands where a study's Optuna trials would, for a shard, which touches no database."""
-
-    def begin(self, cell: str, seed: int) -> int:
-        """Nothing is written down."""
-        return 0
-
-    def end(self, trial: int, record: "RunRecord") -> None:
-        """Nothing is written down."""
-
-    def fail(self, trial: int, error: str) -> None:
-        """Nothing is written down."""
-
-    def write(self) -> None:
-        """Nothing is written down."""

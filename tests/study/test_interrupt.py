@@ -22,10 +22,8 @@ from resnet_lab.study import driving, stopping
 from resnet_lab.study.display import PlainLines
 from resnet_lab.study.driving import Driver, Watcher
 from resnet_lab.study.executors import Local
-from resnet_lab.study.recording import Recorder
 from resnet_lab.study.running import run_prepared
 from resnet_lab.study.stopping import Signals, Stop, blocked, signals, stop_asked, stopping_signals
-from resnet_lab.study.trials import Trials, default_url
 
 DEADLINE = 60.0
 
@@ -228,12 +226,10 @@ def test_a_run_that_does_not_stop_is_ended(prepare, studies, recording, monkeypa
     monkeypatch.setattr(driving, "POLL_SECONDS", 0.05)
     prepared, stop, executor = prepare(seeds=1), Stop(), Stuck()
     studies.mkdir(exist_ok=True)
-    trials = Trials(prepared.plan, default_url(studies))
     recording.tick = stop.ask
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        Driver(RunStore(studies), Recorder(trials), executor, recording, stop).drive(prepared.missing)
-    trials.close()
+        Driver(RunStore(studies), None, executor, recording, stop).drive(prepared.missing)
 
     assert executor.ended
     assert time.monotonic() - began < 5
@@ -271,11 +267,9 @@ def test_a_worker_that_is_killed_again_and_again_costs_nothing_while_its_run_adv
     """Would catch a long run on a pre-emptible machine that "failed for good" at its second pre-emption."""
     prepared = prepare(seeds=1)
     studies.mkdir(exist_ok=True)
-    trials = Trials(prepared.plan, default_url(studies))
     executor = Killed(RunStore(studies), prepared.plan, advances)
-    driver = Driver(RunStore(studies), Recorder(trials), executor, recording)
+    driver = Driver(RunStore(studies), None, executor, recording)
     driver.drive(prepared.missing[:1])
-    trials.close()
 
     assert (driver.trained, executor.began) == ((1, 4) if advances else (0, 2))
     assert len(driver.failures) == (0 if advances else 1)

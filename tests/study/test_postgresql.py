@@ -116,7 +116,6 @@ def test_a_study_is_recorded_on_postgresql_and_goes_on_there(server: str, tmp_pa
 def studied(prepare, running, monkeypatch):
     """Runs the tiny study on the server; `begun(n)` is called as the n-th run begins, `refused()` once a write was refused."""
     monkeypatch.setattr(driving, "PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr("optuna.storages._rdb.storage.time.sleep", lambda seconds: None)
 
     def run(tag: str, *, begun=lambda number: None, refused=lambda: None) -> int:
         runs: list = []
