@@ -35,7 +35,7 @@ def print_run(record: RunRecord, console: Console) -> None:
         say(console, line)
     for title, rows in (
         *((f"[{section}] (what is not here is as by default)", _said(section, record.spec.get(section, {}))) for section in SECTIONS),
-        ("watched", record.sentinels),
+        ("checks", record.checks),
         ("made on", record.environment),
     ):
         if rows:

@@ -56,7 +56,7 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Everything in its record, for machines.")
 @exits
 def show(run: str, studies: Path, as_json: bool) -> None:
-    """Show one run: errors, recipe, sentinels, epochs, environment, and where it lies. RUN is an id or its beginning."""
+    """Show one run: errors, recipe, checks, epochs, environment, and where it lies. RUN is an id or its beginning."""
     found = _find(studies, run)
     if as_json:
         if found.record is None:

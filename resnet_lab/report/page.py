@@ -13,7 +13,6 @@ from typing import Any
 
 import jinja2
 
-from resnet_lab.analysis.run_checks import unequal_twins
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import numbers, sourcing
@@ -93,8 +92,8 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], drawn: Sequence[Dr
         published=sourcing.published_table(data, verdicts) if TABLES["published"].applies(data) else None,
         ledger=sourcing.ledger(data),
         deviations=sourcing.deviations_text(data, verdicts),
-        watch=sourcing.sentinels_text(data, verdicts),
-        warnings=[*plan.warnings, *mixed(data), *unequal_twins(data), *remarks(data), *damaged],
+        checks=sourcing.checks_text(data, verdicts),
+        warnings=[*plan.warnings, *mixed(data), *remarks(data), *damaged],
         images=_images(data),
         test_curve=any(cell.spec["record"]["test_curve"] for cell in plan.cells),
     )

@@ -1,4 +1,4 @@
-"""The tables about where a study stands to its source, and about how its runs were watched: deviations, published numbers, sentinels.
+"""The tables about where a study stands to its source, and about how its runs were checked: deviations, published numbers, checks.
 
 As numbers and as text, like those of report/tables.py. Errors are in percent, differences in percentage points.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from resnet_lab.analysis.run_checks import twin_groups, unwatched, watched
+from resnet_lab.analysis.run_checks import check_findings
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.comparison import NetComparison, compare, published_text
@@ -17,7 +17,7 @@ from resnet_lab.report.text import TextTable
 from resnet_lab.text import DASH
 
 MOST_WORDS = 4
-"""Different things that one sentinel saw which are listed; runs.csv of a study of many cells would not fit otherwise."""
+"""Different findings of one check that are listed; runs.csv of a study of many cells would not fit otherwise."""
 
 
 def ledger(data: StudyData) -> Ledger:
@@ -84,27 +84,17 @@ def published_table(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     )
 
 
-def sentinels_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """One row a sentinel and thing that it saw: in how many runs."""
-    rows = [(each.sentinel, words, runs) for each in watched(data) for words, runs in each.seen.items()]
-    return pd.DataFrame(rows, columns=["sentinel", "seen", "runs"])
+def checks_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per check and finding: in how many runs."""
+    rows = [(each.check, words, runs) for each in check_findings(data) for words, runs in each.found.items()]
+    return pd.DataFrame(rows, columns=["check", "found", "runs"])
 
 
-def sentinels_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
-    """What the sentinels saw, as read."""
-    rows = [(each.sentinel, _seen(each.seen), str(each.runs)) for each in watched(data)]
-    groups = list(twin_groups(data))
-    if groups:
-        equal = sum(len(set(group.values())) == 1 for group in groups)
-        words = f"arms of one seed and grid point started equal in {equal} of {len(groups)} sets"
-        rows.append(("twins, arm by arm", words, str(sum(map(len, groups)))))
-    old = unwatched(data)
-    unseen = f" {numbers.plural(old, 'run')} of an earlier version recorded none." if old else ""
-    note = (
-        "Watched while each run trained, and true of every run that is shown: a run in which one of them is broken fails by its name, and is "
-        f"listed with the runs that failed.{unseen}"
-    )
-    return TextTable("Sentinels", ("sentinel", "seen", "runs"), (False, False, True), tuple(rows), note)
+def checks_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """What the checks found, as read."""
+    rows = [(each.check, _found(each.found), str(each.runs)) for each in check_findings(data)]
+    note = "Checked while each run trained. A run in which a check fails has no result: it is listed with the runs that failed."
+    return TextTable("Checks", ("check", "found", "runs"), (False, False, True), tuple(rows), note)
 
 
 def _row(each: NetComparison) -> tuple[str, ...]:
@@ -113,8 +103,8 @@ def _row(each: NetComparison) -> tuple[str, ...]:
     return (each.cell, f"{each.net.name}, {each.net.table}", published_text(each.net), ours, str(each.n), each.words, band)
 
 
-def _seen(seen: dict[str, int]) -> str:
-    shown = list(seen.items())[:MOST_WORDS]
-    counted = [words if len(seen) == 1 else f"{words} ({numbers.plural(runs, 'run')})" for words, runs in shown]
-    more = f"; and {len(seen) - len(shown)} more" if len(seen) > len(shown) else ""
+def _found(found: dict[str, int]) -> str:
+    shown = list(found.items())[:MOST_WORDS]
+    counted = [words if len(found) == 1 else f"{words} ({numbers.plural(runs, 'run')})" for words, runs in shown]
+    more = f"; and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
     return "; ".join(counted) + more

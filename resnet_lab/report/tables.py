@@ -148,5 +148,5 @@ TABLES: dict[str, Table] = {
     "verdicts": Table(verdict_frame, verdict_text),
     "published": Table(sourcing.published_frame, sourcing.published_table, lambda data: bool(published_nets(data.plan))),
     "deviations": Table(sourcing.deviations_frame, sourcing.deviations_text, lambda data: bool(sourcing.ledger(data).rows)),
-    "sentinels": Table(sourcing.sentinels_frame, sourcing.sentinels_text, lambda data: any(r.sentinels for r in data.records.values())),
+    "checks": Table(sourcing.checks_frame, sourcing.checks_text, lambda data: any(r.checks for r in data.records.values())),
 }

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 3
-"""Version of result.json: 2 added notes, weights and the validation loss, 3 what the sentinels saw. A store with a higher number was written by a newer version
-and is left alone; one with a lower number is read."""
+FORMAT = 4
+"""Version of result.json. A store with a higher number was written by a newer version and is left alone."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,8 @@ class RunRecord:
     """What a person should know about how the run went: a checkpoint that could not be used, a machine that changed on the way."""
     class_names: tuple[str, ...] = ()
     """What the classes are called, in the order of the network's outputs."""
-    sentinels: dict[str, str] = field(default_factory=dict)
-    """What was watched while the run trained -> what was seen (training/sentinels.py). Empty in records of earlier versions."""
-    start: str = ""
-    """Two digests of the initial tensors, joined by a dash: of their names, shapes and way of drawing, and of their values. Twins have both alike."""
+    checks: dict[str, str] = field(default_factory=dict)
+    """What was checked while the run trained -> what was found (training/checks.py)."""
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False)
     checksum: str = field(default="", compare=False)
     """Of the stored record and its arrays; empty for one that does not come from the store."""

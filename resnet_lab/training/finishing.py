@@ -49,7 +49,7 @@ def make_record(
     started: str,
     weights: dict[str, str],
     notes: tuple[str, ...],
-    sentinels: dict[str, str],
+    checks: dict[str, str],
 ) -> RunRecord:
     """The record of a run that came to its end."""
     run, splits = trainer.run, trainer.splits
@@ -70,8 +70,7 @@ def make_record(
         warmup_ended=trainer.warmup_ended if run.training.warmup and run.training.warmup.lr else None,
         weights=weights,
         notes=notes,
-        sentinels=sentinels,
-        start=trainer.sentinels.seen.start,
+        checks=checks,
         class_names=splits.class_names,
         arrays=_arrays(trainer, final) | (_normalization(trainer) if weights else {}),
     )

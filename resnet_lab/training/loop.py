@@ -18,7 +18,7 @@ from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import iterations_per_epoch, total_epochs
 from resnet_lab.training.checkpoint import State
-from resnet_lab.training.checks import Sentinels
+from resnet_lab.training.checks import Checks
 from resnet_lab.training.evaluate import Batches, Measured, evaluate
 from resnet_lab.training.gradients import gradient_norms
 from resnet_lab.training.optimizers import make_optimizer, set_rate
@@ -104,7 +104,9 @@ class Trainer:
         self.total_epochs = total_epochs(recipe.iterations, len(self.splits.train), recipe.batch_size)
         self.bf16 = recipe.precision == "bf16"
         self._forward = compiled(self.model) if recipe.compile else self.model
-        self.sentinels = Sentinels(self.run, self.seed, self.model, self.cost)
+        self.checks = Checks(self.run, self.model, self.cost)
+        if not recipe.compile:  # hooks would be compiled too: then the network is listened to when it is first measured
+            self.checks.listen(self.model)
         self.sums = self._no_sums()
         self._clock: float | None = None  # when this piece of the epoch began; None between epochs
         self._told = 0.0
@@ -119,14 +121,9 @@ class Trainer:
         while len(self.epochs) < self.total_epochs and not self.diverged:
             self._epoch(hooks)
 
-    def look(self, *, over: bool = False) -> dict[str, str]:
-        """What the sentinels have seen so far. Raises SentinelBroken."""
-        return self.sentinels.look(self.epochs, self.warmup_ended, over=over)
-
     def measure(self, split: Split, hooks: Hooks) -> Measured:
         """Loss and error over a split in evaluation mode, without augmentation."""
-        if self.run.training.compile and not self.sentinels.seen.computed:  # what is compiled cannot be listened to
-            self.sentinels.listen(self.model)
+        self.checks.listen(self.model)
         return evaluate(self.model, self.clean_batches(split, hooks), bf16=self.bf16)
 
     def clean_batches(self, split: Split, hooks: Hooks) -> Batches:
@@ -135,7 +132,7 @@ class Trainer:
             hooks.between(self)
             yield batch
         if split is self.splits.test:
-            self.sentinels.read_test()
+            self.checks.count_test_read()
 
     def state(self) -> State:
         """Everything that the rest of the run depends on and what it has recorded so far, as tensors and plain values."""
@@ -148,7 +145,7 @@ class Trainer:
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "norms": list(self.norms),
             "best": self.best and vars(self.best),
-            "sentinels": self.sentinels.state(),
+            "checks": self.checks.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -163,7 +160,7 @@ class Trainer:
         self.epochs = [EpochRecord(**epoch) for epoch in state["epochs"]]
         self.norms = list(state["norms"])
         self.best = Best(**state["best"]) if state["best"] else None
-        self.sentinels.restore(state.get("sentinels"))
+        self.checks.restore(state["checks"])
 
     def _epoch(self, hooks: Hooks) -> None:
         """What is left of the current epoch, and its record."""
@@ -178,8 +175,6 @@ class Trainer:
             sums.wrong += wrong
             self.iteration += 1
             self._watch_warmup(step)
-            if self.sentinels.is_due(self.iteration, self.warmup_ended):
-                self.look()
             if hooks.on_progress is not None and ((now := time.perf_counter()) - self._told > 1 or step == steps):
                 self._told = now
                 hooks.on_progress(self._progress(step))
@@ -187,7 +182,7 @@ class Trainer:
         sums.seconds, self._clock = self._epoch_seconds(), None
         self.epochs.append(self._record(steps, hooks))
         self.sums = self._no_sums()
-        self.look()
+        self.checks.check_warmup(self.epochs, self.warmup_ended)
         if hooks.on_epoch is not None:
             hooks.on_epoch(tuple(self.epochs))
 
@@ -208,8 +203,6 @@ class Trainer:
     def _step(self, images: Tensor, labels: Tensor, *, last: bool) -> tuple[Tensor, Tensor]:
         """One update; returns (loss, wrong answers) of its batch as tensors on the device."""
         seed_draws(self.device, self.seed, self.iteration)
-        if self.iteration == 0 and not self.run.training.compile:
-            self.sentinels.listen(self.model)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             logits = self._forward(images)
@@ -217,7 +210,7 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         if self.run.record.gradients and (self.iteration == 0 or last):
             self.norms += [gradient_norms(self.rows)] * (1 + (self.iteration == 0 and last))
-        self.sentinels.stepped(self.iteration, self.optimizer, self.warmup_ended)
+        self.checks.check_rate(self.iteration, self.optimizer, self.warmup_ended)
         self.optimizer.step()
         return loss.detach(), (logits.detach().argmax(1) != labels).sum()
 

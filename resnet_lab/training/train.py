@@ -69,7 +69,7 @@ def train(
     once a second and at the end of an epoch, `on_epoch` with all epochs so far after each; an exception in them ends the run. `cost` is
     the network's, where it has been counted already; else it is counted here.
 
-    Raises Stopped; SentinelBroken where something that must be true of every run was not; SpecError where initial weights do not fit or are
+    Raises Stopped; CheckFailed where something that must be true of every run was not; SpecError where initial weights do not fit or are
     not given; StoreError for a checkpoint of a newer version, and where weights cannot be written; what torch raises (out of memory, an
     external block's errors).
     """
@@ -84,7 +84,7 @@ def train(
         hooks = Hooks(watch, on_progress, on_epoch)
         trainer.train(hooks)
         final = measure_all(trainer, hooks)
-        seen = trainer.look(over=True)
+        found = trainer.checks.findings(trainer.epochs, trainer.warmup_ended)
         weights = keep(trainer, checkpoints) if keep_weights and checkpoints is not None else {}
         assert run.data.image_size is not None
         cost = cost or published_cost(run.network, run.data.image_size)
@@ -96,7 +96,7 @@ def train(
             started=watch.started,
             weights=weights,
             notes=tuple(watch.keeper.notes),
-            sentinels=seen,
+            checks=found,
         )
 
 

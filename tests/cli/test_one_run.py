@@ -31,7 +31,7 @@ def test_a_run_is_shown_for_a_person(invoke, run):
     for field, value in (("shortcut", "identity"), ("widths", "4, 4, 8"), ("name", "synthetic"), ("optimizer", "sgd"), ("lr", "0.1")):
         assert re.search(rf"^  {field} +{re.escape(value)} *$", said, re.MULTILINE), field
     assert "weight_decay" not in said, "as by default"
-    for name, words in run.sentinels.items():
+    for name, words in run.checks.items():
         assert re.search(rf"^  {name} +{re.escape(words[:20])}", said, re.MULTILINE), name
     assert re.search(r"^ +2 +\d\.\d{4} +[\d.]+ % +0", said, re.MULTILINE), "its second and last epoch"
     assert "validation" not in said, "a column that no epoch fills"

@@ -1,4 +1,4 @@
-"""Typed as a user types it: papers and their facts, an unknown source, confounds under --strict, a run that a sentinel ends."""
+"""Typed as a user types it: papers and their facts, an unknown source, confounds under --strict, a run that a check ends."""
 
 import json
 
@@ -84,23 +84,23 @@ def peeking(monkeypatch):
     monkeypatch.setattr(loop.Trainer, "_record", peek)
 
 
-def test_a_broken_sentinel_fails_the_run_by_name(invoke, tiny, tmp_path, peeking):
+def test_a_failed_check_fails_the_run_by_name(invoke, tiny, tmp_path, peeking):
     """Would catch a broken run whose numbers are reported as if nothing had been."""
     ended = invoke("study", tiny, "--executor", "inline", "--seeds", "1")
     assert ended.exit_code == 1
     assert not results(tmp_path / "studies")
     (failure, *_) = sorted((tmp_path / "studies" / "runs").glob("*/*/failure.json"))
     said = json.loads(failure.read_text(encoding="utf-8"))["error"]
-    assert said.startswith("SentinelBroken: test set: the test images were read 3 times, and 1 was allowed")
+    assert said.startswith("CheckFailed: test set: the test images were read 3 times, and 1 was allowed")
     page = (tmp_path / "reports" / "tiny" / "default" / "report.html").read_text(encoding="utf-8")
-    assert "SentinelBroken: test set: the test images were read 3 times" in page
+    assert "CheckFailed: test set: the test images were read 3 times" in page
 
 
-def test_sentinels_of_a_sound_study_are_on_its_page(invoke, tiny, tmp_path):
-    """Would catch sentinels that do not reach the store, or the report."""
+def test_checks_of_a_sound_study_are_on_its_page(invoke, tiny, tmp_path):
+    """Would catch checks that do not reach the store, or the report."""
     assert TINY.count('network.shortcut = "identity"') == 1
     assert invoke("study", tiny, "--executor", "inline", "--seeds", "1").exit_code == 0
     page = (tmp_path / "reports" / "tiny" / "default" / "report.html").read_text(encoding="utf-8")
-    for words in ("once, after the last epoch", "float32", "as planned", "arms of one seed and grid point started equal in 2 of 2 sets"):
+    for words in ("once, after the last epoch", "float32", "as planned"):
         assert words in page
     assert "This question names no source" in page

@@ -1,4 +1,4 @@
-"""What a report says of its source and of its sentinels: on the page, in figures and tables, at the paper's scale and below it."""
+"""What a report says of its source and of its checks: on the page, in figures and tables, at the paper's scale and below it."""
 
 from dataclasses import replace
 
@@ -6,7 +6,6 @@ import pytest
 from factories import fill_store, make_plan
 from paper_study import measured, shipped_plan
 
-from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import judge
 from resnet_lab.report.build import write_report
 from resnet_lab.report.figures import draw_figures
@@ -69,7 +68,7 @@ def test_tables_at_the_papers_scale_carry_the_published_numbers(tmp_path):
 
 def test_a_page_at_reduced_scale(tmp_path):
     """Would catch a report whose first line promises more than its scale, or that has no ledger."""
-    html = page(tmp_path, shipped_plan(scale="laptop", seeds=(0, 1)), sentinels={"test set": "once, after the last epoch"})
+    html = page(tmp_path, shipped_plan(scale="laptop", seeds=(0, 1)), checks={"test set": "once, after the last epoch"})
     header = html[html.index("<header>") : html.index("</header>")]
     assert FIRST_LINE in header
     assert header.index(FIRST_LINE) < header.index("Tests the direction") if "Tests the direction" in header else True
@@ -93,10 +92,6 @@ def test_a_question_without_a_source_says_so_on_its_page(tmp_path):
     assert FIRST_LINE not in html
 
 
-def test_runs_of_an_earlier_version_are_counted_as_unwatched(tmp_path):
-    assert "8 runs of an earlier version recorded none." in page(tmp_path, make_plan(seeds=(0, 1)))
-
-
 def test_files_of_tables_that_no_longer_apply_are_removed(tmp_path):
     """Would catch published numbers of the paper's scale lying beside the report of a variant in the same folder."""
     plan = shipped_plan(seeds=(0, 1))
@@ -114,14 +109,3 @@ def test_the_terminal_says_it_first(tmp_path):
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     console.print(terminal_table(data, judge(data)))
     assert console.export_text().startswith(FIRST_LINE)
-
-
-def test_twins_that_did_not_start_equal_are_a_warning(tmp_path):
-    plan = make_plan(axes={"layers": (20,)}, seeds=(0,), claims=())
-    studies = tmp_path / "studies"
-    for cell, start in zip(plan.cells, ("aa-11", "aa-22"), strict=True):
-        store = fill_store(studies, plan, missing={(other.name, 0) for other in plan.cells if other is not cell}, start=start)
-    assert load(plan, store).records
-    html = write_report(plan, studies=studies, reports=tmp_path / "reports", formats=()).read_text(encoding="utf-8")
-    assert "are twins and did not start equal" in html
-    assert "arms of one seed and grid point started equal in 0 of 1 sets" in html or "twins, arm by arm" in html

@@ -13,6 +13,8 @@ from resnet_lab.data.batches import epoch_batches
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.networks.build import build, rows
+from resnet_lab.networks.joins import JOINS
+from resnet_lab.networks.shortcuts import SHORTCUTS
 from resnet_lab.runs.record import RunRecord, correct_bits
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.resolve import merge, resolve_run
@@ -20,7 +22,7 @@ from resnet_lab.spec.run import RunSpec, fingerprint
 from resnet_lab.training.evaluate import average_bn_statistics, evaluate
 from resnet_lab.training.gradients import gradient_norms
 from resnet_lab.training.runtime import pick_device
-from resnet_lab.training.train import Progress, train
+from resnet_lab.training.train import Progress, starting_trainer, train
 
 SMALL = {
     "network": {"layers": 8, "widths": [4, 8, 8]},
@@ -131,7 +133,7 @@ def test_every_device_precision_and_layout_begins_alike(
     record = train(run, 0, splits(run, cache_folder), device=device)
     assert record.epochs[0].loss == pytest.approx(plain.epochs[0].loss, rel=tolerance)
     np.testing.assert_allclose(record.arrays["gradient_norms"], plain.arrays["gradient_norms"], rtol=tolerance)
-    assert record.sentinels["precision"] == {"fp32": "float32", "bf16": "bfloat16"}[precision]
+    assert record.checks["precision"] == {"fp32": "float32", "bf16": "bfloat16"}[precision]
     assert record.environment["device"] == device
 
 
@@ -156,18 +158,26 @@ def test_warm_up_until_an_error_ends_and_the_full_rate_follows(cache_folder: Pat
     assert record.epochs[-1].lr == 0.1
 
 
-def test_plain_and_residual_twins_see_the_same_batches_and_start_from_the_same_tensors(cache_folder: Path) -> None:
-    """DESIGN 3: what differs between twins is the shortcut and nothing else."""
-    plain, residual = (
-        spec({"network": {"shortcut": shortcut}, "data": {"pad_crop": 1, "flip": True}}) for shortcut in ("none", "identity")
-    )
-    starts = [dict(build(run.network, seed=3).named_parameters()) for run in (plain, residual)]
+ARMS = [{"shortcut": name} for name in SHORTCUTS] + [{"join": name} for name in JOINS] + [{"norm": "none"}]
+
+
+def test_arms_of_one_seed_see_the_same_batches_and_start_from_the_same_tensors(cache_folder: Path) -> None:
+    """DESIGN 4: what differs between twins is the shortcut and nothing else. Would catch a start or a stream that hangs on the global generator, on
+    what was drawn before, or on the layout in memory.
+    """
+    starts, streams = [], []
+    for number, arm in enumerate(ARMS):
+        torch.manual_seed(number)
+        run = spec({"network": arm, "data": {"pad_crop": 1, "flip": True}, "training": {"channels_last": number % 2 == 0}})
+        trainer = starting_trainer(run, 3, splits(run, cache_folder), "cpu")
+        starts.append({name: value for name, value in trainer.model.named_parameters() if ".shortcut." not in name})
+        streams.append(list(epoch_batches(trainer.splits.train, run.data, batch_size=64, seed=3, epoch=2)))
     assert starts[0].keys() == starts[1].keys()
-    assert all(torch.equal(starts[0][name], starts[1][name]) for name in starts[0])
-    streams = [epoch_batches(splits(run, cache_folder).train, run.data, batch_size=64, seed=3, epoch=2) for run in (plain, residual)]
-    for (images, labels), (same, too) in zip(*streams, strict=True):
-        assert torch.equal(images, same)
-        assert torch.equal(labels, too)
+    for start, stream in zip(starts[1:], streams[1:], strict=True):
+        shared = start.keys() & starts[0].keys()
+        assert {"stem.conv.weight", "head.linear.weight"} < shared
+        assert all(torch.equal(start[name], starts[0][name]) for name in shared)
+        assert all(torch.equal(a, b) for one, other in zip(stream, streams[0], strict=True) for a, b in zip(one, other, strict=True))
 
 
 def test_progress_is_told_at_least_once_an_epoch(cache_folder: Path) -> None:
