@@ -21,6 +21,9 @@ lint: $(READY)           ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+originals: $(READY)      ## the 45 named networks against torchvision, timm, Keras and networks written by hand, at full size: ten minutes
+	$(BIN)/python -m pytest -m originals tests/networks/originals
+
 calibration: $(READY)    ## three minutes: the statistics held against simulated studies and resampled real runs; fails where a bar is missed
 	$(BIN)/python benchmarks/calibration/simulated.py
 	$(BIN)/python benchmarks/calibration/resampled.py

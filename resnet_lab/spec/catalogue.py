@@ -28,7 +28,7 @@ class CatalogueEntry:
     macs: int
     """Multiply-adds of convolutions and linear layers on one image of `size`."""
     reference: str
-    """`FAMILY:NAME` of an independent implementation (resnet_lab.networks.verify), or empty: only counts can be compared."""
+    """`FAMILY:NAME` of the original, an independent implementation that tests/networks/originals holds it against."""
     note: str
     fields: dict[str, Any]
     """The fields of its [network] section as written, `like` resolved."""

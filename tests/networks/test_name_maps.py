@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torchvision
+from networks.originals import handmade
 
 from resnet_lab.networks.build import build
 from resnet_lab.networks.name_maps import MAPS, family_of, torchvision_name
-from resnet_lab.networks.verify import handmade
 from resnet_lab.spec.catalogue import named_network
 
 CHECKPOINT = {

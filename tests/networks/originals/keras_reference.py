@@ -1,15 +1,15 @@
 """One network of keras.applications, measured on its torch backend and written to a file: run as a process of its own.
 
-python -m resnet_lab.networks.verify.keras_reference NAME SIZE CLASSES OUT
+python -m networks.originals.keras_reference NAME SIZE CLASSES OUT
 """
 
 import sys
 
 import torch
+from networks.originals.references import BATCH
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lab.networks.cost import counted_macs
-from resnet_lab.networks.verify.references import BATCH
 
 
 def write_reference(name: str, size: int, classes: int, out: str) -> None:
