@@ -9,14 +9,12 @@ from factories import fill_store, make_plan
 
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.runs.plan import Plan, PlannedCell
-from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.spec.network import weighted_layers
 from resnet_lab.spec.resolve import resolve
 from resnet_lab.spec.run import as_plain, fingerprint
 
-CHOSEN = (Choice("training.precision", "bf16", "a test"), Choice("training.compile", False, "a test"))
 RESIDUAL_20 = (8.6, 8.9, 8.7, 9.1, 8.8)
 ERRORS = {"residual/20": RESIDUAL_20, "plain/20": (9.4, 9.6, 9.7, 9.5, 9.8)}
 """Test errors, percent, a seed each."""
@@ -24,7 +22,7 @@ ERRORS = {"residual/20": RESIDUAL_20, "plain/20": (9.4, 9.6, 9.7, 9.5, 9.8)}
 
 def shipped_plan(name: str = "plain_vs_residual", scale: str = "paper", overrides: Sequence[str] = (), **fields: Any) -> Plan:
     """The plan of a shipped question at a scale; costs are made up. `fields` replace fields of the plan."""
-    question = resolve(load_ablation(name), scale, facts=_facts, overrides=overrides, choose=lambda cells: CHOSEN)
+    question = resolve(load_ablation(name), scale, facts=_facts, overrides=overrides, precision=lambda cells: "bf16")
     cells = tuple(
         PlannedCell(
             cell.name,

@@ -103,7 +103,6 @@ def announce(job: Job, console: Console) -> None:
         f"recipe: {epochs} epochs of batches of {recipe.batch_size}, {recipe.optimizer} at {recipe.lr:g} ({recipe.schedule}), {recipe.precision}, "
         f"{job.device} with {job.threads} thread(s), seed {job.recipe.seed}",
     ]
-    said += map(str, job.chosen)
     if recipe.freeze:
         said.append(f"frozen: {', '.join(recipe.freeze)}")
     if job.done is not None:

@@ -20,13 +20,11 @@ from resnet_lab.report.one_network import history, write_history
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
 from resnet_lab.runs.store import RunStore
-from resnet_lab.spec.choosing import Choice, left_open, possible, settled
 from resnet_lab.spec.data import FOLDER
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.run import RunSpec, fingerprint
+from resnet_lab.spec.run import RunSpec, fingerprint, with_precision
 from resnet_lab.study.locks import StudyLockedError, try_run_lock
-from resnet_lab.training.choosing import Candidate, choose
-from resnet_lab.training.machine import cores
+from resnet_lab.training.machine import best_precision, cores
 from resnet_lab.training.runtime import configure, pick_device
 from resnet_lab.training.train import OnEpoch, OnProgress, Stopped, train
 from resnet_lab.training.weights import fit_weights
@@ -65,8 +63,6 @@ class Job:
     weights: Tensors | None
     """What it starts from, where that is not the seed alone."""
     done: RunRecord | None
-    chosen: tuple[Choice, ...] = ()
-    """What the recipe leaves to the machine and was measured now; an earlier begin has chosen for good."""
 
     @property
     def id(self) -> str:
@@ -135,23 +131,19 @@ def prepare_job(
     recipe = resolve_recipe(replace(wanted, fields=fields), data_root=places.data_root, cache=places.cache)
     if weights is not None:
         check_fit(recipe.run, weights, init)
-    threads = threads or cores()
-    recipe, chosen = _settled(recipe, places.store, device, threads)
+    recipe = replace(recipe, run=_settled(recipe, places.store, device))
     name = fingerprint(recipe.run)
     done = places.store.load(name, recipe.seed)
     kept = done is not None and (done.status == "diverged" or "last" in done.weights)
-    return Job(recipe, places, name, device, threads, weights, done if kept else None, chosen)
+    return Job(recipe, places, name, device, threads or cores(), weights, done if kept else None)
 
 
-def _settled(recipe: Recipe, store: RunStore, device: str, threads: int) -> tuple[Recipe, tuple[Choice, ...]]:
-    """The recipe with nothing left to the machine: as the run is done or was begun already, else as measured here."""
-    if not left_open(recipe.run):
-        return recipe, ()
-    runs = [(run, fingerprint(run)) for run in possible(recipe.run)]
-    begun = [run for run, name in runs if store.load(name, recipe.seed)]
-    begun += [run for run, name in runs if store.checkpoint_time(name, recipe.seed)]
-    chosen = () if begun else choose([Candidate(recipe.name, recipe.run)], device, threads=threads)
-    return replace(recipe, run=begun[0] if begun else settled(recipe.run, chosen)), chosen
+def _settled(recipe: Recipe, store: RunStore, device: str) -> RunSpec:
+    """The run with its precision: as it is done or was begun already, else by the hardware."""
+    ways = [with_precision(recipe.run, precision) for precision in (best_precision(device), "bf16", "fp32")]
+    known = [run for run in ways if store.load(fingerprint(run), recipe.seed)]
+    known += [run for run in ways if store.checkpoint_time(fingerprint(run), recipe.seed)]
+    return [*known, *ways][0]
 
 
 def check_fit(run: RunSpec, weights: Tensors, source: str) -> None:

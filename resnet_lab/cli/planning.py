@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -18,18 +17,15 @@ from resnet_lab.runs.looks import Looks
 from resnet_lab.runs.store import RunStore
 from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, staged
 from resnet_lab.spec.claims import Claim
+from resnet_lab.study.estimate import PROCESS, Pace, estimated, longest, training_bytes
 from resnet_lab.study.preparing import Prepared
 from resnet_lab.text import duration, size
-
-if TYPE_CHECKING:  # importing it imports torch: done where something is to be predicted
-    from resnet_lab.study.predicting import Prediction
+from resnet_lab.training.machine import free_memory
 
 ALPHA = 0.05
 """Error rate of a study's claims."""
 MOST_CELLS = 200
 """Cells beyond which nobody reads on in a terminal."""
-BUSY = 0.9
-"""Share of the processors below which it is said that other programs have the rest."""
 
 
 def print_looks(prepared: Prepared, most: int, console: Console) -> None:
@@ -44,9 +40,9 @@ def print_looks(prepared: Prepared, most: int, console: Console) -> None:
         print_plan(prepared, console)
         say(console, f"looks at {numbers} seeds: {over}, there is nothing left to do")
         return
-    stage, prediction = print_plan(stage, console, looks)
-    whole = last_stage(prepared, looks)
-    takes = f", about {duration(prediction.wall(whole.missing, stage.workers), rough=True)}" if prediction else ""
+    pace, whole = print_plan(stage, console, looks), last_stage(prepared, looks)
+    seconds = pace.wall(whole.missing, whole.parallel.runs)
+    takes = f", about {duration(seconds, rough=True)}" if seconds else ""
     say(console, f"looks at {numbers} seeds: this is look {len(looks.done) + 1} of {len(looks.schedule)}")
     say(console, f"until the last look, where claims stay undecided: {len(whole.missing)} runs to do{takes}")
     if len(looks.done) + 1 < len(looks.schedule):
@@ -56,22 +52,21 @@ def print_looks(prepared: Prepared, most: int, console: Console) -> None:
             say(console, line)
 
 
-def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None) -> "tuple[Prepared, Prediction | None]":
-    """Print the plan; nothing is trained or written. Returns the study with its crew, and what was predicted: None where nothing is left to do.
+def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None) -> Pace:
+    """Print the plan; nothing is trained or written. Returns how long its runs take.
 
     `looks`: that it is a plan of the next one of these looks, at which a share of the error rate may be spent on the claims still undecided.
     """
     plan, data = prepared.plan, load(prepared.plan, RunStore(prepared.options.studies))
-    prepared, prediction = _predicted(prepared)
-    seconds = prediction.seconds(prepared.tasks) if prediction else data.runs.groupby("fingerprint")["seconds"].median().to_dict()
+    pace, unknown = _pace(prepared, data)
     left = Counter(task.fingerprint for task in prepared.missing)
     table = Table(box=None, pad_edge=False)
     for heading in ("cell", "layers", "parameters", "MACs", "done", "a run"):
         table.add_column(heading, justify="left" if heading == "cell" else "right")
     for cell in plan.cells[:MOST_CELLS]:
         done = len(plan.seeds) - left[cell.fingerprint]
-        predicted = duration(seconds[cell.fingerprint], rough=True)
-        table.add_row(cell.name, str(cell.layers), f"{cell.params:,}", f"{cell.macs:,}", f"{done}/{len(plan.seeds)}", predicted)
+        seconds = duration(pace.of(cell.fingerprint) or None, rough=True)
+        table.add_row(cell.name, str(cell.layers), f"{cell.params:,}", f"{cell.macs:,}", f"{done}/{len(plan.seeds)}", seconds)
     for line in (
         first_line(plan),
         plan.question,
@@ -89,15 +84,14 @@ def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None)
     lines = (
         f"{plan.name}: {plural(len(plan.cells), 'cell')} x {plural(len(plan.seeds), 'seed')} = {plural(len(prepared.tasks), 'run')}, "
         f"{len(prepared.missing)} to do",
-        *map(str, plan.chosen),
-        *([str(prepared.crew)] if prepared.crew else []),
-        *(_needs(prepared, prediction) if prediction else []),
+        f"precision: {', '.join(sorted({cell.spec['training']['precision'] for cell in plan.cells}))}",
+        *([str(prepared.parallel), *_needs(prepared, pace, unknown)] if prepared.missing else []),
         f"data: {plan.data_description}",
         *power_lines(claims, len(plan.seeds), data, at, alpha=alpha),
     )
     for line in lines:
         say(console, line)
-    return prepared, prediction
+    return pace
 
 
 def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *, alpha: float = ALPHA) -> list[str]:
@@ -106,38 +100,35 @@ def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *
     return [f"claims {at}:" if claims else f"no claims {at}", *(f"    {power.name}: {power.words}" for power in powers)]
 
 
-def _predicted(prepared: Prepared) -> "tuple[Prepared, Prediction | None]":
-    if not prepared.missing:
-        return prepared, None
-    from resnet_lab.study.launching import predict_study
+def _pace(prepared: Prepared, data: StudyData) -> tuple[Pace, str]:
+    """How long runs take, and why that is not known where it is not."""
+    if prepared.missing:
+        try:
+            return estimated(prepared.plan, prepared.missing, data.records.values(), prepared.device, prepared.parallel), ""
+        except Exception as error:  # its runs will say so, with their traceback
+            return Pace(prepared.plan), f"a training step of {longest(prepared.missing).cell} raised {type(error).__name__}: {error}"
+    pace = Pace(prepared.plan)
+    pace.stored(data.records.values())
+    return pace, ""
 
-    return predict_study(prepared)
 
-
-def _needs(prepared: Prepared, prediction: "Prediction") -> list[str]:
+def _needs(prepared: Prepared, pace: Pace, unknown: str) -> list[str]:
     """Time, memory and disk in words."""
-    from resnet_lab.study.probing import peak_memory
-    from resnet_lab.training.machine import free_memory
-
-    workers, wall = prepared.workers, prediction.wall(prepared.missing, prepared.workers)
-    with_what = f"with {workers} worker{'s' if workers > 1 else ''} on {prepared.device}"
-    busy = ""
-    if prediction.share < BUSY:
-        others = f"other programs took {100 * (1 - prediction.share):.0f} % of the processors while it was measured"
-        busy = f"; {others}, without them about {duration(wall * prediction.share, rough=True)}"
-    lines = [f"time: about {duration(wall, rough=True)} {with_what}{busy}"]
-    if prediction.worker_memory:
-        needed, free = workers * prediction.worker_memory + peak_memory() + prepared.data_bytes, free_memory()
-        short = f", but only {size(free)} are free: fewer --workers need less" if free is not None and free < needed else ""
-        lines.append(f"memory: {size(prediction.worker_memory)} a worker, {size(needed)} in all{short}")
-    if prediction.device_memory:
-        lines.append(f"memory of the device: {size(prediction.device_memory)} a run")
-    return [*lines, f"disk: {_disk(prepared)}"]
+    runs, tensors = prepared.parallel.runs, training_bytes(longest(prepared.missing))
+    time = (
+        f"about {duration(pace.wall(prepared.missing, runs), rough=True)} on {prepared.device}" if not unknown else f"not known: {unknown}"
+    )
+    if prepared.device != "cpu":
+        return [f"time: {time}", f"memory of the device: about {size(tensors)} per run", f"disk: {_disk(prepared)}"]
+    needed, free = runs * (PROCESS + tensors) + PROCESS + prepared.data_bytes, free_memory()
+    short = f", but only {size(free)} are free: fewer --workers need less" if free is not None and free < needed else ""
+    memory = f"about {size(PROCESS + tensors)} per run, {size(needed)} in all{short}"
+    return [f"time: {time}", f"memory: {memory}", f"disk: {_disk(prepared)}"]
 
 
 def _disk(prepared: Prepared) -> str:
-    needs, folder = prepared.disk, prepared.options.studies.absolute()
+    needs, folder = {name: count for name, count in prepared.disk.items() if count}, prepared.options.studies.absolute()
     there = next(each for each in (folder, *folder.parents) if each.exists())
     free = shutil.disk_usage(there).free
-    short = f"; but only {size(free)} are free in {there}" if free < needs.total else ""
-    return f"{size(needs.total)} at most ({needs}){short}"
+    short = f"; but only {size(free)} are free in {there}" if free < sum(needs.values()) else ""
+    return f"{size(sum(needs.values()))} at most ({', '.join(f'{name} {size(count)}' for name, count in needs.items())}){short}"

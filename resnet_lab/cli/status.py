@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from resnet_lab.analysis.tables import load
+from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.api import stored_plan
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import scale_option, studies_option, tag_option
 from resnet_lab.console import open_console, say
 from resnet_lab.report.terminal import terminal_table
 from resnet_lab.runs.store import RunStore
+from resnet_lab.study.estimate import Pace
 from resnet_lab.study.locks import driver_of
-from resnet_lab.study.remaining import load_pace
 from resnet_lab.text import duration
 
 
@@ -33,7 +33,7 @@ def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     said = ", ".join(f"{counts[status]} {status}" for status in ("done", "diverged", "failed", "missing") if status in counts)
     say(console, f"{plan.name}: {len(data.runs)} runs: {said}")
     driver, flights = _driver(studies / plan.name), _in_flight(studies / plan.name / "progress")
-    say(console, f"being driven by {driver}{_time_left(studies / plan.name, data.runs, flights)}" if driver else "nobody is driving it")
+    say(console, f"being driven by {driver}{_time_left(data, flights)}" if driver else "nobody is driving it")
     for told in flights:
         say(console, f"  {told['task']}: epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %")
     console.print(terminal_table(data, ()))
@@ -53,13 +53,12 @@ def _in_flight(folder: Path) -> list[dict[str, Any]]:
     return told
 
 
-def _time_left(folder: Path, runs: Any, flights: list[dict[str, Any]]) -> str:
-    """Words on how much longer it takes; none where nothing was predicted."""
-    pace = load_pace(folder)
-    for run in runs[runs["status"] == "done"].itertuples():
-        pace.finished(run.fingerprint, run.seconds)
-    missing = {f"{run.cell} seed {run.seed}": run.fingerprint for run in runs[runs["status"] == "missing"].itertuples()}
+def _time_left(data: StudyData, flights: list[dict[str, Any]]) -> str:
+    """Words on how much longer it takes; none where no run has finished yet, or none is in flight."""
+    pace = Pace(data.plan)
+    pace.stored(data.records.values())
+    missing = {f"{run.cell} seed {run.seed}": str(run.fingerprint) for run in data.runs[data.runs["status"] == "missing"].itertuples()}
     going = {told["task"]: 1 - told["iteration"] / told["iterations"] for told in flights}
     rests = [pace.of(missing[name]) * rest for name, rest in going.items() if name in missing]
-    left = pace.left((fingerprint for name, fingerprint in missing.items() if name not in going), rests)
-    return f"; {duration(left, rough=True)} left" if left else ""
+    left = pace.left((fingerprint for name, fingerprint in missing.items() if name not in going), rests, len(flights))
+    return f"; {duration(left, rough=True)} left" if left and flights else ""

@@ -33,7 +33,7 @@ from resnet_lab.console import open_console, say
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "auto"]),
-    help="auto: bf16 where the processor or GPU computes in it and it pays. Default: the file's, or auto.",
+    help="auto: bf16 where the processor or GPU computes in it, else fp32. Default: the file's, or auto.",
 )
 @click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps.")
 @click.option("--threads", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="0: one a core.")

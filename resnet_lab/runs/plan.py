@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from resnet_lab.runs.files import StoreError, write_atomically, writing
-from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.claims import Claim, claim_from_plain
 
 PLAN_FORMAT = 1
@@ -74,8 +73,6 @@ class Plan:
     """Of the working tree the study was last planned from; empty where there is none."""
     changes: tuple[str, ...] = ()
     """What was changed in the recipe of its cells after the study first ran, in words; also among the warnings."""
-    chosen: tuple[Choice, ...] = ()
-    """What the question leaves to the machine, and what it became when the study first ran."""
     counted: str = ""
     """Which source counted params and macs of the cells."""
 
@@ -94,7 +91,7 @@ class Plan:
     def as_text(self) -> str:
         """The plan as JSON with a line a cell: thousands of cells are written quickly, and a person can still read and compare them."""
         plain: dict[str, Any] = {"format": PLAN_FORMAT, **vars(self), "cells": []}
-        plain |= {name: [asdict(each) for each in plain[name]] for name in ("claims", "chosen")}
+        plain["claims"] = [asdict(claim) for claim in self.claims]
         cells = ",\n  ".join(json.dumps(vars(cell)) for cell in self.cells)
         return json.dumps(plain, indent=1).replace('"cells": []', f'"cells": [\n  {cells}\n ]', 1)
 
@@ -150,7 +147,6 @@ def parse_plan(content: bytes, path: str) -> Plan:
         plain["claims"] = tuple(claim_from_plain(claim) for claim in plain["claims"])
         for key in ("varies", "axes", "seeds", "warnings", "overrides", "changes"):
             plain[key] = tuple(plain.get(key, ()))
-        plain["chosen"] = tuple(Choice(**choice) for choice in plain.get("chosen", ()))
         plain["registered"] = None if plain["registered"] is None else tuple(plain["registered"])
         return Plan(**plain)
     except (KeyError, TypeError) as error:

@@ -18,7 +18,6 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from resnet_lab.spec.ablation import Ablation, AblationFile, Fragment, Scale
-from resnet_lab.spec.choosing import AUTO, AUTOMATIC
 from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
 from resnet_lab.spec.data import DataSpec, FixedNormalization
 from resnet_lab.spec.errors import Problem, SpecError, nearest
@@ -180,8 +179,8 @@ def _problem(item: dict[str, Any]) -> Problem:
     given = item.get("input")
     if location[-2:] == ("network", "head_pool"):  # a word or a number: pydantic reports both readings
         return Problem(f'should be "global", or the side of an average pool (1 or more), not {json.dumps(given, default=str)}', key=key)
-    if location[-2:] == ("training", "compile"):  # a word or a truth: likewise
-        return Problem(f'should be true, false or "auto", not {json.dumps(given, default=str)}', key=key)
+    if location[-2:] == ("training", "compile"):
+        return Problem(f"should be true or false, not {json.dumps(given, default=str)}", key=key)
     shown = "" if isinstance(given, dict) else f", not {json.dumps(given, default=str)}"
     message = str(item["msg"]).replace("Input should be", "should be")
     close = ""
@@ -258,7 +257,7 @@ def check_grid(grid: dict[str, Any], place: str) -> list[Problem]:
             continue
         found = {problem.message: problem for value in values for problem in check_fragment(nested(path, grid_point(value)[1]))}
         problems += [Problem(problem.message, key=f"{place}.{problem.key}" if problem.key else key) for problem in found.values()]
-        if path in AUTOMATIC and AUTO in (grid_point(value)[1] for value in values):
+        if path == "training.precision" and "auto" in (grid_point(value)[1] for value in values):
             problems.append(Problem('"auto" is one choice for all cells: an axis names the values that it compares', key=key))
         labels = [str(grid_point(value)[0]) for value in values]
         named = [value["name"] for value in values if isinstance(value, dict) and set(value) == {"name", "value"}]

@@ -13,7 +13,6 @@ from typing import Any
 
 from resnet_lab.spec.ablation import Ablation, Scale
 from resnet_lab.spec.catalogue import starting_from
-from resnet_lab.spec.choosing import Choice, left_open, settled
 from resnet_lab.spec.claiming import claims_at, small_margins
 from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.confounds import confound_warnings, strict_problems
@@ -22,13 +21,12 @@ from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.network import NetworkSpec, check_size, resolve_network
 from resnet_lab.spec.parts import usual_stem_width
 from resnet_lab.spec.reading import SAME_SEEDS, check_fragment, check_grid, flatten_grid, grid_point, nested, placed, typed_fragment
-from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.run import RunSpec, with_precision
 from resnet_lab.spec.training import check_freeze, resolve_training
 
 SECTIONS = ("network", "data", "training", "record")
 _EITHER_OR = (("network", "layers", "depths"), ("training", "epochs", "iterations"))
 Facts = Callable[[DataSpec], DatasetFacts]
-Choose = Callable[[Sequence["Cell"]], Sequence[Choice]]
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,6 @@ class Question:
     claims: tuple[Claim, ...]
     warnings: tuple[str, ...]
     overrides: tuple[str, ...]
-    chosen: tuple[Choice, ...] = ()
-    """What was left to the machine."""
 
 
 def resolve(
@@ -66,13 +62,13 @@ def resolve(
     facts: Facts,
     overrides: Sequence[str] = (),
     seeds: int | Sequence[int] | None = None,
-    choose: Choose | None = None,
+    precision: Callable[[Sequence[Cell]], str] | None = None,
     strict: bool = False,
 ) -> Question:
     """Resolve a question at a scale. `facts` tells what a dataset holds; `seeds` and `overrides` come from the command line.
 
-    `choose` is asked, where some cell leaves a field to the machine, what the field becomes in all of them; without it the field stays `"auto"`,
-    and the cells have no fingerprints yet. `strict` refuses arms that differ in what `varies` does not name.
+    `precision` is asked once what `precision = "auto"` comes to in the cells that say so; without it the field stays `"auto"`, and such cells have no
+    fingerprints yet. `strict` refuses arms that differ in what `varies` does not name.
 
     Raises SpecError with every problem found, placed at the file's lines where it has one.
     """
@@ -89,8 +85,10 @@ def resolve(
     _check_forced(forced, grid)
     said = {"--seeds": seeds, "--set seeds": forced.pop("seeds", None), f"scales.{scale}.seeds": typed.seeds, "seeds": ablation.file.seeds}
     cells = _cells(ablation, scale, grid, forced, facts)
-    chosen = tuple(choose(cells)) if choose is not None and any(left_open(cell.spec) for cell in cells) else ()
-    cells = tuple(replace(cell, spec=settled(cell.spec, chosen)) for cell in cells)
+    left_open = [cell for cell in cells if cell.spec.training.precision == "auto"]
+    if precision is not None and left_open:
+        settled = precision(left_open)
+        cells = tuple(replace(cell, spec=with_precision(cell.spec, settled)) for cell in cells)
     axes = tuple(_short_names(grid).values())
     if strict and (problems := strict_problems(ablation, cells)):
         prefixes = (*(f"arms.{arm}" for arm in ablation.file.arms), f"scales.{scale}", "")
@@ -108,7 +106,6 @@ def resolve(
         claims=claims,
         warnings=(*dropped, *small_margins(claims, _fewest_images(cells, facts)), *_warnings(ablation, cells, facts)),
         overrides=tuple(overrides),
-        chosen=chosen,
     )
 
 

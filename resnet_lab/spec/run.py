@@ -7,7 +7,7 @@ a folder dataset, and the source of any block that comes from outside the packag
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -42,9 +42,16 @@ class RunSpec:
     """Digest of a folder dataset's content; empty for datasets whose name is enough."""
 
 
+def with_precision(run: RunSpec, precision: str) -> RunSpec:
+    """The run with a precision in place of `"auto"`; one that says its own keeps it."""
+    if run.training.precision != "auto":
+        return run
+    return replace(run, training=replace(run.training, precision=precision))  # type: ignore[arg-type]  # a word of the field's
+
+
 def canonical(spec: RunSpec) -> dict[str, Any]:
     """What the fingerprint covers, as plain JSON values."""
-    assert "auto" not in (spec.training.precision, spec.training.compile), "what is left to the machine is chosen first"
+    assert spec.training.precision != "auto", "the precision is settled first"
     sources = {name: source_digest(name) for name in (spec.network.block, spec.data.name) if is_external(name)}
     data = _section(spec.data)
     if spec.data_identity:

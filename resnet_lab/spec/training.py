@@ -63,10 +63,10 @@ class TrainingSpec:
     """`{ epochs = 1 }`, `{ share = 0.1 }`, `{ iterations = 400 }`, `{ lr = 0.01, iterations = 400 }` or
     `{ lr = 0.01, until_train_error = 80 }`."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    """`bf16` runs convolutions and products in bfloat16 autocast; parameters stay in fp32. `auto`: bf16 where the hardware computes in it and a measured
-    step says that it pays; chosen once for a study."""
-    compile: bool | Literal["auto"] = False
-    """Train through torch.compile. `auto`: where what it saves is measured to be more than compiling takes; chosen once for a study."""
+    """`bf16` runs convolutions and products in bfloat16 autocast; parameters stay in fp32. `auto`: bf16 where the hardware computes in it, else fp32;
+    a study keeps what its first runs had, wherever it goes on."""
+    compile: bool = False
+    """Train through torch.compile: for long runs, since compiling takes a minute or more."""
     channels_last: bool = True
     """Memory layout of images and convolution weights; a matter of speed."""
     precise_bn: bool = False

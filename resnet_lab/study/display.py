@@ -15,8 +15,8 @@ from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.study.driving import Watcher
+from resnet_lab.study.estimate import Pace
 from resnet_lab.study.planning import Task
-from resnet_lab.study.remaining import Pace
 from resnet_lab.study.worker import Interrupted, Workplace, progress_file
 from resnet_lab.text import duration
 
@@ -24,8 +24,8 @@ from resnet_lab.text import duration
 class Tally(Watcher):
     """Counts what every display shows: runs done, running, failed, errors so far, time left."""
 
-    def __init__(self, plan: Plan, tasks: Sequence[Task], store: RunStore, seconds: dict[str, float], workers: int) -> None:
-        self.plan, self.pace = plan, Pace(seconds, workers)
+    def __init__(self, plan: Plan, tasks: Sequence[Task], store: RunStore, workers: int, device_name: str) -> None:
+        self.plan, self.pace, self.workers = plan, Pace(plan), workers
         self.total, self.todo = len(plan.cells) * len(plan.seeds), {(task.fingerprint, task.seed): task for task in tasks}
         self.running: dict[tuple[str, int], Task] = {}
         self._since: dict[tuple[str, int], float] = {}
@@ -38,6 +38,7 @@ class Tally(Watcher):
             for seed in plan.seeds:
                 if (cell.fingerprint, seed) not in self.todo and (record := store.load(cell.fingerprint, seed)):
                     self.errors[name].append((record.train_error, record.test_error))
+                    self.pace.stored([record], device_name)
 
     def begun(self, task: Task) -> None:
         """A run has started."""
@@ -76,10 +77,10 @@ class Tally(Watcher):
         return sum(len(errors) for errors in self.errors.values())
 
     def seconds_left(self) -> float:
-        """By the predictions, corrected by how they have held so far."""
+        """As long as runs have taken so far, here and in the store; 0 where none has finished."""
         now, running = time.monotonic(), list(self.running)
         rests = [max(0.0, self.pace.of(key[0]) - (now - self._since[key])) for key in running]
-        return self.pace.left((key[0] for key in list(self.todo) if key not in running), rests)
+        return self.pace.left((key[0] for key in list(self.todo) if key not in running), rests, self.workers)
 
     def _drop(self, task: Task) -> None:
         self.running.pop((task.fingerprint, task.seed), None)
@@ -99,7 +100,7 @@ class PlainLines(Tally):
         errors = (
             "diverged" if record.status == "diverged" else f"train error {record.train_error:6.2f} %, test error {record.test_error:6.2f} %"
         )
-        left = f", {duration(self.seconds_left(), rough=True)} left" if self.todo else ""
+        left = f", {duration(seconds, rough=True)} left" if (seconds := self.seconds_left()) else ""
         self._line(f"[{self.done}/{self.total}] {task.name}: {errors} in {record.seconds:.1f} s{left}")
         for note in record.notes:
             self._line(f"{task.name}: note: {note}")
@@ -210,7 +211,8 @@ class LiveTable(Tally):
             TextColumn("{task.fields[left]}"),
         )
         failed = f", {self.failures} failed" if self.failures else ""
-        left = f"{duration(self.seconds_left(), rough=True)} left" if self.todo else duration(time.monotonic() - self.began, rough=True)
+        seconds, spent = self.seconds_left(), duration(time.monotonic() - self.began, rough=True)
+        left = f"{duration(seconds, rough=True)} left" if seconds else "" if self.todo else spent
         bar.add_task(self.plan.name, total=self.total, completed=self.done, left=left + failed)
         return bar
 

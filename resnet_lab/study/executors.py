@@ -34,9 +34,6 @@ class Executor(Protocol):
     def submit(self, task: Task) -> "Future[Result]":
         """Begin a task. The future fails only where the worker itself died."""
 
-    def ask(self, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
-        """Call a function where runs are done, the places taking turns. Only before the first task."""
-
     def bring(self, task: Task) -> None:
         """Put what a finished run has kept elsewhere into the driver's store, before its result. Raises StoreError."""
 
@@ -73,12 +70,6 @@ class Inline(Local):
         future.set_result(run_task(task, self._workplace))
         return future
 
-    def ask(self, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
-        """Call it now."""
-        future: Future[Any] = Future()
-        future.set_result(function(*arguments))
-        return future
-
     def stop(self) -> None:
         """Nothing is running between two submits."""
 
@@ -87,11 +78,17 @@ class Processes(Local):
     """N worker processes, each a pool of its own, shared out over the devices; each stays on its device."""
 
     def __init__(self, workplace: Workplace, workers: int) -> None:
-        self._workplace = workplace
-        self._asked = -1
         self._busy: dict[Future[Result], _Worker] = {}
         self._idle: list[_Worker] = []
-        self.resize(workers, workplace.threads)
+        devices = workplace.devices or (workplace.device,)
+        try:
+            for number in range(workers):
+                worker = _Worker(replace(workplace, device=devices[number % len(devices)]))
+                self._idle.append(worker)
+                _submit(worker.pool, warm_up)  # workers import torch while the driver plans
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def free(self) -> int:
@@ -112,32 +109,6 @@ class Processes(Local):
         future.add_done_callback(self._done)
         return future
 
-    def ask(self, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
-        """Call a function in the next worker, after what that one was asked before. A workplace among the arguments becomes the worker's own."""
-        self._asked += 1
-        worker = self._idle[self._asked % len(self._idle)]
-        return _submit(worker.pool, function, *(worker.place if isinstance(each, Workplace) else each for each in arguments))
-
-    def resize(self, workers: int, threads: int) -> None:
-        """Have so many workers, of so many threads each, evenly over the devices. Only while no task is running."""
-        self._workplace = replace(self._workplace, threads=threads)
-        devices = self._workplace.devices or (self._workplace.device,)
-        places = [replace(self._workplace, device=devices[number % len(devices)]) for number in range(workers)]
-        there, self._idle, self._asked = self._idle, [], -1
-        try:
-            for place in places:
-                same = next((worker for worker in there if worker.place.device == place.device and not worker.broken), None)
-                if same is not None:
-                    there.remove(same)
-                self._idle.append(_Worker(place, same.pool) if same is not None else _Worker(place))
-                _submit(self._idle[-1].pool, warm_up, threads)  # workers import torch while the driver plans
-        except BaseException:
-            self._idle += there
-            self.stop()
-            raise
-        for worker in there:
-            worker.kill()
-
     def stop(self) -> None:
         """Kill the workers."""
         for worker in [*self._idle, *list(self._busy.values())]:
@@ -155,16 +126,9 @@ class Processes(Local):
 class _Worker:
     """A pool of one process, and the place where it works."""
 
-    def __init__(self, place: Workplace, pool: ProcessPoolExecutor | None = None) -> None:
+    def __init__(self, place: Workplace) -> None:
         self.place = place
-        self.pool = pool or ProcessPoolExecutor(
-            1, mp_context=get_context("spawn"), initializer=start_worker, initargs=(place, list(sys.path))
-        )
-
-    @property
-    def broken(self) -> bool:
-        """Whether its process has died."""
-        return bool(self.pool._broken)
+        self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker, initargs=(place, list(sys.path)))
 
     def kill(self) -> None:
         """End the process at once."""
@@ -194,12 +158,9 @@ def _empty_main() -> Iterator[None]:
         sys.modules["__main__"] = caller
 
 
-def warm_up(threads: int) -> None:
-    """Import in a fresh worker what every run needs; it works with so many threads from now on."""
+def warm_up() -> None:
+    """Import in a fresh worker what every run needs."""
     import resnet_lab.training.train  # noqa: F401
-    from resnet_lab.training.runtime import configure
-
-    configure(threads)
 
 
 def _ray(workplace: Workplace, workers: int) -> Executor:

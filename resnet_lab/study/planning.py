@@ -79,7 +79,6 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         created=earlier.created if earlier and earlier.registered is not None else datetime.now(UTC).isoformat(timespec="seconds"),
         commit=source_commit(),
         changes=changes,
-        chosen=question.chosen,
         counted=counting_version(),
     )
 

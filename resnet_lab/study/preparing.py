@@ -6,33 +6,28 @@ torch is imported only where something is missing from the store, or a network's
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from resnet_lab.data.cache import cache_bytes
 from resnet_lab.data.cache import cache_folder as cache_folder_of
 from resnet_lab.data.facts import dataset_facts
 from resnet_lab.papers.facts import source_problem
 from resnet_lab.runs.looks import load_looks
-from resnet_lab.runs.plan import Plan, study_name
+from resnet_lab.runs.plan import Plan, load_plan, study_name
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.ablation import Ablation
-from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.reading import placed
 from resnet_lab.spec.resolve import Cell, Question, resolve
+from resnet_lab.study.estimate import Parallelism, disk_bytes, parallelism
 from resnet_lab.study.executors import EXECUTORS
-from resnet_lab.study.needs import DiskNeeds, disk_needs
 from resnet_lab.study.planning import Task, make_plan, missing, tasks_of, variant_tag
 from resnet_lab.study.sharding import Shard
-
-if TYPE_CHECKING:
-    from resnet_lab.study.calibration import Crew
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a study is run; none of it is part of a fingerprint but `overrides`. `workers`, `threads`, `runs_per_device`: 0 is for what is best here."""
+    """How a study is run; none of it is part of a fingerprint but `overrides`. `workers`, `threads`, `runs_per_device`: 0 for the rule."""
 
     scale: str | None = None
     seeds: int | tuple[int, ...] | None = None
@@ -77,8 +72,8 @@ class Prepared:
     options: Options
     devices: tuple[str, ...]
     """Those that runs are to be done on; none where no run is missing."""
-    crew: "Crew | None" = None
-    """How many runs at a time, with how many threads; None where that is still to be measured."""
+    parallel: Parallelism
+    """How many of the missing runs at a time, with how many threads."""
 
     @property
     def device(self) -> str:
@@ -91,32 +86,16 @@ class Prepared:
         return cache_folder(self.options.scratch or self.options.studies)
 
     @property
-    def workers(self) -> int:
-        """Runs at the same time, never more than there are runs to do."""
-        return max(1, min(self._crew.workers, len(self.missing)))
-
-    @property
-    def threads(self) -> int:
-        """Of each run."""
-        return self._crew.threads
-
-    @property
     def data_bytes(self) -> int:
         """Size of the decoded images on disk."""
         return sum(self._images.values())
 
     @property
-    def disk(self) -> DiskNeeds:
-        """What is still to be written."""
+    def disk(self) -> dict[str, int]:
+        """Bytes still to be written, by what they are."""
         images = sum(count for folder, count in self._images.items() if not folder.exists())
         sqlite = self.options.storage is None and self.options.shard is None
-        return disk_needs(self.missing, self.workers, images=images, database=sqlite)
-
-    @property
-    def _crew(self) -> "Crew":
-        from resnet_lab.study.calibration import usual
-
-        return self.crew or usual(self.devices or _devices(self.options), self.options.threads)
+        return disk_bytes(self.missing, self.parallel.runs, images, sqlite)
 
     @property
     def _images(self) -> dict[Path, int]:
@@ -129,10 +108,9 @@ def cache_folder(studies: Path) -> Path:
     return studies / "cache"
 
 
-def prepare_study(ablation: Ablation, options: Options, *, command: str, chosen: tuple[Choice, ...] = ()) -> Prepared:
+def prepare_study(ablation: Ablation, options: Options, *, command: str) -> Prepared:
     """Resolve, plan and look into the store; nothing is trained, downloaded or written.
 
-    `chosen`: what the question leaves to the machine, where it was chosen a moment ago.
     Raises SpecError for anything wrong with the question or the options, StoreError for a store that cannot be used.
     """
     if options.executor not in EXECUTORS:
@@ -155,7 +133,7 @@ def prepare_study(ablation: Ablation, options: Options, *, command: str, chosen:
         facts=facts,
         overrides=options.overrides,
         seeds=options.seeds,
-        choose=lambda cells: chosen or _settle(ablation, options, cells),
+        precision=lambda cells: _precision(ablation, options, cells),
         strict=options.strict,
     )
     if options.seeds is None:
@@ -171,25 +149,15 @@ def prepare_study(ablation: Ablation, options: Options, *, command: str, chosen:
     mine = options.shard.of(tasks) if options.shard else tasks
     left = tuple(missing(mine, store))
     damaged = tuple(f"{task.name}: {damage}" for task in left if (damage := store.damage(task.fingerprint, task.seed)))
-    devices, crew = _at_hand(options, tasks, plan) if left else ((), None)
-    return Prepared(question, plan, tuple(tasks), left, damaged, known, options, devices, crew)
+    devices, parallel = _at_hand(options, left) if left else ((), Parallelism(1, options.threads or 1, "nothing is missing"))
+    return Prepared(question, plan, tuple(tasks), left, damaged, known, options, devices, parallel)
 
 
-def _at_hand(options: Options, tasks: Sequence[Task], plan: Plan) -> tuple[tuple[str, ...], "Crew | None"]:
+def _at_hand(options: Options, missing: Sequence[Task]) -> tuple[tuple[str, ...], Parallelism]:
     """The devices that runs are to be done on, and how many at a time."""
-    from resnet_lab.study.calibration import known_crew
-
     devices = _devices(options)
-    crew = known_crew(
-        options.executor,
-        devices,
-        tasks,
-        options.studies / plan.name,
-        workers=options.workers,
-        threads=options.threads,
-        runs_per_device=options.runs_per_device,
-    )
-    return devices, crew
+    asked = {"workers": options.workers, "threads": options.threads, "runs_per_device": options.runs_per_device}
+    return devices, parallelism(options.executor, devices, missing, **asked)
 
 
 def _devices(options: Options) -> tuple[str, ...]:
@@ -198,20 +166,30 @@ def _devices(options: Options) -> tuple[str, ...]:
     return pick_devices(options.device, ray=options.executor == "ray")
 
 
-def _settle(ablation: Ablation, options: Options, cells: Sequence[Cell]) -> tuple[Choice, ...]:
-    from resnet_lab.study.settling import settle
+def _precision(ablation: Ablation, options: Options, cells: Sequence[Cell]) -> str:
+    """What `precision = "auto"` comes to in these cells: as in the study's earlier runs, or in those of the study it varies, else by the hardware.
 
+    So a study that is resumed on another machine does not begin anew. Raises SpecError for a GPU that only the nodes of a cluster have.
+    """
     scale = options.scale or ablation.scales[0]
-    name, varied = (study_name(ablation.name, scale, tag) for tag in (options.tag or variant_tag(options.overrides), ""))
-    return settle(
-        cells, studies=options.studies, name=name, varied=varied, device=lambda: _devices(options)[0], shares=options.shard is not None
-    )
+    for tag in dict.fromkeys((options.tag or variant_tag(options.overrides), "")):
+        plan, names = load_plan(options.studies, study_name(ablation.name, scale, tag)), {cell.name for cell in cells}
+        had = (
+            {cell.spec["training"]["precision"] for cell in plan.cells if cell.name in names}
+            if plan and plan.registered is not None
+            else ()
+        )
+        if len(had) == 1:
+            return str(*had)
+    from resnet_lab.training.machine import best_precision
+
+    return best_precision(_devices(options)[0])
 
 
 def with_seeds(prepared: Prepared, seeds: tuple[int, ...]) -> Prepared:
     """The same study with other seeds."""
     options = replace(prepared.options, seeds=seeds)
-    return prepare_study(prepared.question.ablation, options, command=prepared.plan.command, chosen=prepared.question.chosen)
+    return prepare_study(prepared.question.ablation, options, command=prepared.plan.command)
 
 
 def seeds_read(question: Question, options: Options) -> tuple[int, ...]:

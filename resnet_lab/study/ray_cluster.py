@@ -9,7 +9,6 @@ import os
 import pickle
 import socket
 import sys
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,11 +82,6 @@ class RayCluster:
 
         reference.future().add_done_callback(arrived)
         return future
-
-    def ask(self, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
-        """Call a function on the cluster, in a place as large as a run's."""
-        answer: Future[Any] = self._ray.remote(**self._needs)(function).remote(*arguments).future()
-        return answer
 
     def bring(self, task: Task) -> None:
         """Write the weights that came with a result into the driver's store. Raises StoreError."""

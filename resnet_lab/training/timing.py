@@ -1,13 +1,17 @@
-"""Real training steps of a run, to be timed: its network, optimizer and augmentation on random images of its shape, so that no dataset is needed."""
+"""What a training step takes: a few real ones of a run, timed on random images of its shape, so that no dataset is needed."""
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
 
 from resnet_lab.data.splits import Normalization, Split, Splits
 from resnet_lab.data.statistics import Statistics
+from resnet_lab.networks.build import build
+from resnet_lab.networks.init import untouched_rng
 from resnet_lab.spec.data import cached_margin
+from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import RecordSpec
 from resnet_lab.training.loop import Hooks, Trainer
@@ -16,50 +20,46 @@ from resnet_lab.training.train import starting_trainer
 
 EPOCH = 256
 """Steps an epoch of the random images has: what an epoch begins with hardly counts."""
-EPOCHS = 1000
+ENDLESS = 10**9
+"""Iterations of a timed recipe."""
 RATE = 1e-6
-"""Learning rate: nothing is to be learnt, nor to diverge."""
+"""Its learning rate: nothing is to be learned, nor to diverge."""
+SECONDS = 2.0
+"""For which steps are timed."""
+LONG_STEP = 2.0
+"""Seconds of a first step after which no other is waited for."""
 
 
-class Stepper:
-    """A run that goes on for as many steps as somebody wants to time."""
+def step_seconds(run: RunSpec, device: str) -> float:
+    """Mean seconds of a training step, the first one left out. Raises what a step raises."""
+    recipe = replace(
+        run.training,
+        iterations=ENDLESS,
+        lr=RATE,
+        schedule="constant",
+        milestones=(),
+        warmup=None,
+        weight_decay=0.0,
+        init_weights="",
+        compile=False,  # which would take longer than all that is timed
+    )
+    timed = replace(run, training=recipe, record=RecordSpec(gradients=run.record.gradients))
+    ends: list[float] = []
 
-    def __init__(self, run: RunSpec, device: str) -> None:
-        recipe = replace(
-            run.training,
-            iterations=EPOCH * EPOCHS,
-            lr=RATE,
-            schedule="constant",
-            milestones=(),
-            warmup=None,
-            init_weights="",
-            weight_decay=0.0,
-        )
-        timed = replace(run, training=recipe, record=RecordSpec(gradients=False))
-        self._device = device
-        with untouched_generators(device):
-            self._trainer = starting_trainer(timed, 0, random_images(timed, device), device)
+    def between(trainer: Trainer) -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+        elif device == "mps":
+            torch.mps.synchronize()
+        ends.append(time.perf_counter())
+        if (len(ends) == 1 and ends[0] - began > LONG_STEP) or (len(ends) > 3 and ends[-1] - ends[0] > SECONDS):
+            raise StopIteration
 
-    def steps(self, seconds: float = 0.0, *, least: int = 1) -> list[float]:
-        """Seconds of each step: at least so many steps, and for at least so long. Raises what a step raises."""
-        times: list[float] = []
-        began = last = time.perf_counter()
-
-        def between(trainer: Trainer) -> None:
-            nonlocal last
-            wait_for(self._device)
-            now = time.perf_counter()
-            times.append(now - last)
-            last = now
-            if len(times) >= least and now - began >= seconds:
-                raise _EnoughError
-
-        with untouched_generators(self._device):
-            try:
-                self._trainer.train(Hooks(between))
-            except _EnoughError:
-                return times
-        raise AssertionError("the images for timing ran out")
+    with untouched_generators(device), suppress(StopIteration):
+        trainer = starting_trainer(timed, 0, random_images(timed, device), device)
+        began = time.perf_counter()
+        trainer.train(Hooks(between))
+    return (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else ends[0] - began
 
 
 def random_images(run: RunSpec, device: str) -> Splits:
@@ -74,13 +74,19 @@ def random_images(run: RunSpec, device: str) -> Splits:
     return Splits(split, None, split, (), Statistics(*[torch.zeros(channels).double().numpy()] * 3))
 
 
-class _EnoughError(Exception):
-    """Enough steps were timed."""
+@torch.no_grad()
+def activations(network: NetworkSpec, size: int) -> int:
+    """Numbers that convolutions, norms and whatever else has parameters put out for one image of size x size pixels."""
+    count = 0
 
+    def add(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+        nonlocal count
+        count += output.numel()
 
-def wait_for(device: str) -> None:
-    """Wait until a device has done what it was given."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    elif device.startswith("mps"):
-        torch.mps.synchronize()
+    with untouched_rng():
+        model = build(network, seed=0).eval()
+        for module in model.modules():
+            if list(module.parameters(recurse=False)):
+                module.register_forward_hook(add)
+        model(torch.zeros(1, network.in_channels or 0, size, size))
+    return count

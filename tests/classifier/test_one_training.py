@@ -14,10 +14,9 @@ from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.runs import find_run, network_of
 from resnet_lab.classifier.training import Job, Outcome, Places, Stopped, prepare_job, run_job, stop_on_signals
 from resnet_lab.runs.store import RunStore
-from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.locks import StudyLockedError, try_run_lock
-from resnet_lab.training import choosing
+from resnet_lab.training import machine
 from resnet_lab.training.weights import load_weights
 
 
@@ -132,18 +131,14 @@ def test_adam_trains(tiny: str, tmp_path: Path) -> None:
 def test_a_precision_left_to_the_machine_is_kept_by_a_run_that_was_begun(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Would catch an interrupted training that measures again, comes to another precision, and begins anew beside its checkpoint."""
-
-    def measure(value: str) -> None:
-        monkeypatch.setitem(choosing.CHOOSERS, "training.precision", lambda runs, device: Choice("training.precision", value, "measured"))
-
-    measure("bf16")
+    """Would catch an interrupted training that goes on elsewhere in another precision, and so begins anew beside its checkpoint."""
+    monkeypatch.setattr(machine, "processor_flags", lambda: {"avx512_bf16"})
     asked, left = job(tiny, tmp_path, precision="auto"), iter([False] * 5 + [True] * 100)
-    assert [str(choice) for choice in asked.chosen] == ["training.precision is bf16: measured"]
     with pytest.raises(Stopped):
         run_job(asked, should_stop=lambda: next(left))
-    measure("fp32")
+    monkeypatch.setattr(machine, "processor_flags", lambda: set())
     again = job(tiny, tmp_path, precision="auto")
-    assert (again.fingerprint, again.interrupted, again.chosen) == (asked.fingerprint, True, ())
+    assert (again.fingerprint, again.interrupted) == (asked.fingerprint, True)
     assert run_job(again).record.spec["training"]["precision"] == "bf16"
     assert job(tiny, tmp_path, precision="auto").done is not None
+    assert job(tiny, tmp_path, precision="auto", seed=1).recipe.run.training.precision == "fp32"

@@ -14,7 +14,7 @@ from tiny_study import TINY
 
 from resnet_lab import api
 from resnet_lab.cli.main import main
-from resnet_lab.study import predicting
+from resnet_lab.training import timing
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Invoke = Callable[..., Result]
@@ -73,10 +73,10 @@ def command(tmp_path: Path) -> Command:
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
     """Types a command of `resnet-lab` in the test's folder, within this process: the same parsing and exit codes, but no torch to wait for.
 
-    Its studies draw their figures in one format; all three are looked at in the smoke study. Networks are probed for a moment only.
+    Its studies draw their figures in one format; all three are looked at in the smoke study. Steps are timed for a moment only.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(predicting, "LONGEST_PROBE", 0.02)
+    monkeypatch.setattr(timing, "SECONDS", 0.02)
     monkeypatch.setattr(api, "write_report", partial(api.write_report, formats=("svg",)))
     monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
     threads = torch.get_num_threads()

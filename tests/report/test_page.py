@@ -7,7 +7,6 @@ from factories import degradation
 
 from resnet_lab.report.build import write_report
 from resnet_lab.report.page import machine, mixed, settings, troubles
-from resnet_lab.spec.choosing import Choice
 
 
 def page_of(made) -> str:
@@ -95,15 +94,6 @@ def test_cards_say_what_the_verdicts_say(study):
     assert page.count("post hoc</span>") == 1
     for verdict in made.verdicts:
         assert verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ").replace(">", "&gt;") in page
-
-
-def test_page_says_what_was_left_to_the_machine(study):
-    """Catches numbers in bf16 of which nobody says who decided that, and why."""
-    why = "training steps are 1.41 times as fast in bf16 (plain/56, on a <processor>)"
-    page = page_of(study(chosen=(Choice("training.precision", "bf16", why),)))
-
-    assert "training.precision is bf16: training steps are 1.41 times as fast in bf16 (plain/56, on a &lt;processor&gt;)" in page
-    assert "Left to the machine" not in page_of(study())
 
 
 def test_settings_tell_shared_from_different(study):

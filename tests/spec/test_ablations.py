@@ -7,7 +7,6 @@ import pytest
 
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost
-from resnet_lab.spec.choosing import Choice
 from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
 from resnet_lab.spec.library import find_ablations, load_ablation
 from resnet_lab.spec.network import weighted_layers
@@ -42,7 +41,7 @@ def facts(data: DataSpec) -> DatasetFacts:
 
 @cache
 def question(name: str, scale: str) -> Question:
-    return resolve(load_ablation(name), scale, facts=facts, choose=lambda cells: [Choice("training.precision", "bf16", "as where it pays")])
+    return resolve(load_ablation(name), scale, facts=facts, precision=lambda cells: "bf16")
 
 
 def cells(name: str, scale: str) -> dict[str, Cell]:

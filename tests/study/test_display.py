@@ -26,7 +26,7 @@ def plan():
 @pytest.fixture
 def store(plan, studies):
     """The four runs of seed 0 are there."""
-    return factories.fill_store(studies, plan, missing=[(cell.name, 1) for cell in plan.cells])
+    return factories.fill_store(studies, plan, missing=[(cell.name, 1) for cell in plan.cells], seconds=SECONDS)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def tasks(plan):
 
 @pytest.fixture
 def arguments(plan, tasks, store):
-    return plan, tasks, store, {cell.fingerprint: SECONDS for cell in plan.cells}, 2
+    return plan, tasks, store, 2, ""
 
 
 @pytest.fixture
@@ -72,19 +72,19 @@ def test_running_done_and_failed_are_counted(arguments, plan, tasks):
     assert tally.seconds_left() == 2 * SECONDS / 2
 
 
-def test_the_time_left_follows_how_the_predictions_held(arguments, plan, tasks):
-    """Would catch a time left that stays wrong on a machine that is busy with something else."""
+def test_the_time_left_follows_the_runs(arguments, plan, tasks):
+    """Would catch a time left that stays wrong on a machine that is busy with something else, and runs of another machine that count."""
     tally = Tally(*arguments)
     tally.finished(tasks[0], factories.make_record(plan.cells[0], 1, seconds=3 * SECONDS))
-
-    assert tally.seconds_left() == 3 * 3 * SECONDS / 2
+    assert tally.pace.of(tasks[0].fingerprint) == 2 * SECONDS  # the median of two
+    assert Tally(*arguments[:-1], "another processor").seconds_left() == 0
 
 
 def test_a_run_that_two_cells_share_is_done_for_both(plan, store, tasks):
     """Would catch a bar that never reaches its end where cells share runs."""
     twin = replace(plan.cells[0], name="control/20", arm="control")
     shared = replace(plan, cells=(*plan.cells, twin))
-    tally = Tally(shared, tasks, store, {}, 1)
+    tally = Tally(shared, tasks, store, 1, "")
     assert (tally.done, tally.total) == (5, 10)
     tally.finished(tasks[0], factories.make_record(plan.cells[0], 1))
 
@@ -178,7 +178,7 @@ def test_the_live_table_survives_a_progress_file_that_is_half_written(arguments,
 def test_a_large_grid_is_folded(studies, place):
     """Would catch a table of hundreds of rows, of which a terminal shows the last few."""
     plan = factories.make_plan(axes={"width": list(range(1, 61))}, seeds=[0])
-    table, console = live((plan, [], factories.fill_store(studies, plan), {}, 1), place)
+    table, console = live((plan, [], factories.fill_store(studies, plan), 1, ""), place)
     text = shown(table, console)
 
     assert "… and 80 more cells" in text
@@ -188,7 +188,7 @@ def test_a_large_grid_is_folded(studies, place):
 def test_names_with_brackets_are_shown_as_they_are(studies, place):
     """Would catch grid points such as `[16, 32]` that are taken for markup and vanish."""
     plan = factories.make_plan(arms=["plain"], axes={"width": ["[16]", "[/b]"]}, seeds=[0])
-    table, console = live((plan, [], factories.fill_store(studies, plan), {}, 1), place)
+    table, console = live((plan, [], factories.fill_store(studies, plan), 1, ""), place)
     text = shown(table, console)
 
     assert "plain/[16]" in text

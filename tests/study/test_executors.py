@@ -122,12 +122,5 @@ def test_runs_are_shared_out_over_devices_and_a_worker_stays_on_its_own(ready):
             worker.join(DEADLINE)
         again = [executor.submit(task) for task in prepared.tasks]
         assert sorted(future.result(DEADLINE).environment["device"] for future in again) == [here, here, there, there]
-        executor.resize(2, 1)
-        asked = [executor.ask(device_of, place) for _ in range(2)]
-        assert sorted(future.result(DEADLINE) for future in asked) == [here, there]
     finally:
         executor.stop()
-
-
-def device_of(place):
-    return place.device

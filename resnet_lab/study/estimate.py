@@ -1,0 +1,199 @@
+"""What a study takes: how many of its runs at a time, seconds a run, memory, disk. Rules and arithmetic; within 40 % is enough.
+
+Seconds come from finished runs. Only where there are none, and somebody asks before any has been done, are a few training steps timed.
+"""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heapreplace
+
+from resnet_lab.runs.plan import Plan
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.spec.data import image_counts
+from resnet_lab.spec.training import total_epochs
+from resnet_lab.study.planning import Task
+from resnet_lab.text import size
+from resnet_lab.training.machine import cores, free_memory
+
+FLOAT = 4
+"""Bytes."""
+PROCESS = 450e6
+"""Bytes of a process that has imported torch (measured: 430 to 500 MB)."""
+HELD_BACK = 0.9
+"""Share of the free memory that runs are given at most."""
+START_SECONDS = 10.0
+"""The command's own start, its workers' and its report, which import torch, Optuna and matplotlib."""
+BETWEEN_SECONDS = 0.05
+"""From a run's end to the next one's beginning: its result is written and the database told."""
+SIDE_BY_SIDE = 1.2
+"""So many times as long as alone does a step take with all cores at work: they share caches and the way to memory (measured: a fifth)."""
+
+
+# ---- how many runs at a time ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parallelism:
+    """So many runs at a time, with so many threads each."""
+
+    runs: int
+    threads: int
+    why: str
+
+    def __str__(self) -> str:
+        at_once = f"{self.runs} run{'s' if self.runs > 1 else ''} at a time"
+        return f"{at_once}, {self.threads} thread{'s' if self.threads > 1 else ''} each: {self.why}"
+
+
+def parallelism(
+    executor: str, devices: Sequence[str], missing: Sequence[Task], *, workers: int = 0, threads: int = 0, runs_per_device: int = 0
+) -> Parallelism:
+    """How many of the missing runs are done at a time. `workers`, `threads`, `runs_per_device`: as asked, 0 for the rule.
+
+    The rule on a processor: one run of one thread per core, as far as memory allows. Threads of one run wait for each other at every layer, runs do
+    not: on two cores two such runs were 2.3 times as fast as one of two threads. On GPUs: one run each.
+    """
+    each = threads or 1
+    if executor == "inline":
+        return Parallelism(1, each, "inline, one after the other")
+    if executor == "ray":
+        return Parallelism(workers or cores(), each, "as many as the cluster has places")
+    if workers:
+        return Parallelism(min(workers, len(missing)), each, "as asked")
+    if devices[0] != "cpu":
+        count = (runs_per_device or 1) * len(devices)
+        return Parallelism(min(count, len(missing)), each, f"{runs_per_device or 1} per GPU")
+    most, free = max(1, min(cores() // each, len(missing))), free_memory()
+    needed = PROCESS + training_bytes(longest(missing))
+    if free is not None and HELD_BACK * free < most * needed:
+        return Parallelism(max(1, int(HELD_BACK * free / needed)), each, f"more would not fit into the memory, {size(needed)} each")
+    return Parallelism(most, each, "one per core" if each == 1 else f"on {cores()} cores")
+
+
+# ---- seconds ----------------------------------------------------------------------------------------------------------------
+
+
+class Pace:
+    """Seconds a run of each cell: the median of those that have finished, else by its multiply-adds at the speed of all that have."""
+
+    def __init__(self, plan: Plan) -> None:
+        recipes = {cell.fingerprint: (cell.macs, cell.spec["training"]) for cell in plan.cells}
+        self._work = {name: float(macs * recipe["iterations"] * recipe["batch_size"]) for name, (macs, recipe) in recipes.items()}
+        self._taken: dict[str, list[float]] = {}
+        self._seconds = self._done = 0.0
+
+    def finished(self, fingerprint: str, seconds: float) -> None:
+        """A run was done in so many seconds."""
+        self._taken.setdefault(fingerprint, []).append(seconds)
+        self._seconds += seconds
+        self._done += self._work[fingerprint]
+
+    def stored(self, records: Iterable[RunRecord], device_name: str = "") -> None:
+        """Runs in the store: those done on a device of that name, or on any."""
+        for record in records:
+            if record.status == "done" and device_name in ("", record.environment.get("device_name")):
+                self.finished(record.fingerprint, record.seconds)
+
+    def of(self, fingerprint: str) -> float:
+        """Seconds of a run; 0 where none has finished."""
+        if taken := self._taken.get(fingerprint):
+            return statistics.median(taken)
+        return self._work[fingerprint] * self._seconds / self._done if self._done else 0.0
+
+    def left(self, waiting: Iterable[str], rests: Sequence[float], places: int) -> float:
+        """Seconds until the last run is done, so many at a time: of those that wait, by fingerprint, and what is left of those in flight."""
+        ahead = [*rests, *map(self.of, waiting)]
+        return max(sum(ahead) / max(1, places), max(ahead, default=0.0))
+
+    def wall(self, tasks: Sequence[Task], places: int) -> float:
+        """Seconds of a whole study: its start, its runs in order with so many at a time, its report. 0 where nothing is known."""
+        busy = [0.0] * max(1, places)
+        for task in tasks:
+            heapreplace(busy, busy[0] + self.of(task.fingerprint) + BETWEEN_SECONDS)
+        return START_SECONDS + max(busy) if self._done and tasks else 0.0
+
+
+def estimated(plan: Plan, missing: Sequence[Task], records: Iterable[RunRecord], device: str, parallel: Parallelism) -> Pace:
+    """The pace of the missing runs: from stored runs of this device, else from timed steps of the longest. Raises what a step raises."""
+    from resnet_lab.training.runtime import device_name
+
+    pace = Pace(plan)
+    pace.stored(records, device_name(device))
+    if missing and not pace.of(missing[0].fingerprint):
+        task = longest(missing)
+        crowded = SIDE_BY_SIDE if device == "cpu" and parallel.runs > 1 else 1.0
+        pace.finished(task.fingerprint, crowded * timed_run(task, device, parallel.threads))
+    return pace
+
+
+def longest(tasks: Sequence[Task]) -> Task:
+    """The run with the most multiply-adds."""
+    return max(tasks, key=lambda task: task.work)
+
+
+def timed_run(task: Task, device: str, threads: int) -> float:
+    """Seconds of a run alone on a device, from a few of its training steps. Sets this process up as a worker is. Raises what a step raises."""
+    from resnet_lab.training.runtime import configure
+    from resnet_lab.training.timing import step_seconds
+
+    configure(threads)
+    recipe, step = task.run.training, step_seconds(task.run, device)
+    forward = step / recipe.batch_size / 3  # per image: the backward pass takes about twice as long as the forward pass
+    return step * (recipe.iterations or 0) + forward * evaluated_images(task)
+
+
+def evaluated_images(task: Task) -> int:
+    """Images that a run sees in evaluation: every split at its end, validation (and test, where its curve is wanted) after every epoch too."""
+    train, validation, test = image_counts(task.run.data, task.facts)
+    each_epoch = validation + (test if task.run.record.test_curve else 0)
+    return (2 if task.run.training.precise_bn else 1) * train + validation + test + _epochs(task) * each_epoch
+
+
+# ---- memory and disk, in bytes ----------------------------------------------------------------------------------------------
+
+
+def training_bytes(task: Task) -> int:
+    """Memory of a run's tensors: parameters, gradients, the optimizer's numbers, and twice what its modules put out for a batch.
+
+    Those outputs are kept for the backward pass, and activations and gradients come to about as much (measured: 0.6 to 1.0 of this).
+    """
+    from resnet_lab.training.timing import activations
+
+    recipe = task.run.training
+    each = FLOAT / 2 if recipe.precision == "bf16" else FLOAT
+    kept = activations(task.run.network, task.run.data.image_size or 0) * recipe.batch_size * each
+    return int(2 * kept) + FLOAT * task.cost.params * (2 + _states(task))
+
+
+def disk_bytes(missing: Sequence[Task], runs: int, images: int, database: bool) -> dict[str, int]:
+    """What the missing runs will write, so many of them at a time. `images`: bytes still to be decoded. `database`: whether an SQLite file is written.
+
+    Tensors are counted exactly, the rest by what stored runs and databases were found to take: per run, per epoch.
+    """
+    epochs = sum(map(_epochs, missing))
+    numbers = sum(FLOAT * (_epochs(task) + 1) * (sum(task.run.network.depths or ()) + 2) for task in missing if task.run.record.gradients)
+    correct = sum(image_counts(task.run.data, task.facts)[2] // 8 for task in missing)
+    checkpoint = max((FLOAT * task.cost.params * (1 + _states(task) + (_kept(task) > 1)) for task in missing), default=0)
+    return {
+        "decoded images": images,
+        "results": 3900 * len(missing) + 310 * epochs + numbers + correct,
+        "weights": sum(FLOAT * task.cost.params * _kept(task) for task in missing),
+        "database": 90_000 + 1400 * len(missing) + 75 * epochs if database and missing else 0,
+        "checkpoints while runs are in flight": 2 * min(runs, len(missing)) * checkpoint,  # a run has its newest and the one before
+    }
+
+
+def _states(task: Task) -> int:
+    """Numbers that the optimizer keeps per parameter."""
+    recipe = task.run.training
+    return {"sgd": int(recipe.momentum > 0), "adam": 2, "adamw": 2}[recipe.optimizer]
+
+
+def _kept(task: Task) -> int:
+    """How many sets of weights a run keeps: the last, and the best where there is a validation split."""
+    return (1 + bool(image_counts(task.run.data, task.facts)[1])) if task.run.record.weights else 0
+
+
+def _epochs(task: Task) -> int:
+    return total_epochs(task.run.training.iterations or 0, image_counts(task.run.data, task.facts)[0], task.run.training.batch_size)
