@@ -141,4 +141,4 @@ def test_a_precision_left_to_the_machine_is_kept_by_a_run_that_was_begun(
     assert (again.fingerprint, again.interrupted) == (asked.fingerprint, True)
     assert run_job(again).record.spec["training"]["precision"] == "bf16"
     assert job(tiny, tmp_path, precision="auto").done is not None
-    assert job(tiny, tmp_path, precision="auto", seed=1).recipe.run.training.precision == "fp32"
+    assert job(tiny, tmp_path, precision="auto", lr=0.01).recipe.run.training.precision == "fp32"

@@ -260,8 +260,8 @@ def test_plan_trains_nothing_and_writes_nothing(invoke, tiny, tmp_path):
     said = result.stdout
     assert re.search(r"^plain/6 +6 +[\d,]+ +[\d,]+ +0/2 +\d+ s$", said, re.MULTILINE)
     assert "tiny/default: 4 cells x 2 seeds = 8 runs, 8 to do" in said
-    assert re.search(r"^time: about (\d+ min )?\d+ s with \d+ workers? on (cpu|cuda)", said, re.MULTILINE)
-    assert re.search(r"^memory: [\d.]+ [MG]B a worker, [\d.]+ GB in all", said, re.MULTILINE)
+    assert re.search(r"^\d+ runs? at a time, 1 thread each: one per core\ntime: about (\d+ min )?\d+ s on cpu$", said, re.MULTILINE)
+    assert re.search(r"^memory: about [\d.]+ MB per run, [\d.]+ GB in all", said, re.MULTILINE)
     assert re.search(
         r"^disk: [\d.]+ kB at most \(decoded images 154 kB, results [\d.]+ kB, database ", said, re.MULTILINE
     )  # 768 x (192 + 8) bytes
