@@ -17,10 +17,9 @@ from resnet_lab.runs.looks import Looks
 from resnet_lab.runs.store import RunStore
 from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, staged
 from resnet_lab.spec.claims import Claim
-from resnet_lab.study.estimate import PROCESS, Pace, estimated, longest, training_bytes
+from resnet_lab.study.estimate import Pace, estimated, host_memory, longest, training_bytes
 from resnet_lab.study.preparing import Prepared
 from resnet_lab.text import duration, size
-from resnet_lab.training.machine import free_memory
 
 ALPHA = 0.05
 """Error rate of a study's claims."""
@@ -120,9 +119,9 @@ def _needs(prepared: Prepared, pace: Pace, unknown: str) -> list[str]:
     )
     if prepared.device != "cpu":
         return [f"time: {time}", f"memory of the device: about {size(tensors)} per run", f"disk: {_disk(prepared)}"]
-    needed, free = runs * (PROCESS + tensors) + PROCESS + prepared.data_bytes, free_memory()
+    each, needed, free = host_memory(tensors, runs, prepared.data_bytes)
     short = f", but only {size(free)} are free: fewer --workers need less" if free is not None and free < needed else ""
-    memory = f"about {size(PROCESS + tensors)} per run, {size(needed)} in all{short}"
+    memory = f"about {size(each)} per run, {size(needed)} in all{short}"
     return [f"time: {time}", f"memory: {memory}", f"disk: {_disk(prepared)}"]
 
 

@@ -166,6 +166,11 @@ def training_bytes(task: Task) -> int:
     return int(2 * kept) + FLOAT * task.cost.params * (2 + _states(task))
 
 
+def host_memory(tensors: int, runs: int, images: int) -> tuple[float, float, int | None]:
+    """Bytes of a run's process, of all of them with their driver and the decoded images, and what is free: None where the system does not say."""
+    return PROCESS + tensors, runs * (PROCESS + tensors) + PROCESS + images, free_memory()
+
+
 def disk_bytes(missing: Sequence[Task], runs: int, images: int, database: bool) -> dict[str, int]:
     """What the missing runs will write, so many of them at a time. `images`: bytes still to be decoded. `database`: whether an SQLite file is written.
 
