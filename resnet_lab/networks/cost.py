@@ -79,6 +79,11 @@ def counted_macs(counter: FlopCounterMode) -> int:
     return sum(int(operators.get(operator, 0)) for operator in _CONVOLUTIONS_AND_LINEAR) // 2
 
 
+def part_cost(part: nn.Module, x: Tensor) -> Cost:
+    """What a stem, a block or a head costs on one image; x: [1, C, H, W]."""
+    return _count(part, x)[0]
+
+
 @torch.no_grad()
 def _count(part: nn.Module, x: Tensor) -> tuple[Cost, Tensor]:
     part.eval()
