@@ -268,14 +268,11 @@ def run_part(make: Callable[[], nn.Module], shape: Size) -> Run:
     A module from outside may look at sizes or values that an empty batch has none of: it then runs on a real image. Raises what the module
     raises there: RuntimeError for an input that is too small.
     """
-    with untouched_rng():
+    with untouched_rng(), torch.device("cpu"):
         try:
-            with torch.device("meta"):
-                module = make()
-            return _run(module.to_empty(device="cpu"), torch.empty(0, *shape))  # tensors are memory that is never touched
+            return _run(make(), torch.zeros(0, *shape))
         except Exception:  # whatever it is, the second try says it
-            with torch.device("cpu"):
-                return _run(make(), torch.zeros(1, *shape))
+            return _run(make(), torch.zeros(1, *shape))
 
 
 @torch.no_grad()
@@ -298,7 +295,7 @@ def _run(module: nn.Module, x: Tensor) -> Run:
     rows, geometry = _rows(module, calls)
     total = sum(parameter.numel() for parameter in module.parameters())
     if (missing := total - sum(row.params for row in rows)) or not _is_ours(module):
-        macs = part_cost(module, x.new_zeros(1, *x.shape[1:])).macs - sum(row.macs for row in rows)
+        macs = part_cost(module, tuple(x.shape[1:])).macs - sum(row.macs for row in rows)
         rows += [Row("other", "other", "other operations", (), missing, macs, geometry)] if missing or macs else []
     return Run(tuple(rows), tuple(out.shape[1:]), geometry, isinstance(module, Block) and module.carries_pre)
 
@@ -342,7 +339,7 @@ def _seen_by_both(ends: dict[str, Geometry]) -> Geometry:
 
 def _is_ours(module: nn.Module) -> bool:
     """Whether every operation of a part is a module of ours, so that its rows hold all its multiply-adds."""
-    return not isinstance(module, Block) or isinstance(module.residual, tuple(BLOCKS.values()))
+    return isinstance(module.residual if isinstance(module, Block) else module, (Stem, Head, *BLOCKS.values()))
 
 
 def _makers(spec: NetworkSpec) -> Iterator[tuple[str, object, Callable[[], nn.Module]]]:
