@@ -1,6 +1,6 @@
 """The networks that have a name: catalogue.toml read into values, and a name turned into its NetworkSpec.
 
-An entry says which network it is, what its images and classes are, where it comes from, what it costs, and what it can be held against.
+An entry says which network it is, what its images and classes are, where it comes from, and what it costs.
 """
 
 import tomllib
@@ -27,8 +27,6 @@ class CatalogueEntry:
     """Learned parameters, those of norms included."""
     macs: int
     """Multiply-adds of convolutions and linear layers on one image of `size`."""
-    reference: str
-    """`FAMILY:NAME` of the original, an independent implementation that tests/networks/originals holds it against."""
     note: str
     fields: dict[str, Any]
     """The fields of its [network] section as written, `like` resolved."""
@@ -89,7 +87,6 @@ def _entry(name: str, raw: dict[str, Any]) -> CatalogueEntry:
         classes=classes,
         params=values.get("params", 0),
         macs=values.get("macs", 0),
-        reference=values.get("reference", ""),
         note=values.get("note", ""),
         fields=_fields(name, raw),
     )

@@ -1,25 +1,26 @@
-"""One network of keras.applications, measured on its torch backend and written to a file: run as a process of its own.
+"""One network of keras.applications, measured on its torch backend: a process of its own, since Keras reads its backend from the environment.
 
-python -m networks.originals.keras_reference NAME SIZE CLASSES OUT
+python keras_process.py NAME SIZE CLASSES OUT
 """
 
 import sys
 
+import keras
 import torch
-from networks.originals.references import BATCH
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lab.networks.cost import counted_macs
 
+BATCH = 2
+RANGES = {"gamma": (0.5, 1.5), "beta": (-0.3, 0.3), "bias": (-0.1, 0.1), "moving_mean": (-0.3, 0.3), "moving_variance": (0.5, 2.0)}
+"""Random values between these for what Keras starts at zero and one; kernels keep Keras's own start."""
 
-def write_reference(name: str, size: int, classes: int, out: str) -> None:
-    """Build `keras.applications.NAME`, randomize it, and save the fields of a Reference."""
-    import keras
 
+def write_original(name: str, size: int, classes: int, out: str) -> None:
+    """Build `keras.applications.NAME`, randomize it, and save the fields of an Original."""
     torch.default_generator.manual_seed(1)
     keras.utils.set_random_seed(1)
-    make = getattr(keras.applications, name)
-    model = make(weights=None, input_shape=(size, size, 3), classes=classes, classifier_activation=None)
+    model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=classes, classifier_activation=None)
     for weight in model.weights:
         low_high = RANGES.get(weight.path.rpartition("/")[2])
         if low_high:
@@ -37,8 +38,5 @@ def write_reference(name: str, size: int, classes: int, out: str) -> None:
     torch.save(found, out)
 
 
-RANGES = {"gamma": (0.5, 1.5), "beta": (-0.3, 0.3), "bias": (-0.1, 0.1), "moving_mean": (-0.3, 0.3), "moving_variance": (0.5, 2.0)}
-"""Random values between these for what Keras starts at zero and one; kernels keep Keras's own start."""
-
 if __name__ == "__main__":
-    write_reference(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    write_original(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
