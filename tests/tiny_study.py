@@ -7,7 +7,7 @@ from pathlib import Path
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure
 from resnet_lab.study.driving import Watcher
-from resnet_lab.study.planning import Task
+from resnet_lab.study.tasks import Task
 
 TINY = """
 question = "Does a very small net learn?"
@@ -36,9 +36,9 @@ expect = "> 0"
 """Four cells of a tenth of a second a run."""
 
 LAB = """
-    import multiprocessing
     import os
     import signal
+    import sys
     import time
     from pathlib import Path
 
@@ -46,6 +46,7 @@ LAB = """
     from torch import nn
 
     HERE = Path({folder!r})
+    IN_WORKER = "resnet_lab.study.worker" in " ".join(sys.orig_argv)
 
 
     def first_time(name):
@@ -87,13 +88,13 @@ LAB = """
 
     class DiesOnce(Sound):
         def misbehave(self):
-            if multiprocessing.parent_process() is not None and first_time("died"):
+            if IN_WORKER and first_time("died"):
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
     class Dies(Sound):
         def misbehave(self):
-            if multiprocessing.parent_process() is not None:
+            if IN_WORKER:
                 os._exit(1)
 
 
@@ -121,9 +122,14 @@ LAB = """
             return super().forward(x)
 
 
+    class Talks(Sound):
+        def misbehave(self):
+            print("a block talks; it hears nothing" + sys.stdin.read(), flush=True)
+
+
     class Slow(Sound):
         def misbehave(self):
-            if multiprocessing.parent_process() is not None:
+            if IN_WORKER:
                 (HERE / f"worker-{{os.getpid()}}").touch()
                 time.sleep(0.2)
 """

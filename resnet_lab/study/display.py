@@ -16,8 +16,7 @@ from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.study.driving import Watcher
 from resnet_lab.study.estimate import Pace
-from resnet_lab.study.planning import Task
-from resnet_lab.study.worker import Interrupted, Workplace, progress_file
+from resnet_lab.study.tasks import Interrupted, Task, WorkerContext
 from resnet_lab.text import duration
 
 
@@ -133,9 +132,9 @@ class PlainLines(Tally):
 class LiveTable(Tally):
     """A table that redraws itself: a row a cell, the runs in flight, a bar with the time left."""
 
-    def __init__(self, *args: object, console: Console, workplace: Workplace, **kwargs: object) -> None:
+    def __init__(self, *args: object, console: Console, context: WorkerContext, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self._workplace, self._console = workplace, console
+        self._context, self._console = context, console
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
 
     def __enter__(self) -> "LiveTable":
@@ -196,7 +195,7 @@ class LiveTable(Tally):
         lines = []
         for task in list(self.running.values()):
             try:
-                told = json.loads(progress_file(self._workplace.progress, task).read_text(encoding="utf-8"))
+                told = json.loads(self._context.progress_file(task).read_text(encoding="utf-8"))
                 where = f"epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %"
             except (OSError, json.JSONDecodeError, KeyError):
                 where = "starting"

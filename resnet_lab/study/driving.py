@@ -19,12 +19,12 @@ from filelock import FileLock
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure, RunStore
-from resnet_lab.study.executors import Executor, Result
+from resnet_lab.study.executors import Executor
 from resnet_lab.study.locks import Held, StudyLockedError, try_run_lock
-from resnet_lab.study.planning import Task, keeps_enough
+from resnet_lab.study.planning import keeps_enough
 from resnet_lab.study.stopping import Stop
+from resnet_lab.study.tasks import Interrupted, Refused, Result, Task
 from resnet_lab.study.trials import Trials
-from resnet_lab.study.worker import Interrupted, Refused
 
 T = TypeVar("T")
 TRIES = 2

@@ -12,7 +12,7 @@ from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.spec.data import image_counts
 from resnet_lab.spec.training import total_epochs
-from resnet_lab.study.planning import Task
+from resnet_lab.study.tasks import Task
 from resnet_lab.text import size
 from resnet_lab.training.machine import cores, free_memory
 

@@ -1,27 +1,27 @@
 """Where runs are done: executors, which take tasks and give futures.
 
-`processes` keeps one pool of a single process per worker: the death of one worker breaks its own pool and no other run's future, and the
-pool is made anew. `inline` does each run in this process, for debuggers and small machines. `ray` hands runs to a Ray cluster.
+`processes` starts worker processes, `inline` does each run in this process (for debuggers and small machines), `ray` hands runs to a Ray cluster.
 """
 
+import pickle
+import subprocess
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
-from multiprocessing import get_context
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
-from resnet_lab.runs.record import RunRecord
-from resnet_lab.runs.store import Failure
-from resnet_lab.study.planning import Task
-from resnet_lab.study.stopping import blocked
-from resnet_lab.study.worker import Interrupted, Refused, Workplace, run_task, start_worker
+from resnet_lab.runs.files import StoreError
+from resnet_lab.study.tasks import Result, Task, WorkerContext
 
-Result = RunRecord | Failure | Interrupted | Refused
+SERVE = "import sys; sys.path[:] = sys.argv[1:]; from resnet_lab.study.worker import serve; serve()"
+"""What a worker process runs, never the caller's script. It finds modules where the driver finds them: blocks from outside, too."""
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process ended before its run did."""
 
 
 class Executor(Protocol):
@@ -57,17 +57,17 @@ class Local:
 class Inline(Local):
     """Runs each task in this process, before `submit` returns."""
 
-    def __init__(self, workplace: Workplace, workers: int) -> None:
-        from resnet_lab.training.runtime import configure
+    free = 1
 
-        configure(workplace.threads)
-        self._workplace = workplace
-        self.free = 1
+    def __init__(self, context: WorkerContext, workers: int) -> None:
+        from resnet_lab.study.worker import run_task  # torch: with other executors only the workers need it
+
+        self._context, self._run = context, run_task
 
     def submit(self, task: Task) -> "Future[Result]":
         """Run the task now."""
         future: Future[Result] = Future()
-        future.set_result(run_task(task, self._workplace))
+        future.set_result(self._run(task, self._context))
         return future
 
     def stop(self) -> None:
@@ -75,98 +75,88 @@ class Inline(Local):
 
 
 class Processes(Local):
-    """N worker processes, each a pool of its own, shared out over the devices; each stays on its device."""
+    """So many worker processes, shared out over the devices. Each stays on its device; one that has died is started anew when it is next needed."""
 
-    def __init__(self, workplace: Workplace, workers: int) -> None:
-        self._busy: dict[Future[Result], _Worker] = {}
-        self._idle: list[_Worker] = []
-        devices = workplace.devices or (workplace.device,)
-        try:
-            for number in range(workers):
-                worker = _Worker(replace(workplace, device=devices[number % len(devices)]))
-                self._idle.append(worker)
-                _submit(worker.pool, warm_up)  # workers import torch while the driver plans
-        except BaseException:
-            self.stop()
-            raise
+    def __init__(self, context: WorkerContext, workers: int) -> None:
+        devices = context.devices or (context.device,)
+        self._workers = [_Worker(replace(context, device=devices[number % len(devices)])) for number in range(workers)]
 
     @property
     def free(self) -> int:
         """Idle workers."""
-        return len(self._idle)
+        return sum(not worker.busy for worker in self._workers)
 
     def submit(self, task: Task) -> "Future[Result]":
         """Give the task to an idle worker on the device with the fewest runs."""
-        runs = Counter(worker.place.device for worker in self._busy.values())
-        worker = min(self._idle, key=lambda worker: runs[worker.place.device])
-        self._idle.remove(worker)
-        try:
-            future = _submit(worker.pool, run_task, task, worker.place)
-        except BrokenProcessPool:  # the worker died while it had nothing to do
-            worker = _Worker(worker.place)
-            future = _submit(worker.pool, run_task, task, worker.place)
-        self._busy[future] = worker
-        future.add_done_callback(self._done)
-        return future
+        runs = Counter(worker.context.device for worker in self._workers if worker.busy)
+        idle = [worker for worker in self._workers if not worker.busy]
+        return min(idle, key=lambda worker: runs[worker.context.device]).submit(task)
 
     def stop(self) -> None:
         """Kill the workers."""
-        for worker in [*self._idle, *list(self._busy.values())]:
+        for worker in self._workers:
             worker.kill()
-        self._idle.clear()
-
-    def _done(self, future: "Future[Result]") -> None:
-        worker = self._busy.pop(future, None)
-        if worker is None:
-            return
-        died = not future.cancelled() and future.exception() is not None
-        self._idle.append(_Worker(worker.place) if died else worker)
 
 
 class _Worker:
-    """A pool of one process, and the place where it works."""
+    """A process that does one task at a time (`resnet_lab.study.worker.serve`). It ends when its driver does, however that ended."""
 
-    def __init__(self, place: Workplace) -> None:
-        self.place = place
-        self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker, initargs=(place, list(sys.path)))
+    def __init__(self, context: WorkerContext) -> None:
+        self.context = context
+        self._future: Future[Result] | None = None
+        self._listener: threading.Thread | None = None
+        self._process = _start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a task."""
+        return self._future is not None and not self._future.done()
+
+    def submit(self, task: Task) -> "Future[Result]":
+        """Send a task; a thread waits for the answer."""
+        if self._process.poll() is not None:
+            self.kill()
+            self._process = _start()
+        future: Future[Result] = Future()
+        self._future = future
+        self._listener = threading.Thread(target=self._exchange, args=(task, future), daemon=True)
+        self._listener.start()
+        return future
+
+    def _exchange(self, task: Task, future: "Future[Result]") -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            pickle.dump((task, self.context), self._process.stdin)
+            self._process.stdin.flush()
+            future.set_result(pickle.load(self._process.stdout))
+        except (OSError, EOFError, pickle.UnpicklingError):
+            future.set_exception(WorkerDiedError(f"exit code {self._process.wait()}"))
 
     def kill(self) -> None:
         """End the process at once."""
-        processes = list((self.pool._processes or {}).values())  # the public way to kill workers (kill_workers) comes with Python 3.14
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.kill()
+        self._process.kill()
+        if self._listener is not None:
+            self._listener.join()
+        self._process.communicate()
 
 
-def _submit(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: object) -> "Future[Any]":
-    """Submit to a pool, which may start its process here."""
-    with blocked(), _empty_main():
-        return pool.submit(function, *arguments)
+def _start() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVE, *map(str, sys.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in a terminal is for the driver alone, which asks the runs to stop
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+    )
 
 
-@contextmanager
-def _empty_main() -> Iterator[None]:
-    """Within, a process that is started does not run the caller's script, as spawning has it.
-
-    A script without a `__main__` guard would start the study again in every worker. Nothing that workers are sent lives in `__main__`.
-    """
-    caller = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
+def _ray(context: WorkerContext, workers: int) -> Executor:
     try:
-        yield
-    finally:
-        sys.modules["__main__"] = caller
+        from resnet_lab.study.ray_cluster import RayCluster  # Ray is an extra, and slow to import
+    except ImportError as error:
+        raise StoreError("the ray executor needs Ray: pip install 'resnet_lab[ray]'") from error
+    return RayCluster(context)
 
 
-def warm_up() -> None:
-    """Import in a fresh worker what every run needs."""
-    import resnet_lab.training.train  # noqa: F401
-
-
-def _ray(workplace: Workplace, workers: int) -> Executor:
-    from resnet_lab.study.ray_cluster import RayCluster  # Ray is an extra, and slow to import
-
-    return RayCluster(workplace)
-
-
-EXECUTORS: dict[str, Callable[[Workplace, int], Executor]] = {"inline": Inline, "processes": Processes, "ray": _ray}
+EXECUTORS: dict[str, Callable[[WorkerContext, int], Executor]] = {"inline": Inline, "processes": Processes, "ray": _ray}

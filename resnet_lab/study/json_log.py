@@ -9,8 +9,7 @@ from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.driving import Watcher
-from resnet_lab.study.planning import Task
-from resnet_lab.study.worker import Interrupted
+from resnet_lab.study.tasks import Interrupted, Task
 
 
 class JsonLog(Watcher):

@@ -18,8 +18,8 @@ from resnet_lab.study.json_log import JsonLog, Watchers
 from resnet_lab.study.locks import Held
 from resnet_lab.study.preparing import Prepared, progress_folder
 from resnet_lab.study.stopping import Signals
+from resnet_lab.study.tasks import WorkerContext
 from resnet_lab.study.trials import Trials
-from resnet_lab.study.worker import Workplace
 from resnet_lab.training.runtime import device_name
 
 
@@ -46,10 +46,10 @@ def launch(prepared: Prepared, store: RunStore, trials: Trials | None, console: 
     return driver
 
 
-def workplace_of(prepared: Prepared) -> Workplace:
+def workplace_of(prepared: Prepared) -> WorkerContext:
     """Where its runs are done."""
     options = prepared.options
-    return Workplace(
+    return WorkerContext(
         cache=prepared.cache.absolute(),
         data_root=options.data_root and options.data_root.absolute(),
         device=prepared.device,
@@ -64,9 +64,9 @@ def workplace_of(prepared: Prepared) -> Workplace:
     )
 
 
-def _display(console: Console, workplace: Workplace, *args: Any) -> Tally:
+def _display(console: Console, workplace: WorkerContext, *args: Any) -> Tally:
     if console.is_terminal or console.is_jupyter:
-        return LiveTable(*args, console=console, workplace=workplace)
+        return LiveTable(*args, console=console, context=workplace)
     return PlainLines(*args, console=console)
 
 

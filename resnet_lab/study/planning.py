@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,35 +12,12 @@ from resnet_lab.networks.counted import Cost, counting_version
 from resnet_lab.runs.plan import Plan, PlannedCell, load_plan, study_name
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
-from resnet_lab.spec.data import DatasetFacts
 from resnet_lab.spec.names import check_name
 from resnet_lab.spec.network import weighted_layers
 from resnet_lab.spec.resolve import Cell, Facts, Question
 from resnet_lab.spec.run import LATER_FIELDS, RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import RecordSpec
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run to be done: a cell's recipe with a seed."""
-
-    cell: str
-    run: RunSpec
-    fingerprint: str
-    seed: int
-    cost: Cost
-    facts: DatasetFacts
-    """What its dataset held when the study was planned: images that changed since are refused."""
-
-    @property
-    def name(self) -> str:
-        """As a person would call it: `plain/56 seed 3`."""
-        return f"{self.cell} seed {self.seed}"
-
-    @property
-    def work(self) -> float:
-        """Multiply-adds times images: what the order of runs goes by."""
-        return float(self.cost.macs) * (self.run.training.iterations or 0) * self.run.training.batch_size
+from resnet_lab.study.tasks import Task
 
 
 def make_plan(question: Question, *, studies: Path, tag: str, command: str, data_description: str) -> Plan:

@@ -21,8 +21,9 @@ from resnet_lab.spec.reading import placed
 from resnet_lab.spec.resolve import Cell, Question, resolve
 from resnet_lab.study.estimate import Parallelism, disk_bytes, parallelism
 from resnet_lab.study.executors import EXECUTORS
-from resnet_lab.study.planning import Task, make_plan, missing, tasks_of, variant_tag
+from resnet_lab.study.planning import make_plan, missing, tasks_of, variant_tag
 from resnet_lab.study.sharding import Shard
+from resnet_lab.study.tasks import Task
 
 
 @dataclass(frozen=True)

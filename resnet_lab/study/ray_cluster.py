@@ -8,28 +8,30 @@ left in the scratch folder is removed, unless that is the driver's own store.
 import os
 import pickle
 import socket
+import subprocess
 import sys
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 import resnet_lab
 from resnet_lab.runs.files import StoreError, write_atomically, writing
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import CHECKPOINTS, Failure, RunStore, weights_name
 from resnet_lab.spec.run import TRAINING_VERSION
-from resnet_lab.study.planning import Task
-from resnet_lab.study.worker import Interrupted, Refused, Workplace, run_task
+from resnet_lab.study.tasks import Result, Task, WorkerContext
+from resnet_lab.study.worker import run_task
 
 LOST_NODES = 3
 """How often Ray repeats a task whose node or worker was lost."""
-CONNECT_SECONDS = 10.0
-HTTP2_SETTINGS = 4
+CONNECT_SECONDS = 30.0
 CLEAR_SECONDS = 5.0
 """How long the end of a study waits for nodes to remove what finished runs have left there."""
 VERSION = (resnet_lab.__version__, TRAINING_VERSION)
-Result = RunRecord | Failure | Interrupted | Refused
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,12 @@ class Delivery:
 class RayCluster:
     """An executor whose places are the cluster's CPUs (or GPUs) divided by what a run needs; it follows nodes that come and go."""
 
-    def __init__(self, workplace: Workplace) -> None:
-        ray = connect(workplace.ray_address)
-        self._ray, self._workplace = ray, workplace
-        self._needs: dict[str, float] = {"num_cpus": workplace.threads}
-        if workplace.device.startswith("cuda"):
-            self._needs["num_gpus"] = 1 / workplace.runs_per_device
+    def __init__(self, context: WorkerContext) -> None:
+        connect(context.ray_address)
+        self._context = context
+        self._needs: dict[str, float] = {"num_cpus": context.threads}
+        if context.device.startswith("cuda"):
+            self._needs["num_gpus"] = 1 / context.runs_per_device
         self._remote = ray.remote(max_retries=LOST_NODES, retry_exceptions=False, **self._needs)(run_remotely)
         self._flying: set[Any] = set()
         self._delivered: dict[tuple[str, int], Delivery] = {}
@@ -58,7 +60,7 @@ class RayCluster:
     @property
     def free(self) -> int:
         """Places in the cluster as it is now, less the tasks in flight; at least one, so that Ray can wait for a node to come."""
-        there = self._ray.cluster_resources()
+        there = ray.cluster_resources()
         places = int(there.get("CPU", 0) // self._needs["num_cpus"])
         if "num_gpus" in self._needs:
             places = min(places, int(there.get("GPU", 0) / self._needs["num_gpus"]))
@@ -66,7 +68,7 @@ class RayCluster:
 
     def submit(self, task: Task) -> "Future[Result]":
         """Hand the task to Ray. The future fails where Ray has given the task up."""
-        reference = self._remote.remote(pickle.dumps((task, self._workplace)), list(sys.path), VERSION)
+        reference = self._remote.remote(pickle.dumps((task, self._context)), list(sys.path), VERSION)
         self._flying.add(reference)
         future: Future[Result] = Future()
 
@@ -86,67 +88,55 @@ class RayCluster:
     def bring(self, task: Task) -> None:
         """Write the weights that came with a result into the driver's store. Raises StoreError."""
         delivery = self._delivered.get((task.fingerprint, task.seed))
-        if delivery is None or not delivery.weights or self._workplace.store is None:
+        if delivery is None or not delivery.weights or self._context.store is None:
             return
-        folder = RunStore(self._workplace.store).folder(task.fingerprint, task.seed)
+        folder = RunStore(self._context.store).folder(task.fingerprint, task.seed)
         with writing(folder):
             for which, content in delivery.weights.items():
                 write_atomically(folder / weights_name(which), content)
 
     def clear(self, task: Task) -> None:
         """Remove what the run has left on its node, unless that is the driver's store itself."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        delivery, left = self._delivered.pop((task.fingerprint, task.seed), None), self._workplace.folder(task)
-        if delivery is None or left is None or self._workplace.store is None:
+        delivery, left = self._delivered.pop((task.fingerprint, task.seed), None), self._context.folder(task)
+        if delivery is None or left is None or self._context.store is None:
             return
         there = NodeAffinitySchedulingStrategy(node_id=delivery.node, soft=True)
-        remove = self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(remove_left)
-        stored = RunStore(self._workplace.store).folder(task.fingerprint, task.seed)
+        remove = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(remove_left)
+        stored = RunStore(self._context.store).folder(task.fingerprint, task.seed)
         self._clearing.append(remove.remote(left, weights=left.resolve() != stored.resolve()))
 
     def stop(self) -> None:
         """Cancel what is in flight and leave the cluster."""
         for reference in list(self._flying):
-            self._ray.cancel(reference, force=True)
+            ray.cancel(reference, force=True)
         self._flying.clear()
         if self._clearing:
-            self._ray.wait(self._clearing, num_returns=len(self._clearing), timeout=CLEAR_SECONDS)
+            ray.wait(self._clearing, num_returns=len(self._clearing), timeout=CLEAR_SECONDS)
             self._clearing.clear()
-        self._ray.shutdown()
+        ray.shutdown()
 
 
-def connect(address: str | None) -> Any:
-    """The ray module, connected to a cluster, or to one of its own on this machine. Raises StoreError where it cannot be reached."""
-    try:
-        import ray
-    except ImportError as error:
-        raise StoreError("the ray executor needs Ray: pip install 'resnet_lab[ray]'") from error
+def connect(address: str | None) -> None:
+    """Connect to a cluster, or to one of its own on this machine. Raises StoreError where it cannot be used."""
     _check_reachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise StoreError(f"the Ray cluster {address or 'of this machine'} cannot be used: {error}") from error
-    return ray
 
 
 def run_remotely(order: bytes, path: list[str], version: tuple[str, int]) -> Delivery:
-    """What a Ray worker does with a pickled (task, workplace); a worker of another version refuses before it reads them."""
-    import ray
-
+    """What a Ray worker does with a pickled (task, context); a worker of another version refuses before it reads them."""
     node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
     if version != VERSION:
         message = f"this worker ({socket.gethostname()}) has resnet_lab {VERSION}, the driver {version}: install the same on every node"
         return Delivery(Failure(error=message, traceback=message, tries=1), node)
     sys.path += [folder for folder in path if folder not in sys.path]
-    from resnet_lab.training.runtime import configure
-
     task: Task
-    workplace: Workplace
-    task, workplace = pickle.loads(order)
-    configure(workplace.threads)
-    result, folder = run_task(task, workplace), workplace.folder(task)
+    context: WorkerContext
+    task, context = pickle.loads(order)
+    result, folder = run_task(task, context), context.folder(task)
     if not isinstance(result, RunRecord) or folder is None:
         return Delivery(result, node)
     return Delivery(result, node, {which: (folder / weights_name(which)).read_bytes() for which in result.weights})
@@ -161,24 +151,18 @@ def remove_left(folder: Path, *, weights: bool) -> None:
 
 
 def _check_reachable(address: str | None) -> None:
-    """Ask the address for a connection first: Ray itself waits for minutes on one that does not answer, or answers as something else."""
-    if address is None or address in ("auto", "local"):
+    """Let another process try first, which can be ended: Ray itself waits for minutes on an address that does not answer, whatever its settings say."""
+    if address in (None, "auto", "local"):
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise StoreError(f"{address!r} is no address of a Ray cluster: write HOST:PORT of its head, as in 10.0.0.1:6379")
+    try_it = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False)"
     try:
-        with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS) as connection:
-            answers = os.environ.get("RAY_USE_TLS") == "1" or _speaks_http2(connection)
-    except (OSError, OverflowError) as error:
-        raise StoreError(f"no Ray cluster answers at {address} ({error}): is it up, and is this host:port of its head?") from error
-    if not answers:
-        raise StoreError(f"what answers at {address} is no Ray cluster: is this host:port of its head?")
-
-
-def _speaks_http2(connection: socket.socket) -> bool:
-    """Whether a server speaks HTTP/2 without being asked to switch, as Ray's do (gRPC): it answers our settings with its own (RFC 9113, 3.4)."""
-    empty_settings = bytes((0, 0, 0, HTTP2_SETTINGS, 0, 0, 0, 0, 0))
-    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + empty_settings)
-    answer = connection.recv(len(empty_settings))
-    return len(answer) > 3 and answer[3] == HTTP2_SETTINGS
+        tried = subprocess.run(
+            [sys.executable, "-c", try_it, address], capture_output=True, text=True, timeout=CONNECT_SECONDS, check=False
+        )
+        why = tried.stderr.strip().rpartition("\n")[2] if tried.returncode else ""
+    except subprocess.TimeoutExpired:
+        why = f"no answer within {CONNECT_SECONDS:.0f} s"
+    if why:
+        raise StoreError(
+            f"no Ray cluster can be used at {address} ({why}): is it up, and is this HOST:PORT of its head, as in 10.0.0.1:6379?"
+        )

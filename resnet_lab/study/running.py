@@ -13,7 +13,7 @@ from resnet_lab.study.deadline import time_limit
 from resnet_lab.study.locks import Held, study_lock
 from resnet_lab.study.planning import register_claims
 from resnet_lab.study.preparing import Prepared, progress_folder
-from resnet_lab.study.stopping import STOP_FILE, Stop, signals
+from resnet_lab.study.stopping import Stop, signals
 from resnet_lab.study.trials import Trials, default_url
 
 
@@ -58,7 +58,7 @@ def _drive_heard(prepared: Prepared, store: RunStore, trials: Trials | None, con
         return Outcome(0, {})
     from resnet_lab.study.launching import launch  # imports torch: nobody waits for it where nothing is missing
 
-    with signals(Stop(progress_folder(prepared) / STOP_FILE)) as heard, time_limit(prepared.options.time_limit, heard.stop.ask):
+    with signals(Stop(progress_folder(prepared) / "stop")) as heard, time_limit(prepared.options.time_limit, heard.stop.ask):
         driver = launch(prepared, store, trials, console or Console(), heard, held)
     return Outcome(driver.trained, driver.failures)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from resnet_lab.spec.errors import SpecError
 
 if TYPE_CHECKING:  # the command line reads --shard before torch is needed
-    from resnet_lab.study.planning import Task
+    from resnet_lab.study.tasks import Task
 
 
 @dataclass(frozen=True)

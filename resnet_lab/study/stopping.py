@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-STOP_FILE = "stop"
 LOOK_SECONDS = 0.25
 """How often a run looks whether it is to stop."""
 PATIENCE_SECONDS = 8.0
@@ -108,31 +107,3 @@ def signals(stop: Stop) -> Iterator[Signals]:
 def stopping_signals() -> list[signal.Signals]:
     """Those that ask, as far as this system has them."""
     return [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-
-
-@contextmanager
-def blocked() -> Iterator[None]:
-    """Within, signals that ask wait, whichever thread hears them. A process started meanwhile inherits that, until it has said what it does with them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    heard: list[int] = []  # by another thread: its mask is not ours, and Python would run the handler here
-    waits = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.signal(number, lambda n, _: heard.append(n)) for number in stopping_signals()} if waits else {}
-    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, stopping_signals())
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
-        for late in heard:
-            signal.raise_signal(late)
-
-
-def deaf() -> None:
-    """In a worker: what asks the driver to stop does not concern it. It hears by the file, and dies with its driver."""
-    for number in stopping_signals():
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping_signals())

@@ -14,8 +14,8 @@ from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.driving import Driver, Watcher
 from resnet_lab.study.executors import EXECUTORS
 from resnet_lab.study.preparing import Options, Prepared, prepare_study
+from resnet_lab.study.tasks import WorkerContext
 from resnet_lab.study.trials import Trials, default_url
-from resnet_lab.study.worker import Workplace
 from resnet_lab.training.loop import Trainer
 
 Prepare = Callable[..., Prepared]
@@ -78,7 +78,7 @@ def drive(studies: Path, recording: Recording) -> Callable[..., Driver]:
 
     def run(prepared: Prepared, executor: str = "processes", workers: int = 2, *, watcher: Watcher | None = None) -> Driver:
         studies.mkdir(exist_ok=True)
-        place = Workplace(prepared.cache.absolute(), None, "cpu", 1, (studies / "progress").absolute())
+        place = WorkerContext(prepared.cache.absolute(), None, "cpu", 1, (studies / "progress").absolute())
         trials = Trials(prepared.plan, default_url(studies))
         made = EXECUTORS[executor](place, workers)
         driver = Driver(RunStore(studies), trials, made, watcher or recording)

@@ -11,8 +11,7 @@ from resnet_lab.runs.store import Failure
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.study.display import LiveTable, PlainLines, Tally
-from resnet_lab.study.planning import Task
-from resnet_lab.study.worker import Workplace, progress_file
+from resnet_lab.study.tasks import Task, WorkerContext
 
 SECONDS = 10.0
 
@@ -42,7 +41,7 @@ def arguments(plan, tasks, store):
 @pytest.fixture
 def place(tmp_path):
     (tmp_path / "progress").mkdir()
-    return Workplace(tmp_path, None, "cpu", 1, tmp_path / "progress")
+    return WorkerContext(tmp_path, None, "cpu", 1, tmp_path / "progress")
 
 
 def test_earlier_runs_count_as_done(arguments):
@@ -124,7 +123,7 @@ def test_plain_lines_show_the_traceback_once(arguments, tasks):
 
 def live(arguments, place):
     console = Console(record=True, force_terminal=True, width=100, file=io.StringIO())
-    return LiveTable(*arguments, console=console, workplace=place), console
+    return LiveTable(*arguments, console=console, context=place), console
 
 
 def shown(table, console):
@@ -139,7 +138,7 @@ def test_the_live_table_shows_cells_flights_and_the_bar(arguments, plan, tasks, 
         table.begun(tasks[0])
         table.begun(tasks[1])
         progress = {"epoch": 3, "epochs": 10, "train_error": 41.26}
-        progress_file(place.progress, tasks[1]).write_text(json.dumps(progress), encoding="utf-8")
+        place.progress_file(tasks[1]).write_text(json.dumps(progress), encoding="utf-8")
         table.finished(tasks[2], factories.make_record(plan.cells[2], 1, train_error=2.0, test_error=4.0, seconds=SECONDS))
         text = shown(table, console)
 
@@ -170,7 +169,7 @@ def test_the_live_table_survives_a_progress_file_that_is_half_written(arguments,
     """Would catch a display that dies of a file it read at the wrong moment."""
     table, console = live(arguments, place)
     table.begun(tasks[0])
-    progress_file(place.progress, tasks[0]).write_text('{"epoch": 3, "epo', encoding="utf-8")
+    place.progress_file(tasks[0]).write_text('{"epoch": 3, "epo', encoding="utf-8")
 
     assert "plain/20 seed 1: starting" in shown(table, console)
 

@@ -284,21 +284,21 @@ DRIVER = """
     from resnet_lab.study.preparing import Options, prepare_study
     from resnet_lab.study.running import run_prepared
 
-    if __name__ == "__main__":
-        sys.path.insert(0, sys.argv[3])
-        options = Options(studies=Path(sys.argv[2]), workers=2, seeds=1, overrides=("network.block=mylab.blocks:Slow", "training.epochs=500"))
-        run_prepared(prepare_study(load_ablation(sys.argv[1]), options, command="a test"))
+    print("the script runs", flush=True)
+    sys.path.insert(0, sys.argv[3])
+    options = Options(studies=Path(sys.argv[2]), workers=2, seeds=1, overrides=("network.block=mylab.blocks:Slow", "training.epochs=500"))
+    run_prepared(prepare_study(load_ablation(sys.argv[1]), options, command="a test"))
 """
 
 
 @pytest.mark.slow
 def test_workers_die_with_a_killed_driver(prepare, lab, tmp_path, studies):
-    """Would catch workers that outlive a driver that was killed, keep a core each, and are found by nobody."""
+    """Would catch workers that outlive a driver that was killed; and a script without a `__main__` guard that each worker runs again."""
     prepare()  # writes tiny.toml
     lab.arm()
     (tmp_path / "driver.py").write_text(textwrap.dedent(DRIVER))
     words = [sys.executable, str(tmp_path / "driver.py"), str(tmp_path / "tiny.toml"), str(studies), str(lab.folder)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as driver:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as driver:
         try:
             until(lambda: len(list(lab.folder.glob("worker-*"))) == 2 or driver.poll() is not None, "two runs in flight")
             workers = psutil.Process(driver.pid).children(recursive=True)
@@ -306,6 +306,7 @@ def test_workers_die_with_a_killed_driver(prepare, lab, tmp_path, studies):
             assert pids <= {worker.pid for worker in workers}
         finally:
             os.kill(driver.pid, signal.SIGKILL)
+        assert driver.stdout.read().count("the script runs") == 1
     _, alive = psutil.wait_procs(workers, timeout=DEADLINE)
     for worker in alive:
         worker.kill()

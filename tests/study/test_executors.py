@@ -1,39 +1,53 @@
-import multiprocessing
 import time
 from concurrent.futures import wait
 from dataclasses import replace
 
 import psutil
 import pytest
-from tiny_study import names
 
 from resnet_lab.data.cache import prepare as prepare_images
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure
-from resnet_lab.study.executors import EXECUTORS, Inline, Processes
-from resnet_lab.study.worker import Workplace, progress_file, run_task
+from resnet_lab.study.executors import Inline, Processes, WorkerDiedError
+from resnet_lab.study.tasks import Refused, WorkerContext
+from resnet_lab.study.worker import run_task
 
 DEADLINE = 60
 
 
 @pytest.fixture
 def ready(prepare, studies):
-    """A prepared study whose images are decoded, and the place its runs are done in."""
+    """A prepared study whose images are decoded, and the context its runs are done in."""
     prepared = prepare(seeds=1)
     for spec, facts in prepared.facts.items():
         prepare_images(spec, facts, data_root=None, cache=prepared.cache)
-    return prepared, Workplace(prepared.cache.absolute(), None, "cpu", 1, studies.absolute() / "progress")
+    return prepared, WorkerContext(prepared.cache.absolute(), None, "cpu", 1, studies.absolute() / "progress")
 
 
-def test_the_table_names_them():
-    """Would catch an executor that the command line offers and nobody can make."""
-    assert (EXECUTORS["inline"], EXECUTORS["processes"]) == (Inline, Processes)
+def worker_processes() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "resnet_lab.study.worker" in " ".join(child.cmdline())]
+
+
+def kill(workers: list[psutil.Process]) -> None:
+    """Kill processes, and wait until they can be noticed to have ended: the last thread ends after the process is a zombie."""
+
+    def is_there(worker: psutil.Process) -> bool:
+        try:
+            return worker.is_running() and (worker.status() != psutil.STATUS_ZOMBIE or worker.num_threads() > 1)
+        except psutil.NoSuchProcess:
+            return False
+
+    for worker in workers:
+        worker.kill()
+    end = time.monotonic() + DEADLINE
+    while any(map(is_there, workers)):
+        assert time.monotonic() < end
 
 
 def test_inline_is_done_when_submit_returns(ready):
     """Would catch an inline run left to a thread, where a debugger does not stop."""
-    prepared, place = ready
-    executor = Inline(place, 1)
+    prepared, context = ready
+    executor = Inline(context, 1)
     future = executor.submit(prepared.tasks[0])
 
     assert executor.free == 1
@@ -43,84 +57,66 @@ def test_inline_is_done_when_submit_returns(ready):
 
 def test_a_run_leaves_no_progress_file(ready):
     """Would catch a live table that shows runs of last week, and a worker that writes anything but its progress file."""
-    prepared, place = ready
-    told = []
-    before = sorted(place.cache.parent.rglob("*"))
-    run_task(prepared.tasks[0], place)
-    told = [path for path in place.cache.parent.rglob("*") if path not in before and not path.is_relative_to(place.cache)]
+    prepared, context = ready
+    before = sorted(context.cache.parent.rglob("*"))
+    run_task(prepared.tasks[0], context)
+    written = [path for path in context.cache.parent.rglob("*") if path not in before and not path.is_relative_to(context.cache)]
 
-    assert progress_file(place.progress, prepared.tasks[0]).parent == place.progress
-    assert told == [place.progress]
+    assert context.progress_file(prepared.tasks[0]).parent == context.progress
+    assert written == [context.progress]
 
 
-def test_what_a_run_raises_comes_back_as_a_failure(prepare, studies, lab):
-    """Would catch an exception of foreign code that cannot be pickled and takes the worker with it."""
+def test_what_a_run_raises_comes_back_as_a_failure(prepare, studies, lab, tmp_path):
+    """Would catch an exception of foreign code that cannot be pickled and takes the worker with it, as one about images that are gone."""
     prepared = prepare(seeds=1, overrides=[f"network.block={lab.block('Raises')}"])
     lab.arm()
-    result = run_task(prepared.tasks[0], Workplace(prepared.cache, None, "cpu", 1, studies / "progress"))
-
+    result = run_task(prepared.tasks[0], WorkerContext(prepared.cache, None, "cpu", 1, studies / "progress"))
     assert isinstance(result, Failure)
     assert result.error == "ArithmeticError: every try"
     assert result.traceback.startswith("Traceback (most recent call last)")
 
-
-def test_images_that_are_gone_are_a_failure_not_a_crash(prepare, studies, tmp_path):
-    """Would catch a worker that dies where its data was taken away between the plan and the run."""
-    prepared = prepare(seeds=1)
     (tmp_path / "file").touch()
-    result = run_task(prepared.tasks[0], Workplace(tmp_path / "file", None, "cpu", 1, studies / "progress"))
-
-    assert isinstance(result, Failure)
-    assert result.error.startswith(("SpecError", "NotADirectoryError"))
+    result = run_task(prepared.tasks[0], WorkerContext(tmp_path / "file", None, "cpu", 1, studies / "progress"))
+    assert isinstance(result, Refused)
 
 
 @pytest.mark.slow
-def test_processes_run_side_by_side_and_survive_a_death_at_rest(ready):
-    """Would catch a queue where places are counted wrongly; and a driver that falls over a worker killed while it was idle."""
-    prepared, place = ready
-    executor = Processes(place, 2)
+def test_a_worker_talks_to_its_driver_alone(prepare, studies, lab, capfd):
+    """Would catch blocks that print, or read standard input, and so break what workers and driver tell each other; and a death without a word."""
+    prepared = prepare(seeds=1, overrides=[f"network.block={lab.block('Talks')}"])
+    lab.arm()
+    executor = Processes(WorkerContext(prepared.cache.absolute(), None, "cpu", 1, studies.absolute() / "progress"), 1)
     try:
-        assert executor.free == 2
-        futures = [executor.submit(task) for task in prepared.tasks[:2]]
-        assert executor.free == 0
-        done, _ = wait(futures, timeout=DEADLINE)
-        assert sorted(future.result().fingerprint for future in done) == sorted(task.fingerprint for task in prepared.tasks[:2])
-        end = time.monotonic() + DEADLINE
-        while executor.free < 2:  # a worker is free just after its future is done
-            assert time.monotonic() < end
-
-        workers = multiprocessing.active_children()
-        assert len(workers) == 2
-        for worker in workers:
-            worker.kill()
-            worker.join(DEADLINE)
-        third = executor.submit(prepared.tasks[2])
-        assert third.result(timeout=DEADLINE).fingerprint == prepared.tasks[2].fingerprint
+        assert executor.submit(prepared.tasks[0]).result(DEADLINE).fingerprint == prepared.tasks[0].fingerprint
+        assert "a block talks; it hears nothing" in capfd.readouterr().err
+        lost = executor.submit(prepared.tasks[1])
+        kill(worker_processes())
+        with pytest.raises(WorkerDiedError, match="exit code -9"):
+            lost.result(DEADLINE)
     finally:
-        alive = [psutil.Process(process.pid) for process in multiprocessing.active_children()]
         executor.stop()
-    _, left = psutil.wait_procs(alive, timeout=DEADLINE)
-    assert left == []
-    assert len(names(prepared.tasks)) == 4
 
 
 @pytest.mark.slow
 def test_runs_are_shared_out_over_devices_and_a_worker_stays_on_its_own(ready):
-    """Would catch two runs on one GPU while another is idle, and a worker that comes back from a death on another device."""
-    prepared, place = ready
+    """Would catch places counted wrongly, two runs on one GPU while another is idle, a driver that falls over a worker killed while it was idle, and
+    one that comes back from a death on another device."""
+    prepared, context = ready
     here, there = "cpu", "cpu:0"  # two names of one device: two places to be told apart without a GPU
-    executor = Processes(replace(place, devices=(here, there)), 4)
+    executor = Processes(replace(context, devices=(here, there)), 4)
     try:
-        tasks = prepared.tasks[:2]
-        first = {executor.submit(task).result(DEADLINE).environment["device"] for task in tasks}
-        pair = [executor.submit(task) for task in tasks]
-        assert sorted(future.result(DEADLINE).environment["device"] for future in pair) == [here, there]
-        assert first <= {here, there}
+        pair = [executor.submit(task) for task in prepared.tasks[:2]]
+        assert executor.free == 2
+        done, _ = wait(pair, timeout=DEADLINE)
+        assert sorted(future.result().environment["device"] for future in done) == [here, there]
+        assert sorted(future.result().fingerprint for future in done) == sorted(task.fingerprint for task in prepared.tasks[:2])
+        assert executor.free == 4
 
-        for worker in multiprocessing.active_children():
-            worker.kill()
-            worker.join(DEADLINE)
+        kill(worker_processes())
         again = [executor.submit(task) for task in prepared.tasks]
         assert sorted(future.result(DEADLINE).environment["device"] for future in again) == [here, here, there, there]
+        left = worker_processes()
     finally:
         executor.stop()
+    assert len(left) == 4
+    assert not any(process.is_running() for process in left)

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 
 import factories
 import pytest
@@ -21,9 +20,9 @@ from resnet_lab.runs.store import CHECKPOINTS, RunStore
 from resnet_lab.study import driving, stopping
 from resnet_lab.study.display import PlainLines
 from resnet_lab.study.driving import Driver, Watcher
-from resnet_lab.study.executors import Local
+from resnet_lab.study.executors import Local, WorkerDiedError
 from resnet_lab.study.running import run_prepared
-from resnet_lab.study.stopping import Signals, Stop, blocked, signals, stop_asked, stopping_signals
+from resnet_lab.study.stopping import Signals, Stop, signals, stop_asked, stopping_signals
 
 DEADLINE = 60.0
 
@@ -255,7 +254,7 @@ class Killed(Local):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / CHECKPOINTS[1]).write_bytes(b"a checkpoint")
             os.utime(folder / CHECKPOINTS[1], (self.began, self.began))
-        future.set_exception(BrokenProcessPool("killed"))
+        future.set_exception(WorkerDiedError("killed"))
         return future
 
     def stop(self):
@@ -273,31 +272,3 @@ def test_a_worker_that_is_killed_again_and_again_costs_nothing_while_its_run_adv
 
     assert (driver.trained, executor.began) == ((1, 4) if advances else (0, 2))
     assert len(driver.failures) == (0 if advances else 1)
-
-
-@pytest.mark.parametrize("number", stopping_signals())
-def test_a_signal_that_another_thread_hears_waits_too(number):
-    """Would catch an interrupt between a worker's birth and what it is told, which leaves it with a traceback: torch's threads mask nothing."""
-    ended, reached = threading.Event(), []
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    def hear_it_inside():
-        with blocked():
-            os.kill(os.getpid(), number)
-            time.sleep(0.1)
-            reached.append("the end of the block")
-
-    before = signal.signal(number, interrupt)
-    listener = threading.Thread(target=ended.wait)
-    listener.start()  # unmasked, so that the system gives it what the main thread does not take
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            hear_it_inside()
-        assert signal.getsignal(number) is interrupt
-    finally:
-        ended.set()
-        listener.join()
-        signal.signal(number, before)
-    assert reached

@@ -40,10 +40,9 @@ DRIVER = """
     from resnet_lab.study.preparing import Options, prepare_study
     from resnet_lab.study.running import run_prepared
 
-    if __name__ == "__main__":
-        options = Options(studies=Path("studies"), workers=2, checkpoint_seconds=0.3)
-        outcome = run_prepared(prepare_study(load_ablation(Path("survival.toml")), options, command="kills"))
-        raise SystemExit(1 if outcome.failures else 0)
+    options = Options(studies=Path("studies"), workers=2, checkpoint_seconds=0.3)
+    outcome = run_prepared(prepare_study(load_ablation(Path("survival.toml")), options, command="kills"))
+    raise SystemExit(1 if outcome.failures else 0)
 """
 
 
@@ -57,7 +56,7 @@ def start(folder: Path) -> subprocess.Popen:
 def workers(driver: subprocess.Popen) -> list[psutil.Process]:
     try:
         children = psutil.Process(driver.pid).children(recursive=True)
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return [child for child in children if "resnet_lab.study.worker" in " ".join(child.cmdline())]
     except psutil.Error:
         return []
 

@@ -9,7 +9,7 @@ from resnet_lab.runs.store import RunStore
 from resnet_lab.study.executors import Processes
 from resnet_lab.study.planning import register_claims
 from resnet_lab.study.running import run_prepared
-from resnet_lab.study.worker import Workplace
+from resnet_lab.study.tasks import WorkerContext
 from resnet_lab.training.runtime import configure
 from resnet_lab.training.train import Stopped, train
 
@@ -22,7 +22,7 @@ def test_runs_share_a_device(prepare, studies, assert_same, device):
     prepared = prepare(seeds=1, device=device)
     for spec, facts in prepared.facts.items():
         prepare_images(spec, facts, data_root=None, cache=prepared.cache)
-    place = Workplace(prepared.cache.absolute(), None, device, 1, studies.absolute() / "progress", devices=(device,))
+    place = WorkerContext(prepared.cache.absolute(), None, device, 1, studies.absolute() / "progress", devices=(device,))
     task, executor = prepared.tasks[0], Processes(place, 2)
     try:
         alone = executor.submit(task).result(DEADLINE)
