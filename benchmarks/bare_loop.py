@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from resnet_lab.data.batches import epoch_draws, ordered_batches
-from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.splits import Split, Splits, open_images
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import published_cost

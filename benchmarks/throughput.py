@@ -27,7 +27,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.splits import open_images
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost

@@ -84,7 +84,7 @@ def describe(network: "str | NetworkSpec", *, input: tuple[int, int, int] | None
     from resnet_lab.architecture.resolve import find_network, name_spec
 
     def facts(data: "DataSpec") -> "DatasetFacts":
-        from resnet_lab.data.facts import dataset_facts
+        from resnet_lab.data.datasets import dataset_facts
 
         return dataset_facts(data, data_root=None, cache=Path("studies") / "cache")
 

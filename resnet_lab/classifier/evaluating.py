@@ -19,8 +19,9 @@ from torch.nn import functional as F
 
 from resnet_lab.classifier.runs import StoredRun, network_of, normalization_of, with_data
 from resnet_lab.data.batches import ordered_batches
-from resnet_lab.data.facts import dataset_facts
-from resnet_lab.data.splits import Normalization, Split, Splits, open_images
+from resnet_lab.data.datasets import dataset_facts
+from resnet_lab.data.normalization import Normalization
+from resnet_lab.data.splits import Split, Splits, open_images
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import check_size
 from resnet_lab.spec.run import RunSpec

@@ -31,7 +31,7 @@ def predict_images(
 ) -> Iterator[Prediction | Problem]:
     """Classify image files, given as files or as folders of them; with `skip_bad`, one that cannot be decoded comes back as its Problem.
 
-    Images are prepared as a folder's test images are: the largest centerd square, averaged to the size that the network was trained with.
+    Images are prepared as a folder's test images are: the largest centered square, averaged to the size that the network was trained with.
     Raises SpecError naming a path that is not there and, without `skip_bad`, every image that cannot be decoded.
     """
     files = list(_files(paths))

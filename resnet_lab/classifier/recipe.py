@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.folder import folder_sides
 from resnet_lab.spec.catalogue import catalogue, unknown_network
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from resnet_lab.data.splits import Normalization
+from resnet_lab.data.normalization import Normalization
 from resnet_lab.networks.build import Network, build
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import RunRecord

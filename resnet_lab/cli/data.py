@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option
@@ -27,15 +26,6 @@ def data() -> None:
 @click.option("--sha256", metavar="HEX", help="Checksum that the download must have.")
 @exits
 def fetch(name: str, data_root: Path | None, url: str | None, sha256: str | None) -> None:
-    """Download the dataset NAME into the data root; a download that broke off goes on where it stopped."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        task = bar.add_task(name, total=None)
-        folder = fetch_dataset(
-            name,
-            root=resolve_data_root(data_root).path,
-            url=url,
-            sha256=sha256,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    """Download the dataset NAME into the data root."""
+    folder = fetch_dataset(name, root=resolve_data_root(data_root).path, url=url, sha256=sha256, progressbar=True)
     click.echo(f"{name} is in {folder.absolute()}")

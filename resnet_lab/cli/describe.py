@@ -10,7 +10,7 @@ from resnet_lab.architecture.layers import describe_network
 from resnet_lab.architecture.resolve import find_network, parse_shape
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
-from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.runs.files import StoreError, write_atomically
 from resnet_lab.spec.errors import SpecError
 

@@ -1,7 +1,7 @@
 """The image cache: datasets decoded once into uint8, for all workers to map into memory.
 
-    CACHE/<name>-<key>/meta.json                    what is there: shapes, bytes, class names
-                       train.npy, train-labels.npy  images [N, C, S, S] uint8, labels [N] int64; likewise `validation`, `test`
+    CACHE/<name>-<size>-<key>/meta.json                    number of images of each split, class names
+                              train.npy, train-labels.npy  images [N, C, S, S] uint8, labels [N] int64; likewise `validation`, `test`
 
 Whole splits lie here at one image size. Validation splits and subsets are drawn when images are opened and cost no space.
 """
@@ -9,15 +9,14 @@ Whole splits lie here at one image size. Validation splits and subsets are drawn
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_lab.data.averaging import average_down
-from resnet_lab.data.datasets import Images, load_images
+from resnet_lab.data.datasets import identity_of, load_images
 from resnet_lab.data.folder import decode, folder_identity, images_in, inspect
 from resnet_lab.data.root import resolve_data_root
 from resnet_lab.runs.files import locked, whole_folder, writing
@@ -30,45 +29,31 @@ CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class Stored:
-    """One array of the cache as meta.json describes it."""
-
-    file: str
-    shape: tuple[int, ...]
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A dataset in the cache. `images` and `labels` map a split (`train`, `validation`, `test`) to its arrays."""
+class CachedImages:
+    """A dataset in the cache: split (`train`, `validation`, `test`) -> its images, private maps of their files, and its labels."""
 
     folder: Path
-    images: dict[str, Stored]
-    labels: dict[str, Stored]
+    images: dict[str, NDArray[np.uint8]]
+    labels: dict[str, NDArray[np.int64]]
     class_names: tuple[str, ...]
 
 
-def prepare(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, cache: Path) -> Prepared:
+def prepare(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, cache: Path) -> CachedImages:
     """Decode a dataset into the cache, unless it lies there whole already. Several processes may call this at once.
 
-    Raises SpecError where the dataset is not to be found, an image is damaged, or the cache cannot be written.
+    Raises SpecError where the dataset is not to be found, an image is damaged, or it changed since it was planned; StoreError where the cache
+    cannot be written.
     """
     folder = cache_folder(spec, facts, cache)
-    prepared = _read(folder)
-    if prepared is not None:
-        return prepared
-    with locked(cache, folder.name):
-        prepared = _read(folder)  # another process may have been at it meanwhile
-        if prepared is None:
-            _write(spec, facts, data_root, folder)
-            prepared = _read(folder)
-    assert prepared is not None, f"{folder} was written and cannot be read"
-    return prepared
-
-
-def is_prepared(spec: DataSpec, facts: DatasetFacts, cache: Path) -> bool:
-    """Whether a dataset lies in the cache whole."""
-    return _read(cache_folder(spec, facts, cache)) is not None
+    cached = _opened(folder)
+    if cached is None:
+        with locked(cache, folder.name):
+            cached = _opened(folder)  # another process may have been at it meanwhile
+            if cached is None:
+                _write(spec, facts, data_root, folder)
+                cached = _opened(folder)
+    assert cached is not None, f"{folder} was written and cannot be read"
+    return cached
 
 
 def cache_folder(spec: DataSpec, facts: DatasetFacts, cache: Path) -> Path:
@@ -84,72 +69,66 @@ def cache_bytes(facts: DatasetFacts) -> int:
     return images * (facts.channels * facts.cached_size**2 + np.dtype(np.int64).itemsize)
 
 
-def _read(folder: Path) -> Prepared | None:
+def average_down(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """[N, C, S, S] uint8 -> [N, C, size, size] uint8 for size <= S: each new pixel is the mean of the area it covers, rounded half up.
+
+    Also where the factor is no whole number. Sums are exact: weights are whole numbers and float64 holds every product, so the pixels do not
+    depend on the machine's BLAS.
+    """
+    count, channels, height, width = images.shape
+    assert size <= height == width
+    if size == width:
+        return images
+    weights = _overlaps(width, size)
+    rows = images.reshape(-1, width).astype(np.float64) @ weights.T
+    sums = rows.reshape(count * channels, height, size).transpose(0, 2, 1) @ weights.T
+    area = width * width
+    pixels = (sums.astype(np.int64) * 2 + area) // (2 * area)
+    averaged: NDArray[np.uint8] = pixels.transpose(0, 2, 1).reshape(count, channels, size, size).astype(np.uint8)
+    return averaged
+
+
+def _overlaps(width: int, size: int) -> NDArray[np.float64]:
+    """[size, width]: how much of old pixel j new pixel i covers, in units of 1/size of an old pixel; rows sum to `width`."""
+    new, old = np.arange(size)[:, None], np.arange(width)[None, :]
+    low, high = np.maximum(new * width, old * size), np.minimum((new + 1) * width, (old + 1) * size)
+    covered: NDArray[np.float64] = np.maximum(high - low, 0).astype(np.float64)
+    return covered
+
+
+def _opened(folder: Path) -> CachedImages | None:
     """What lies in a cache folder; None where it is not there, was cut short, or was written by another version."""
     try:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_bytes())
-        images, labels = ({split: _stored(plain) for split, plain in meta[kind].items()} for kind in ("images", "labels"))
-        whole = all(_is_whole(folder, stored) for stored in (*images.values(), *labels.values()))
-        return Prepared(folder, images, labels, tuple(meta["class_names"])) if whole else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        images = {split: np.load(folder / f"{split}.npy", mmap_mode="c", allow_pickle=False) for split in meta["images"]}
+        labels = {split: np.load(folder / f"{split}-labels.npy", allow_pickle=False) for split in meta["images"]}
+        whole = all(len(images[split]) == len(labels[split]) == count for split, count in meta["images"].items())
+        return CachedImages(folder, images, labels, tuple(meta["class_names"])) if whole else None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _stored(plain: dict[str, Any]) -> Stored:
-    return Stored(plain["file"], tuple(plain["shape"]), plain["bytes"])
-
-
-def _is_whole(folder: Path, stored: Stored) -> bool:
-    path = folder / stored.file
-    return path.stat().st_size == stored.bytes and np.load(path, mmap_mode="r", allow_pickle=False).shape == stored.shape
-
-
 def _write(spec: DataSpec, facts: DatasetFacts, data_root: Path | None, folder: Path) -> None:
-    content = _folder_content(spec, facts, data_root) if spec.name.startswith(FOLDER) else _table_content(spec, facts, data_root)
-    with writing(folder.parent), whole_folder(folder) as temporary:
-        images = {split: _save(temporary / f"{split}.npy", part.pixels, part.shape, np.uint8) for split, part in content.splits.items()}
-        labels = {
-            split: _save(temporary / f"{split}-labels.npy", [part.labels], part.labels.shape, np.int64)
-            for split, part in content.splits.items()
-        }
-        meta = {
-            "format": FORMAT,
-            "name": spec.name,
-            "images": {split: asdict(stored) for split, stored in images.items()},
-            "labels": {split: asdict(stored) for split, stored in labels.items()},
-            "class_names": content.class_names,
-        }
-        (temporary / "meta.json").write_text(json.dumps(meta, indent=1))
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One split on its way into the cache: its pixels come in batches, so that a large folder never lies in memory whole."""
-
-    pixels: Iterable[NDArray[np.uint8]]
-    shape: tuple[int, ...]
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _Content:
-    splits: dict[str, _Part]
-    class_names: tuple[str, ...]
-
-
-def _table_content(spec: DataSpec, facts: DatasetFacts, data_root: Path | None) -> _Content:
-    images = load_images(spec.name, resolve_data_root(data_root))
-    splits = {"train": (images.train, images.train_labels), "test": (images.test, images.test_labels)}
-    if images.validation is not None and images.validation_labels is not None:
-        splits["validation"] = (images.validation, images.validation_labels)
-    if facts.identity and images_identity(images) != facts.identity:
-        raise SpecError.of(f"{spec.name} gives other images than it gave when the study was planned: plan it again", key="data.name")
     side = facts.cached_size
-    parts = {
-        split: _Part(_averaged(pixels, side), (len(pixels), facts.channels, side, side), labels)
-        for split, (pixels, labels) in splits.items()
-    }
-    return _Content(parts, images.class_names)
+    splits, class_names = (_from_folder if spec.name.startswith(FOLDER) else _from_memory)(spec, facts, data_root)
+    with writing(folder.parent), whole_folder(folder) as temporary:
+        for split, (batches, labels) in splits.items():
+            _save(temporary / f"{split}.npy", batches, (len(labels), facts.channels, side, side))
+            np.save(temporary / f"{split}-labels.npy", labels)
+        counts = {split: len(labels) for split, (_, labels) in splits.items()}
+        (temporary / "meta.json").write_text(json.dumps({"name": spec.name, "images": counts, "class_names": class_names}, indent=1))
+
+
+_Splits = dict[str, tuple[Iterable[NDArray[np.uint8]], NDArray[np.int64]]]
+"""Split -> its pixels in batches, so that a large folder never lies in memory whole, and its labels."""
+
+
+def _from_memory(spec: DataSpec, facts: DatasetFacts, data_root: Path | None) -> tuple[_Splits, tuple[str, ...]]:
+    images = load_images(spec.name, resolve_data_root(data_root))
+    if facts.identity and identity_of(images) != facts.identity:
+        raise SpecError.of(f"{spec.name} gives other images than it gave when the study was planned: plan it again", key="data.name")
+    splits: _Splits = {split: (_averaged(pixels, facts.cached_size), labels) for split, (pixels, labels) in images.splits.items()}
+    return splits, images.class_names
 
 
 def _averaged(pixels: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
@@ -157,38 +136,21 @@ def _averaged(pixels: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8
         yield average_down(pixels[start : start + CHUNK], size)
 
 
-def _folder_content(spec: DataSpec, facts: DatasetFacts, data_root: Path | None) -> _Content:
+def _from_folder(spec: DataSpec, facts: DatasetFacts, data_root: Path | None) -> tuple[_Splits, tuple[str, ...]]:
     folder = images_in(spec, data_root, cache=None)
-    side = facts.cached_size
     if folder_identity(inspect(folder, None)) != facts.identity:
         raise SpecError.of(f"the images in {folder.root} changed after the study was planned: plan it again", key="data.name")
-    parts = {
-        split: _Part(
-            decode(entries, side),
-            (len(entries), facts.channels, side, side),
-            np.array([entry.label for entry in entries], dtype=np.int64),
-        )
-        for split, entries in folder.splits.items()
-    }
-    return _Content(parts, folder.class_names)
+    labels = {split: np.array([entry.label for entry in entries], dtype=np.int64) for split, entries in folder.splits.items()}
+    return {split: (decode(entries, facts.cached_size), labels[split]) for split, entries in folder.splits.items()}, folder.class_names
 
 
-def images_identity(images: Images) -> str:
-    """sha256 over everything in a dataset that lies in memory; stands for the content of a dataset from outside."""
-    digest = hashlib.sha256(json.dumps(images.class_names).encode())
-    for array in (images.train, images.train_labels, images.validation, images.validation_labels, images.test, images.test_labels):
-        digest.update(b"none" if array is None else f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _save(path: Path, batches: Iterable[NDArray[Any]], shape: tuple[int, ...], dtype: type[np.generic]) -> Stored:
+def _save(path: Path, batches: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> None:
     """Write batches one after another as one .npy file of the given shape. Raises OSError: a memory map that meets a full disk kills the process."""
     written = 0
     with path.open("wb") as stream:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
         for batch in batches:
-            stream.write(np.ascontiguousarray(batch, dtype=dtype).tobytes())
+            stream.write(np.ascontiguousarray(batch).tobytes())
             written += len(batch)
     assert written == shape[0], f"{written} images for {shape[0]} places"
-    return Stored(path.name, shape, path.stat().st_size)

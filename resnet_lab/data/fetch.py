@@ -1,253 +1,146 @@
-"""Fetching datasets for machines whose network is elsewhere: from the official address or another, checked, resumable, safely unpacked.
+"""Fetching datasets: downloaded by pooch, checked, and put in place whole or not at all.
 
-An archive is never unpacked as it likes: only the files that a dataset is known to have are taken out of it, each by name and checksum.
+An archive is unpacked into a temporary folder, links and names that lead out of it are refused, and only files with the dataset's own names and
+checksums leave it.
 """
 
 import gzip
-import hashlib
 import lzma
 import shutil
 import tarfile
-import time
-import urllib.error
-import urllib.request
-import zipfile
+import tempfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from resnet_lab.data.datasets import LAYOUTS
-from resnet_lab.data.signs import SIGNS
 from resnet_lab.runs.files import locked, whole_file, writing
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.errors import SpecError, nearest
 
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes done and the bytes in all (None where the server does not say)."""
-
-CHUNK = 1 << 18
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as broken."""
 ELSEWHERE = "name another folder with --data-root"
-TRIES = 3
-"""Attempts in a row that may end without a further byte."""
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a dataset officially comes from.
+    """Where a dataset officially comes from, and its files, in `folder` under the data root.
 
-    `files` (name -> md5) are what has to be there, in `folder` under the data root; those that end in .gz are unpacked beside themselves.
-    They lie in one `archive` (name, md5) at `address`, or there one by one.
+    `files` (name -> md5) lie in one archive at `address`, whose md5 is `archive`, or one by one in a folder there; `.gz` ones are unpacked beside
+    themselves. `torchvision` is the class that reads them.
     """
 
-    name: str
+    torchvision: str
     address: str
     folder: str
     files: dict[str, str]
-    archive: tuple[str, str] | None = None
+    archive: str = ""
+
+    def lacks(self, root: Path) -> list[str]:
+        """Names of the files that are not under this data root, unpacked; their content is not looked at."""
+        names = (name.removesuffix(".gz") for name in self.files)
+        return [name for name in names if not (root / self.folder / name).is_file()]
 
 
-def fetch(name: str, *, root: Path, url: str | None = None, sha256: str | None = None, progress: Progress | None = None) -> Path:
+def fetch(name: str, *, root: Path, url: str | None = None, sha256: str | None = None, progressbar: bool = False) -> Path:
     """Download a dataset into the data root; returns its folder. Does nothing where it is there already.
 
-    `url` is another place to take it from: http(s)://, file:// or a plain path; an archive, or a folder address for datasets whose files
-    lie one by one. What is not the official archive needs its `sha256`. A download that broke off goes on where it stopped.
-    Raises SpecError for an unknown name, a place that does not answer, and content that is not what it should be; of that nothing is kept.
+    `url` is another place to take it from: http(s)://, file:// or a plain path; an archive, or a folder address for datasets whose files lie
+    one by one. What is not the official archive needs its `sha256`. Raises SpecError for an unknown name, a place that does not answer, and
+    content that is not what it should be, of which nothing is kept; StoreError where the data root cannot be written to.
     """
-    if name in LAYOUTS:
-        return fetch_source(official_source(name), root=root, url=url, sha256=sha256, progress=progress)
-    if name in SIGNS:
-        files = ", or ".join(" and ".join(pair) for pair in SIGNS[name])
-        raise SpecError.of(f"{name} has no address of its own: put {files} into {root / 'signs'}", key="name")
-    if name in DATASETS:
-        raise SpecError.of(f"{name} comes with the package: there is nothing to fetch", key="name")
-    raise SpecError.of(f"unknown dataset {name!r}{nearest(name, LAYOUTS)}; {', '.join(LAYOUTS)} can be fetched", key="name")
-
-
-def official_source(name: str) -> Source:
-    """Addresses and checksums as torchvision knows them."""
-    from torchvision import datasets
-
-    layout = LAYOUTS[name]
-    known: Any = getattr(datasets, layout.torchvision)
-    if hasattr(known, "resources"):
-        return Source(name, known.mirrors[0], layout.folder, dict(known.resources))
-    address = known.url.removesuffix(known.filename)
-    files = dict([*known.train_list, *known.test_list, (known.meta["filename"], known.meta["md5"])])
-    return Source(name, address, layout.folder, files, (known.filename, known.tgz_md5))
-
-
-def fetch_source(
-    source: Source, *, root: Path, url: str | None = None, sha256: str | None = None, progress: Progress | None = None
-) -> Path:
-    """What `fetch` does, for a given source."""
+    source = SOURCES.get(name)
+    if source is None:
+        known = f"there is nothing to fetch for {name}: {DATASETS[name].says}" if name in DATASETS else ""
+        raise SpecError.of(known or f"unknown dataset {name!r}{nearest(name, SOURCES)}; {', '.join(SOURCES)} can be fetched", key="name")
     folder = root / source.folder
-    with locked(root, source.name, ELSEWHERE):
-        missing = [name for name, md5 in source.files.items() if not _is_there(folder / name, md5)]
-        if not missing:
-            return folder
-        address = _as_url(url or source.address)
-        if source.archive is not None or _is_archive(address):
-            name, md5 = source.archive or ("archive", "")
-            archive = address if url else address + name
-            with _downloaded(archive, root, md5=md5, sha256=sha256, progress=progress) as path:
-                _install_archive(path, archive, source, folder)
-            return folder
-        if sha256:
-            raise SpecError.of(
-                f"{source.name} comes in files of known checksums: leave --sha256 out, or give the URL of an archive", key="sha256"
-            )
-        for name in missing:
-            file = f"{address.rstrip('/')}/{name}"
-            with _downloaded(file, root, md5=source.files[name], sha256=None, progress=progress) as path, path.open("rb") as stream:
-                _install(stream, folder / name)
+    with locked(root, name, ELSEWHERE):
+        missing = {file: md5 for file, md5 in source.files.items() if not _is_there(folder / file, md5)}
+        if missing:
+            address = _as_url(url or source.address)
+            is_archive = bool(source.archive) or urlsplit(address).path.lower().endswith(ARCHIVES)
+            with writing(root, ELSEWHERE), tempfile.TemporaryDirectory(dir=root, prefix=f".{name}.") as temporary:
+                take = _from_archive if is_archive else _one_by_one
+                checked = take(source, missing, address, sha256, Path(temporary), progressbar)
+                folder.mkdir(parents=True, exist_ok=True)
+                for path in checked:
+                    _install(path, folder / path.name)
     return folder
 
 
-def download(url: str, path: Path, *, progress: Progress | None = None) -> None:
-    """Download into `path`, going on behind what it holds already where the server allows. Raises SpecError where it does not get through.
-
-    A connection that breaks is taken up again as long as bytes keep coming.
-    """
-    tries = 0
-    while True:
-        before = path.stat().st_size if path.exists() else 0
-        try:
-            if _download_once(url, path, progress):
-                return
-            error: Exception | str = "the connection closed early"
-        except urllib.error.HTTPError as refused:
-            if refused.code == 416 and before:  # what is here is longer than what is there: begin again
-                path.unlink()
-                continue
-            raise SpecError.of(f"{url} answers {refused.code} {refused.reason}", key="url") from refused
-        except (OSError, HTTPException) as broken:
-            error = broken
-        after = path.stat().st_size if path.exists() else 0
-        tries = 0 if after > before else tries + 1
-        if tries == TRIES:
-            kept = f"; {after:,} bytes are kept, the same command goes on from there" if after else ""
-            raise SpecError.of(f"{url} does not get through ({error}){kept}", key="url")
-        time.sleep(0.2 * tries)
-
-
-def _download_once(url: str, path: Path, progress: Progress | None) -> bool:
-    """One connection's worth; whether the end was reached."""
-    done = path.stat().st_size if path.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "resnet-lab", **({"Range": f"bytes={done}-"} if done else {})})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        continues = getattr(answer, "status", None) == 206
-        done = done if continues else 0
-        length = answer.headers.get("Content-Length")
-        total = done + int(length) if length else None
-        with path.open("ab" if continues else "wb") as stream:
-            while chunk := answer.read(CHUNK):
-                stream.write(chunk)
-                done += len(chunk)
-                if progress:
-                    progress(done, total)
-    return total is None or done >= total
-
-
-@contextmanager
-def _downloaded(url: str, root: Path, *, md5: str, sha256: str | None, progress: Progress | None) -> Iterator[Path]:
-    """The checked content of an address, as a file that goes away afterwards. It stays only where the download broke off."""
-    path = root / f".{hashlib.sha256(url.encode()).hexdigest()[:16]}.part"
-    resumed = path.exists()
-    download(url, path, progress=progress)
+def _from_archive(
+    source: Source, missing: dict[str, str], address: str, sha256: str | None, temporary: Path, progressbar: bool
+) -> list[Path]:
+    known = f"sha256:{sha256.strip()}" if sha256 else f"md5:{source.archive}"
+    if not sha256 and not source.archive:
+        raise SpecError.of(f"no checksum of {address} is known: name the sha256 you expect with --sha256 HEX", key="sha256")
+    archive, unpacked = _download(address, known, temporary, progressbar), temporary / "unpacked"
     try:
-        wrong = _mismatch(path, md5, sha256)
-        if wrong and resumed:  # what was begun earlier may have been another file
-            path.unlink()
-            download(url, path, progress=progress)
-            wrong = _mismatch(path, md5, sha256)
-        if wrong:
-            raise SpecError.of(f"{url} is not what it should be: {wrong}; nothing was kept", key="sha256")
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _mismatch(path: Path, md5: str, sha256: str | None) -> str:
-    """What is wrong with a downloaded file; empty where its checksum is right. A sha256 that was given decides alone."""
-    if sha256:
-        found = _digest(path, "sha256")
-        return "" if found == sha256.strip().lower() else f"its sha256 is {found}, not {sha256}"
-    found = _digest(path, "md5")
-    if found == md5:
-        return ""
-    return f"its md5 is {found}, that of the official file {md5 or 'is not known'}; name the sha256 you expect with --sha256 HEX"
-
-
-def _install_archive(path: Path, url: str, source: Source, folder: Path) -> None:
-    """Take the dataset's files out of an archive. All are checked before the first is put in place."""
-    found: set[str] = set()
-    try:
-        for name, stream in _members(path):
-            if name in source.files and _stream_md5(stream) == source.files[name]:
-                found.add(name)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise SpecError.of(f"{url} is no archive that can be read ({error}); nothing was kept", key="url") from error
-    lacking = ", ".join(name for name in source.files if name not in found)
+        if archive.suffix == ".zip":  # shutil leaves names out that lead elsewhere
+            shutil.unpack_archive(archive, unpacked)
+        else:
+            shutil.unpack_archive(archive, unpacked, filter="data")
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+        raise SpecError.of(f"{address} is no archive that can be unpacked ({error}); nothing was kept", key="url") from error
+    found = {path.name: path for path in unpacked.rglob("*") if path.is_file() and _has_md5(path, missing.get(path.name))}
+    lacking = ", ".join(name for name in missing if name not in found)
     if lacking:
-        raise SpecError.of(f"{url} lacks {lacking} of {source.name}, or has others by that name; nothing was kept", key="url")
-    for name, stream in _members(path):
-        if name in source.files:
-            _install(stream, folder / name)
+        raise SpecError.of(f"{address} lacks {lacking}, or has others by that name; nothing was kept", key="url")
+    return list(found.values())
 
 
-def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """(name without folders, content) of each plain file in a tar or zip archive."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                if not info.is_dir():
-                    with archive.open(info) as stream:
-                        yield info.filename.rpartition("/")[2], stream
-        return
-    with tarfile.open(path) as tar:
-        for member in tar:
-            content = tar.extractfile(member) if member.isfile() else None
-            if content is not None:
-                yield member.name.rpartition("/")[2], content
+def _one_by_one(
+    source: Source, missing: dict[str, str], address: str, sha256: str | None, temporary: Path, progressbar: bool
+) -> list[Path]:
+    if sha256:
+        raise SpecError.of("these files have known checksums: leave --sha256 out, or give the URL of an archive", key="sha256")
+    return [_download(f"{address.rstrip('/')}/{name}", f"md5:{md5}", temporary, progressbar) for name, md5 in missing.items()]
 
 
-def _install(stream: IO[bytes], target: Path) -> None:
-    """Put a file in place whole or not at all; a .gz is unpacked beside itself too, before it stands there itself."""
-    with writing(target.parent, ELSEWHERE), whole_file(target) as temporary:
-        with temporary.open("wb") as copy:
-            shutil.copyfileobj(stream, copy, CHUNK)
+def _download(url: str, known_hash: str, folder: Path, progressbar: bool) -> Path:
+    """The checked content of an address, as a file in `folder`."""
+    import pooch  # slow, and seldom needed
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    downloader = _copy if url.startswith("file:") else pooch.HTTPDownloader(progressbar=progressbar, timeout=TIMEOUT)
+    name = urlsplit(url).path.rpartition("/")[2]
+    try:
+        return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
+    except ValueError as error:  # pooch's own for a wrong checksum
+        remedy = "nothing was kept; name the sha256 you expect with --sha256 HEX"
+        raise SpecError.of(f"{url} is not what it should be: {error} ({remedy})", key="sha256") from error
+    except (requests.RequestException, FileNotFoundError) as error:
+        raise SpecError.of(f"{url} cannot be had: {error}", key="url") from error
+
+
+def _copy(url: str, output: Any, _: Any) -> None:
+    """Pooch's downloader for files on this machine."""
+    shutil.copyfile(url2pathname(urlsplit(url).path), output)
+
+
+def _install(path: Path, target: Path) -> None:
+    """Put a file in place; torchvision reads a .gz unpacked beside itself, so that one comes first."""
+    with whole_file(target) as temporary:
+        shutil.copyfile(path, temporary)
         if target.suffix == ".gz":
-            with whole_file(target.with_suffix("")) as unpacked, gzip.open(temporary) as packed, unpacked.open("wb") as copy:
-                shutil.copyfileobj(packed, copy, CHUNK)
+            with whole_file(target.with_suffix("")) as unpacked, gzip.open(path) as packed, unpacked.open("wb") as copy:
+                shutil.copyfileobj(packed, copy)
 
 
 def _is_there(path: Path, md5: str) -> bool:
     unpacked = path.suffix != ".gz" or path.with_suffix("").is_file()
-    return unpacked and path.is_file() and _digest(path, "md5") == md5
+    return unpacked and path.is_file() and _has_md5(path, md5)
 
 
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
+def _has_md5(path: Path, md5: str | None) -> bool:
+    import pooch  # slow, and seldom needed
 
-
-def _stream_md5(stream: IO[bytes]) -> str:
-    digest = hashlib.md5()
-    while chunk := stream.read(CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _is_archive(url: str) -> bool:
-    return urlsplit(url).path.lower().endswith(ARCHIVES)
+    return md5 is not None and pooch.file_hash(path, alg="md5") == md5
 
 
 def _as_url(place: str) -> str:
@@ -258,3 +151,45 @@ def _as_url(place: str) -> str:
     if path.exists():
         return path.resolve().as_uri()
     raise SpecError.of(f"{place!r} is no address (http://, https://, file://) and no file here", key="url")
+
+
+SOURCES: dict[str, Source] = {
+    "cifar10": Source(
+        "CIFAR10",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "cifar-10-batches-py",
+        {
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+            "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+        },
+        archive="c58f30108f718f92721af3b95e74349a",
+    ),
+    "cifar100": Source(
+        "CIFAR100",
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        "cifar-100-python",
+        {
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+            "meta": "7973b15100ade9c7d40fb424638fde48",
+        },
+        archive="eb9058c3a382ffc7106e4002c42a8d85",
+    ),
+    "fashion_mnist": Source(
+        "FashionMNIST",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "FashionMNIST/raw",
+        {
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+    ),
+}
+"""The datasets that have an address; checksums as torchvision knows them."""

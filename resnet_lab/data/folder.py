@@ -4,25 +4,26 @@
     PATH/CLASS/*.jpg                                                        no splits: a seeded fifth of each class becomes the test images
 
 Sub-folders of a class count as the class, names that begin with a dot are passed over. JPEG and PNG, turned upright by their EXIF tag, read
-as RGB; with `image_size` the largest centerd square is averaged down to that side.
+as RGB; with `image_size` the largest centered square is averaged down to that side.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resnet_lab.data.root import resolve_data_root
-from resnet_lab.runs.files import whole_file
+from resnet_lab.runs.files import write_atomically
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin, split_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 
@@ -115,22 +116,16 @@ def images_in(spec: DataSpec, data_root: Path | None, *, cache: Path | None) -> 
 
 
 def without_bad(folder: Folder, cache: Path | None) -> Folder:
-    """The folder without images that cannot be decoded. Each is decoded once, then remembered in `cache` by size and time of change."""
-    memory = _memory(folder, cache, "-decoded")
-    known = _remembered(memory, columns=3)
-    stamps = {entry.relative: _stamp(entry.path) for entry in folder}
-    unsure = [entry for entry in folder if known.get(entry.relative, [])[:2] != stamps[entry.relative]]
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        fine = pool.map(lambda entry: not isinstance(_decode_or_problem(entry.path, 8), Problem), unsure)
-    found = {**known, **{entry.relative: [*stamps[entry.relative], int(good)] for entry, good in zip(unsure, fine, strict=True)}}
-    _remember(memory, known, {relative: found[relative] for relative in stamps})
-    splits = {split: tuple(entry for entry in entries if found[entry.relative][2]) for split, entries in folder.splits.items()}
+    """The folder without images that cannot be decoded. Each is decoded once, then remembered in `cache`."""
+    decoded = _look(folder, cache, "-decoded", lambda path: [int(not isinstance(_decode_or_problem(path, 8), Problem))])
+    bad = {relative for relative, row in decoded.items() if row == [0]}
+    splits = {split: tuple(entry for entry in entries if entry.relative not in bad) for split, entries in folder.splits.items()}
     for split, entries in splits.items():
         empty = set(range(len(folder.class_names))) - {entry.label for entry in entries}
         if empty:
             names = ", ".join(folder.class_names[label] for label in sorted(empty))
             raise SpecError.of(f"no image of {names} in {folder.root} ({split}) can be decoded", key="data.name")
-    return replace(folder, splits=splits, left_out=tuple(sorted(relative for relative in stamps if not found[relative][2])))
+    return replace(folder, splits=splits, left_out=tuple(sorted(bad)))
 
 
 def folder_facts(spec: DataSpec, data_root: Path | None, *, cache: Path | None = None) -> DatasetFacts:
@@ -179,20 +174,9 @@ def folder_identity(inspected: dict[str, Inspected]) -> str:
 
 def inspect(folder: Folder, cache: Path | None) -> dict[str, Inspected]:
     """Relative path -> digest and size of each image. Raises SpecError naming the files that are no images."""
-    memory = _memory(folder, cache)
-    known = _remembered(memory, columns=5)
-    problems: list[Problem] = []
-    found: dict[str, list[str | int]] = {}
-    for entry in folder:
-        stamp = _stamp(entry.path)
-        row = known.get(entry.relative)
-        try:
-            found[entry.relative] = row if row and row[:2] == stamp else [*stamp, *_read(entry.path)]
-        except Exception as error:  # whatever a decoder raises over a broken header
-            problems.append(_problem(entry.path, error))
-    _refuse(problems)
-    _remember(memory, known, found)
-    return {relative: Inspected(str(row[2]), int(row[3]), int(row[4])) for relative, row in found.items()}
+    found = _look(folder, cache, "", _header)
+    _refuse([row for row in found.values() if isinstance(row, Problem)])
+    return {relative: Inspected(*row) for relative, row in found.items() if not isinstance(row, Problem)}
 
 
 def decode(entries: Sequence[Entry], size: int) -> Iterator[NDArray[np.uint8]]:
@@ -208,7 +192,7 @@ def decode(entries: Sequence[Entry], size: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """One image as uint8 [3, size, size]: upright, RGB, its largest centerd square averaged to `size` (enlarged where it is smaller)."""
+    """One image as uint8 [3, size, size]: upright, RGB, its largest centered square averaged to `size` (enlarged where it is smaller)."""
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I"):  # 16-bit gray: Pillow's own conversion would clip it to white
@@ -265,7 +249,7 @@ def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int,
     if spec.image_size:
         kept, seen = spec.image_size + margin, f"{spec.image_size}x{spec.image_size}"
         crops = f", random parts of it as {seen} in training, its center in tests" if spec.random_resized_crop else ""
-        parts.append(f"the largest centerd square of each averaged down to {kept}x{kept}{crops}")
+        parts.append(f"the largest centered square of each averaged down to {kept}x{kept}{crops}")
         parts += [f"{smaller} smaller ones enlarged"] if smaller else []
     if folder.passed_over:
         parts.append(f"passed over: {', '.join(folder.passed_over)}")
@@ -274,38 +258,37 @@ def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int,
     return "; ".join(parts)
 
 
-def _stamp(path: Path) -> list[str | int]:
-    state = path.stat()
-    return [state.st_size, state.st_mtime_ns]
+_Row = list[Any]
+"""What was found out about one file, as JSON values."""
 
 
-def _memory(folder: Folder, cache: Path | None, kind: str = "") -> Path | None:
-    """Where what was found out about a folder's files is kept."""
-    return None if cache is None else cache / "folders" / f"{hashlib.sha256(str(folder.root).encode()).hexdigest()[:32]}{kind}.json"
-
-
-def _remembered(memory: Path | None, *, columns: int) -> dict[str, list[str | int]]:
-    if memory is None:
-        return {}
-    try:
-        known = json.loads(memory.read_bytes())
-        return {relative: row for relative, row in known.items() if len(row) == columns}
-    except (OSError, ValueError, AttributeError, TypeError):  # not there yet, or damaged: read the images again
-        return {}
-
-
-def _remember(memory: Path | None, known: dict[str, list[str | int]], found: dict[str, list[str | int]]) -> None:
-    if memory is not None and found != known:
+def _look(folder: Folder, cache: Path | None, kind: str, look: Callable[[Path], _Row | Problem]) -> dict[str, _Row | Problem]:
+    """Relative path -> what `look` finds out about each image, remembered in `cache` for as long as size and time of change stay the same."""
+    memory = None if cache is None else cache / "folders" / f"{hashlib.sha256(str(folder.root).encode()).hexdigest()[:32]}{kind}.json"
+    known: dict[str, tuple[_Row, _Row]] = {}
+    with suppress(OSError, ValueError):  # not there yet, or damaged: look again
+        known = json.loads(memory.read_bytes()) if memory is not None else {}
+    stamps = {entry.relative: [(state := entry.path.stat()).st_size, state.st_mtime_ns] for entry in folder}
+    unsure = [entry for entry in folder if known.get(entry.relative, [None])[0] != stamps[entry.relative]]
+    with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
+        fresh = dict(zip((entry.relative for entry in unsure), pool.map(lambda entry: look(entry.path), unsure), strict=True))
+    found = {relative: fresh[relative] if relative in fresh else known[relative][1] for relative in stamps}
+    if memory is not None and (fresh or len(known) > len(found)):
         with suppress(OSError):  # without it the images are read again next time, no more
             memory.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(memory) as path:
-                path.write_text(json.dumps(found))
+            good = {relative: (stamps[relative], row) for relative, row in found.items() if not isinstance(row, Problem)}
+            write_atomically(memory, json.dumps(good).encode())
+    return found
 
 
-def _read(path: Path) -> tuple[str, int, int]:
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as image:  # reads the header alone
-        return (hashlib.sha256(content).hexdigest(), *image.size)
+def _header(path: Path) -> _Row | Problem:
+    """sha256 of a file's bytes, width and height."""
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:  # reads the header alone
+            return [hashlib.sha256(content).hexdigest(), *image.size]
+    except Exception as error:  # whatever a decoder raises over a broken header
+        return _problem(path, error)
 
 
 def _decode_or_problem(path: Path, size: int) -> NDArray[np.uint8] | Problem:

@@ -1,6 +1,5 @@
 """The images of a run as tensors: training, validation and test split, mapped from the cache, with their normalization."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,17 +10,8 @@ from torch import Tensor
 
 from resnet_lab.data.cache import prepare
 from resnet_lab.data.drawing import hold_out, random_state
-from resnet_lab.data.statistics import Statistics, cached_statistics
-from resnet_lab.spec.data import DatasetFacts, DataSpec, FixedNormalization, image_counts
-from resnet_lab.spec.errors import SpecError
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """What makes a uint8 pixel a network's input: pixel * scale - shift. float32, [C, 1, 1], or [C, S, S] for a mean image's shift."""
-
-    scale: Tensor
-    shift: Tensor
+from resnet_lab.data.normalization import Normalization, cached_statistics, make_normalization
+from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts
 
 
 @dataclass(frozen=True)
@@ -61,13 +51,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """All images of a run. `statistics` are those of the training images in use."""
+    """All images of a run."""
 
     train: Split
     validation: Split | None
     test: Split
     class_names: tuple[str, ...]
-    statistics: Statistics
 
     def to(self, device: torch.device | str) -> "Splits":
         """All splits on another device."""
@@ -81,15 +70,13 @@ def open_images(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, 
     Which rows are validation, which are trained on and, in a folder without `test/`, which are test images is drawn by
     `spec.split_seed`, each class in proportion. Raises SpecError as `prepare` does.
     """
-    prepared = prepare(spec, facts, data_root=data_root, cache=cache)
-    pixels = {split: np.load(prepared.folder / stored.file, mmap_mode="c") for split, stored in prepared.images.items()}
-    labels = {split: np.load(prepared.folder / stored.file) for split, stored in prepared.labels.items()}
-    where = draw_rows(spec, facts, labels)
-    statistics = cached_statistics(pixels["train"], where["train"].rows, prepared.folder)
+    cached = prepare(spec, facts, data_root=data_root, cache=cache)
+    where = draw_rows(spec, facts, cached.labels)
+    statistics = cached_statistics(cached.images["train"], where["train"].rows, cached.folder)
     normalization = make_normalization(spec, statistics)
-    tensors = {split: (torch.from_numpy(pixels[split]), torch.from_numpy(labels[split])) for split in pixels}
+    tensors = {split: (torch.from_numpy(cached.images[split]), torch.from_numpy(cached.labels[split])) for split in cached.images}
     splits = {name: Split(*tensors[drawn.source], torch.from_numpy(drawn.rows), normalization, facts.size) for name, drawn in where.items()}
-    return Splits(splits["train"], splits.get("validation"), splits["test"], prepared.class_names, statistics)
+    return Splits(splits["train"], splits.get("validation"), splits["test"], cached.class_names)
 
 
 @dataclass(frozen=True)
@@ -113,39 +100,3 @@ def draw_rows(spec: DataSpec, facts: DatasetFacts, labels: dict[str, NDArray[np.
         _, chosen = hold_out(labels["train"][train], train_count, random_state("subset", spec.split_seed))
         train = train[chosen]
     return {**drawn, "train": Drawn("train", train)}
-
-
-def make_normalization(spec: DataSpec, statistics: Statistics) -> Normalization:
-    """What a spec asks for, from the training images' statistics or as given by hand. Raises SpecError for a wrong number of channels."""
-    given = spec.normalization
-    if not isinstance(given, FixedNormalization):
-        return NORMALIZATIONS[given](statistics)
-    channels = len(statistics.mean)
-    if {len(given.mean), len(given.std)} != {channels}:
-        raise SpecError.of(
-            f"{len(given.mean)} means and {len(given.std)} deviations for images of {channels} channel(s): one each a channel",
-            key="data.normalization",
-        )
-    mean, deviation = np.array(given.mean), np.array(given.std)
-    return _normalization(1 / (255 * deviation), mean / deviation)
-
-
-def _channel(statistics: Statistics) -> Normalization:
-    return _normalization(1 / (255 * statistics.deviation), statistics.mean / statistics.deviation)
-
-
-def _pixel_mean(statistics: Statistics) -> Normalization:
-    return _normalization(np.full(len(statistics.mean), 1 / 255), statistics.mean_image)
-
-
-def _none(statistics: Statistics) -> Normalization:
-    return _normalization(np.full(len(statistics.mean), 1 / 255), np.zeros(len(statistics.mean)))
-
-
-def _normalization(scale: NDArray[np.float64], shift: NDArray[np.float64]) -> Normalization:
-    shift = shift if shift.ndim == 3 else shift[:, None, None]
-    return Normalization(torch.from_numpy(scale[:, None, None]).float(), torch.from_numpy(shift).float())
-
-
-NORMALIZATIONS: dict[str, Callable[[Statistics], Normalization]] = {"channel": _channel, "pixel_mean": _pixel_mean, "none": _none}
-"""`channel`: (x - mean) / deviation. `pixel_mean`: x - mean image (He et al. 2015, section 4.2). `none`: x. With x = pixel / 255."""

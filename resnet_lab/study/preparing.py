@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resnet_lab.data.cache import cache_bytes
 from resnet_lab.data.cache import cache_folder as cache_folder_of
-from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.papers.facts import source_problem
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import Plan, load_plan, study_name

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 
-from resnet_lab.data.splits import Normalization, Split, Splits
-from resnet_lab.data.statistics import Statistics
+from resnet_lab.data.normalization import Normalization
+from resnet_lab.data.splits import Split, Splits
 from resnet_lab.networks.build import build
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.spec.data import cached_margin
@@ -80,7 +80,7 @@ def random_images(run: RunSpec, device: str) -> Splits:
     labels = torch.randint(0, run.network.classes or 1, (batch,), generator=generator).to(device)
     one, zero = torch.full((channels, 1, 1), 1 / 64, device=device), torch.full((channels, 1, 1), 2.0, device=device)
     split = Split(images, labels, torch.arange(batch).repeat(EPOCH), Normalization(one, zero), side)
-    return Splits(split, None, split, (), Statistics(*[torch.zeros(channels).double().numpy()] * 3))
+    return Splits(split, None, split, ())
 
 
 @torch.no_grad()

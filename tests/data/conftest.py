@@ -1,4 +1,4 @@
-"""Images and folders for the tests of the data station."""
+"""Images and folders for the tests of the data room."""
 
 import os
 import shutil
@@ -9,9 +9,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.root import VARIABLE
+from resnet_lab.data.splits import Splits, open_images
+from resnet_lab.spec.data import DataSpec
 
 FolderMaker = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One image cache for all tests that do nothing to it."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def opened(cache: Path) -> Callable[..., Splits]:
+    """opened(spec) -> its images; from the shared cache unless `within` names another."""
+
+    def open_spec(spec: DataSpec, within: Path = cache, data_root: Path | None = None) -> Splits:
+        return open_images(spec, dataset_facts(spec, data_root=data_root, cache=within), data_root=data_root, cache=within)
+
+    return open_spec
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_what_follows_the_first_colon_is_the_path(tmp_path: Path, monkeypatch: p
         find_folder("folder:C:\\images", tmp_path)
 
 
-def test_decoding_averages_the_centerd_square(tmp_path: Path) -> None:
+def test_decoding_averages_the_centered_square(tmp_path: Path) -> None:
     """Catches subsampling, a crop that is off center, and swapped sides."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, size=(12, 20, 3), dtype=np.uint8)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,8 @@ import pytest
 from PIL import Image
 
 from resnet_lab.data import cache as cache_module
-from resnet_lab.data.averaging import average_down
-from resnet_lab.data.cache import Prepared, cache_bytes, cache_folder, prepare
-from resnet_lab.data.datasets import load_images
-from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.cache import CachedImages, average_down, cache_bytes, cache_folder, prepare
+from resnet_lab.data.datasets import dataset_facts, load_images
 from resnet_lab.data.folder import scan
 from resnet_lab.data.root import DataRoot
 from resnet_lab.runs.files import StoreError
@@ -25,49 +24,53 @@ from resnet_lab.spec.errors import SpecError
 FolderMaker = Callable[..., Path]
 
 
-def prepared(spec: DataSpec, cache: Path, data_root: Path | None = None) -> Prepared:
+def prepared(spec: DataSpec, cache: Path, data_root: Path | None = None) -> CachedImages:
     facts = dataset_facts(spec, data_root=data_root, cache=cache)
     return prepare(spec, facts, data_root=data_root, cache=cache)
 
 
-def arrays(what: Prepared) -> dict[str, np.ndarray]:
-    return {stored.file: np.load(what.folder / stored.file) for stored in (*what.images.values(), *what.labels.values())}
+def same(one: CachedImages, other: CachedImages) -> bool:
+    assert (one.folder, one.images.keys(), one.class_names) == (other.folder, other.images.keys(), other.class_names)
+    pairs = [(one.images[split], other.images[split]) for split in one.images] + [
+        (one.labels[split], other.labels[split]) for split in one.labels
+    ]
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("image_size", [None, 4])
 def test_what_is_stored_is_the_dataset_averaged_down(image_size: int | None, tmp_path: Path) -> None:
     """Catches splits or labels mixed up on their way into the cache."""
-    stored = arrays(prepared(DataSpec("synthetic", image_size=image_size), tmp_path))
+    stored = prepared(DataSpec("synthetic", image_size=image_size), tmp_path)
     images = load_images("synthetic", DataRoot(tmp_path, explicit=True))
-    for split, pixels, labels in (("train", images.train, images.train_labels), ("test", images.test, images.test_labels)):
-        assert np.array_equal(stored[f"{split}.npy"], average_down(pixels, image_size or 8))
-        assert np.array_equal(stored[f"{split}-labels.npy"], labels)
+    assert stored.images.keys() == images.splits.keys()
+    for split, (pixels, labels) in images.splits.items():
+        assert np.array_equal(stored.images[split], average_down(pixels, image_size or 8))
+        assert np.array_equal(stored.labels[split], labels)
 
 
 def test_large_datasets_are_averaged_in_chunks_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches images lost or doubled where one chunk ends and the next begins."""
-    whole = arrays(prepared(DataSpec("digits", image_size=4), tmp_path / "a"))
+    whole = prepared(DataSpec("digits", image_size=4), tmp_path / "a")
     monkeypatch.setattr(cache_module, "CHUNK", 100)
-    assert np.array_equal(arrays(prepared(DataSpec("digits", image_size=4), tmp_path / "b"))["train.npy"], whole["train.npy"])
+    assert np.array_equal(prepared(DataSpec("digits", image_size=4), tmp_path / "b").images["train"], whole.images["train"])
 
 
 def test_a_folder_is_decoded_in_the_order_of_its_entries(make_folder: FolderMaker, tmp_path: Path) -> None:
     """Catches labels that no longer belong to their images."""
     root = make_folder({"train/cat": 3, "train/dog": 2, "test/cat": 1, "test/dog": 1})
-    result = prepared(DataSpec(f"folder:{root}"), tmp_path / "cache")
-    stored = arrays(result)
-    assert result.class_names == ("cat", "dog")
-    assert stored["train-labels.npy"].tolist() == [0, 0, 0, 1, 1]
+    stored = prepared(DataSpec(f"folder:{root}"), tmp_path / "cache")
+    assert stored.class_names == ("cat", "dog")
+    assert stored.labels["train"].tolist() == [0, 0, 0, 1, 1]
     for number, entry in enumerate(scan(root).splits["train"]):
         with Image.open(entry.path) as image:
-            assert np.array_equal(stored["train.npy"][number], np.asarray(image).transpose(2, 0, 1))
+            assert np.array_equal(stored.images["train"][number], np.asarray(image).transpose(2, 0, 1))
 
 
 def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a cache that is never hit."""
     first = prepared(DataSpec("synthetic"), tmp_path)
     monkeypatch.setattr(cache_module, "load_images", lambda *_: pytest.fail("decoded twice"))
-    assert prepared(DataSpec("synthetic", validation=0.2, split_seed=3, train_images=100, normalization="none"), tmp_path) == first
+    assert same(prepared(DataSpec("synthetic", validation=0.2, split_seed=3, train_images=100, normalization="none"), tmp_path), first)
 
 
 def cut_images(folder: Path) -> None:
@@ -85,7 +88,7 @@ def lose_labels(folder: Path) -> None:
 
 def other_meta(folder: Path) -> None:
     meta = json.loads((folder / "meta.json").read_text())
-    meta["images"]["train"]["shape"][0] -= 1
+    meta["images"]["train"] -= 1
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
@@ -93,11 +96,9 @@ def other_meta(folder: Path) -> None:
 def test_a_damaged_cache_is_made_again(damage: Callable[[Path], None], tmp_path: Path) -> None:
     """Catches training on the rest of a file that a full disk cut short."""
     first = prepared(DataSpec("synthetic"), tmp_path)
-    before = arrays(first)
+    before = replace(first, images={split: pixels.copy() for split, pixels in first.images.items()})
     damage(first.folder)
-    second = prepared(DataSpec("synthetic"), tmp_path)
-    assert second == first
-    assert all(np.array_equal(before[file], array) for file, array in arrays(second).items())
+    assert same(prepared(DataSpec("synthetic"), tmp_path), before)
 
 
 def test_left_overs_of_a_killed_process_are_cleared(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_two_processes_prepare_once(tmp_path: Path) -> None:
     """Catches workers that trip over each other when they all begin with an empty cache."""
     code = (
-        "import sys; from pathlib import Path; from resnet_lab.data import cache; from resnet_lab.data.facts import dataset_facts\n"
+        "import sys; from pathlib import Path; from resnet_lab.data import cache; from resnet_lab.data.datasets import dataset_facts\n"
         "from resnet_lab.spec.data import DataSpec\n"
         "where = Path(sys.argv[1]); spec = DataSpec('synthetic'); real = cache.load_images\n"
         "cache.load_images = lambda *given: (print('decoded'), real(*given))[1]\n"
@@ -178,3 +179,15 @@ def test_two_processes_prepare_once(tmp_path: Path) -> None:
     assert [worker.returncode for worker in workers] == [0, 0, 0]
     assert sum(lines.count("decoded") for lines in said) == 1
     assert all("pattern 9" in lines for lines in said)
+
+
+@pytest.mark.parametrize(("width", "size"), [(32, 16), (32, 8), (28, 16), (12, 9), (9, 4), (7, 1), (8, 8)])
+def test_means_of_areas_whole_factor_or_not(width: int, size: int) -> None:
+    """Catches subsampling, adaptive pooling's overlapping bins, swapped axes, and rounding down: every pixel is repeated, then areas are counted."""
+    images = np.random.default_rng(0).integers(0, 256, size=(5, 3, width, width), dtype=np.uint8)
+    fine = images.repeat(size, axis=2).repeat(size, axis=3).astype(np.int64)
+    sums = fine.reshape(5, 3, size, width, size, width).sum(axis=(3, 5))
+    averaged = average_down(images, size)
+    assert averaged.dtype == np.uint8
+    assert np.array_equal(averaged, (2 * sums + width**2) // (2 * width**2))
+    assert (averaged is images) == (size == width), "images that keep their size are not copied"

@@ -9,21 +9,15 @@ import pytest
 import torch
 
 from resnet_lab.data.batches import epoch_batches
-from resnet_lab.data.facts import dataset_facts
-from resnet_lab.data.splits import Splits, open_images
+from resnet_lab.data.datasets import dataset_facts
+from resnet_lab.data.drawing import hold_out, random_state
+from resnet_lab.data.splits import Splits
 from resnet_lab.spec.data import DataSpec, image_counts
 
 FolderMaker = Callable[..., Path]
 
 
-def opened(spec: DataSpec, cache: Path, data_root: Path | None = None) -> Splits:
-    facts = dataset_facts(spec, data_root=data_root, cache=cache)
-    return open_images(spec, facts, data_root=data_root, cache=cache)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+Opener = Callable[..., Splits]
 
 
 @pytest.mark.parametrize(
@@ -35,17 +29,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         DataSpec("digits", train_images=5000),
     ],
 )
-def test_counts_are_those_the_plan_was_made_with(spec: DataSpec, cache: Path) -> None:
+def test_counts_are_those_the_plan_was_made_with(spec: DataSpec, opened: Opener, tmp_path: Path) -> None:
     """Catches iterations per epoch that were planned for another number of images."""
-    splits = opened(spec, cache)
-    facts = dataset_facts(spec, data_root=None, cache=cache)
+    splits = opened(spec)
+    facts = dataset_facts(spec, data_root=None, cache=tmp_path)
     validation = 0 if splits.validation is None else len(splits.validation)
     assert (len(splits.train), validation, len(splits.test)) == image_counts(spec, facts)
 
 
-def test_no_image_is_in_two_splits_and_classes_keep_their_shares(cache: Path) -> None:
+def test_no_image_is_in_two_splits_and_classes_keep_their_shares(opened: Opener) -> None:
     """Catches validation images that are trained on."""
-    splits = opened(DataSpec("digits", validation=0.2, train_images=500), cache)
+    splits = opened(DataSpec("digits", validation=0.2, train_images=500))
     assert splits.validation is not None
     rows = splits.train.rows.tolist() + splits.validation.rows.tolist()
     assert len(set(rows)) == len(rows) == 500 + 287
@@ -54,11 +48,11 @@ def test_no_image_is_in_two_splits_and_classes_keep_their_shares(cache: Path) ->
         assert counts.max() - counts.min() <= 0.05 * len(split)
 
 
-def test_the_split_seed_decides_and_validation_does_not_hang_on_the_subset(cache: Path) -> None:
+def test_the_split_seed_decides_and_validation_does_not_hang_on_the_subset(opened: Opener) -> None:
     """Catches splits that differ between workers, or change when something else in the spec does."""
-    base = opened(DataSpec("digits", validation=0.2), cache)
-    again = opened(DataSpec("digits", validation=0.2, train_images=100, pad_crop=1), cache)
-    other = opened(DataSpec("digits", validation=0.2, split_seed=1), cache)
+    base = opened(DataSpec("digits", validation=0.2))
+    again = opened(DataSpec("digits", validation=0.2, train_images=100, pad_crop=1))
+    other = opened(DataSpec("digits", validation=0.2, split_seed=1))
     assert base.validation is not None
     assert again.validation is not None
     assert other.validation is not None
@@ -66,15 +60,15 @@ def test_the_split_seed_decides_and_validation_does_not_hang_on_the_subset(cache
     assert not torch.equal(base.validation.rows, other.validation.rows)
 
 
-def test_drawn_splits_never_change(cache: Path) -> None:
+def test_drawn_splits_never_change(opened: Opener) -> None:
     """Catches other validation images under the same spec: stored runs would be compared with runs on other images."""
-    splits = opened(DataSpec("digits", validation=0.1, train_images=300), cache)
+    splits = opened(DataSpec("digits", validation=0.1, train_images=300))
     assert splits.validation is not None
     rows = [split.rows[:6].tolist() for split in (splits.train, splits.validation)]
     assert rows == [[19, 21, 34, 38, 40, 52], [7, 11, 15, 16, 31, 43]]
 
 
-def test_a_folder_without_test_is_split_by_seed(make_folder: FolderMaker, tmp_path: Path) -> None:
+def test_a_folder_without_test_is_split_by_seed(make_folder: FolderMaker, opened: Opener, tmp_path: Path) -> None:
     """Catches test images that are trained on, and counts other than planned."""
     root = make_folder({"cat": 10, "dog": 15})
     seeds = {}
@@ -90,7 +84,7 @@ def test_a_folder_without_test_is_split_by_seed(make_folder: FolderMaker, tmp_pa
     assert seeds[0] != seeds[1]
 
 
-def test_a_validation_split_of_its_own_is_used(make_folder: FolderMaker, tmp_path: Path) -> None:
+def test_a_validation_split_of_its_own_is_used(make_folder: FolderMaker, opened: Opener, tmp_path: Path) -> None:
     """Catches images held out on top of `val/`."""
     root = make_folder({f"{split}/{name}": 4 for split in ("train", "val", "test") for name in ("cat", "dog")})
     splits = opened(DataSpec(f"folder:{root}", validation=0.5), tmp_path / "cache")
@@ -99,7 +93,7 @@ def test_a_validation_split_of_its_own_is_used(make_folder: FolderMaker, tmp_pat
     assert splits.validation.images.data_ptr() != splits.train.images.data_ptr()
 
 
-def test_images_are_mapped_without_a_copy_or_a_warning(tmp_path: Path) -> None:
+def test_images_are_mapped_without_a_copy_or_a_warning(opened: Opener, tmp_path: Path) -> None:
     """Catches a worker that reads the whole dataset into its own memory, and torch's warning about read-only arrays."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -116,10 +110,10 @@ def test_images_are_mapped_without_a_copy_or_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("normalization", "shape"), [("channel", (3, 1, 1)), ("pixel_mean", (3, 8, 8)), ("none", (3, 1, 1))])
-def test_normalization_is_over_the_training_images_in_use(normalization: str, shape: tuple[int, ...], cache: Path) -> None:
+def test_normalization_is_over_the_training_images_in_use(normalization: str, shape: tuple[int, ...], opened: Opener) -> None:
     """Catches means over validation images, a mean image divided by deviations, and scales that are off by 255."""
     spec = DataSpec("synthetic", validation=0.3, train_images=200, normalization=normalization)  # type: ignore[arg-type]
-    train = opened(spec, cache).train
+    train = opened(spec).train
     used = train.images[train.rows].double() / 255
     expected = {
         "channel": lambda: (used - used.mean((0, 2, 3), keepdim=True)) / used.std((0, 2, 3), keepdim=True, correction=0),
@@ -131,9 +125,9 @@ def test_normalization_is_over_the_training_images_in_use(normalization: str, sh
     assert torch.allclose(found.double(), expected, atol=1e-6)
 
 
-def test_moving_to_a_device_gathers_the_rows(cache: Path) -> None:
+def test_moving_to_a_device_gathers_the_rows(opened: Opener) -> None:
     """Catches row numbers that point into the file after the rows were gathered (the meta device keeps shapes alone)."""
-    splits = opened(DataSpec("digits", validation=0.2), cache)
+    splits = opened(DataSpec("digits", validation=0.2))
     assert splits.validation is not None
     moved = splits.validation.to("meta")
     assert moved.images.shape == (287, 1, 8, 8)
@@ -142,22 +136,24 @@ def test_moving_to_a_device_gathers_the_rows(cache: Path) -> None:
     assert splits.to("cpu").train is splits.train
 
 
-def test_real_cifar_is_opened_with_its_known_statistics(real_data: Path, scratch: Path) -> None:
+def test_real_cifar_is_normalized_by_its_known_statistics(real_data: Path, opened: Opener, scratch: Path) -> None:
     """Catches another scale or axis on the real images: these numbers are printed in many places."""
     splits = opened(DataSpec("cifar10"), scratch, real_data)
-    assert splits.statistics.mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
-    assert splits.statistics.deviation == pytest.approx([0.2470, 0.2435, 0.2616], abs=5e-5)
+    scale, shift = (value.flatten().double() for value in (splits.train.normalization.scale, splits.train.normalization.shift))
+    deviation = 1 / (255 * scale)
+    assert deviation.tolist() == pytest.approx([0.2470, 0.2435, 0.2616], abs=5e-5)
+    assert (shift * deviation).tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
     assert splits.class_names[3] == "cat"
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says which pages are shared")
-def test_training_reads_the_map_that_all_workers_share(cache: Path) -> None:
+def test_training_reads_the_map_that_all_workers_share(opened: Opener, tmp_path: Path) -> None:
     """Would catch a worker with a copy of all images of its own: eight workers would then need the memory of eight datasets."""
     spec = DataSpec("digits", pad_crop=1, flip=True)
-    split = opened(spec, cache).train
+    split = opened(spec, tmp_path).train
     for _ in epoch_batches(split, spec, batch_size=64, seed=0, epoch=1):
         pass
-    mapped = mapping_of(next(cache.glob("digits-*")) / "train.npy")
+    mapped = mapping_of(next(tmp_path.glob("digits-*")) / "train.npy")
 
     assert mapped["Rss"] >= split.images.nbytes // 1024 // 2  # the pages that were read
     assert mapped["Anonymous"] == 0  # none of them copied
@@ -174,3 +170,22 @@ def mapping_of(file: Path) -> dict[str, int]:
         elif inside and rest.strip().endswith("kB"):
             sums[name] = sums.get(name, 0) + int(rest.split()[0])
     return sums
+
+
+@pytest.mark.parametrize("count", [0, 1, 17, 100, 174])
+def test_draws_partition_the_images_in_proportion(count: int) -> None:
+    """Catches an image in both parts or in none, and classes held out by more than one image off their share."""
+    labels = np.repeat([0, 1, 2], [100, 50, 24])
+    kept, held = hold_out(labels, count, random_state("test", 0))
+    assert len(held) == count
+    assert np.array_equal(np.sort(np.concatenate([kept, held])), np.arange(174))
+    assert np.all(np.abs(np.bincount(labels[held], minlength=3) - count * np.array([100, 50, 24]) / 174) < 1)
+    assert np.all(np.diff(kept) > 0)
+    assert np.all(np.diff(held) > 0)
+
+
+def test_a_draw_hangs_on_seed_and_purpose_alone_and_is_frozen() -> None:
+    """Catches two purposes that draw the same images, and a change of numpy's stream: earlier studies would have other validation images."""
+    labels = np.arange(200) % 4
+    assert len({tuple(hold_out(labels, 40, random_state(*words))[1]) for words in (("a", 0), ("a", 1), ("b", 0))}) == 3
+    assert hold_out(np.arange(12) % 3, 4, random_state("validation", 0))[1].tolist() == [5, 6, 9, 10]

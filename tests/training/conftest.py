@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.resolve import merge, resolve_run

@@ -140,7 +140,7 @@ CHILD = """
     from pathlib import Path
     sys.path[:0] = {path!r}
     import conftest
-    from resnet_lab.data.facts import dataset_facts
+    from resnet_lab.data.datasets import dataset_facts
     from resnet_lab.data.splits import open_images
     from resnet_lab.spec.resolve import merge, resolve_run
     from resnet_lab.training.runtime import configure

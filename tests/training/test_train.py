@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from resnet_lab.data.batches import epoch_batches
-from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.joins import JOINS

@@ -1,0 +1,66 @@
+"""Normalization numbers: against numpy, over the images in use, computed once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resnet_lab.data import normalization
+from resnet_lab.data.normalization import cached_statistics, make_normalization, pixel_sums, statistics_of
+from resnet_lab.spec.data import DataSpec, FixedNormalization
+from resnet_lab.spec.errors import SpecError
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, size=(50, 3, 6, 6), dtype=np.uint8)
+ROWS = np.flatnonzero(RANDOM.random(50) < 0.6)
+
+
+def test_means_and_deviations_are_numpys_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches statistics over all images instead of those in use, over the wrong axes, with a seam between chunks, or summed in floating point."""
+    whole = pixel_sums(IMAGES, ROWS)
+    monkeypatch.setattr(normalization, "CHUNK", 7)
+    assert np.array_equal(pixel_sums(IMAGES, ROWS), whole)
+    found = statistics_of(whole, len(ROWS))
+    pixels = IMAGES[ROWS] / 255
+    np.testing.assert_allclose(found.mean, pixels.mean(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(found.deviation, pixels.std(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(found.mean_image, pixels.mean(axis=0), rtol=1e-12)
+
+
+def test_a_constant_channel_is_only_centered() -> None:
+    """Catches a division by zero that makes every loss NaN."""
+    images = np.full((4, 1, 2, 2), 7, dtype=np.uint8)
+    found = statistics_of(pixel_sums(images, np.arange(4)), 4)
+    assert (found.deviation.tolist(), found.mean.tolist()) == ([1.0], [7 / 255])
+
+
+def test_large_counts_neither_overflow_nor_cancel() -> None:
+    """Catches int64 products that wrap around at a million images: almost white images keep their small deviation."""
+    images, side = 10_000_000, 64
+    sums = np.zeros((2, 1, side, side), dtype=np.int64)
+    sums[0], sums[1] = 254 * images + images // 2, 254**2 * (images // 2) + 255**2 * (images // 2)
+    assert statistics_of(sums, images).deviation[0] * 255 == pytest.approx(0.5, rel=1e-9)
+
+
+def test_they_are_computed_once_for_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches every worker counting again, statistics shared by different splits, and a cut-short file or a read-only cache that stops a run."""
+    first = cached_statistics(IMAGES, ROWS, tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert cached_statistics(IMAGES, ROWS[:-1], tmp_path).mean[0] != first.mean[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(normalization, "pixel_sums", lambda *_: pytest.fail("counted twice"))
+        assert np.array_equal(cached_statistics(IMAGES, ROWS, tmp_path).mean_image, first.mean_image)
+    file.write_bytes(file.read_bytes()[:100])
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert np.array_equal(cached_statistics(IMAGES, ROWS, folder).mean, first.mean)
+
+
+def test_a_normalization_given_by_hand_is_used_and_other_channels_are_refused() -> None:
+    """Would catch a checkpoint measured with the statistics of the images at hand instead of its own."""
+    mean, std = (0.5, 0.25, 0.0), (0.5, 0.25, 1.0)
+    statistics = statistics_of(pixel_sums(IMAGES, ROWS), len(ROWS))
+    made = make_normalization(DataSpec(normalization=FixedNormalization(mean, std)), statistics)
+    expected = (IMAGES / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    np.testing.assert_allclose(IMAGES * made.scale.numpy() - made.shift.numpy(), expected, atol=1e-6)
+    with pytest.raises(SpecError, match="1 means and 1 deviations for images of 3 channel"):
+        make_normalization(DataSpec(normalization=FixedNormalization((0.5,), (0.5,))), statistics)
