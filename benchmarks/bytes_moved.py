@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from resnet_lab.data.facts import dataset_facts
+from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.splits import open_images
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.training.loop import Hooks, Trainer
