@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--json FILE]
 
 The runs are made up and stored as real ones are; what is timed are the real commands in fresh processes: wall time, processor time (with that of
-their workers) and peak memory. Planning starts torch in worker processes and measures a few steps there, for however few cells: that part is
+their workers) and peak memory. Planning times a few training steps of one net, for however few cells: that part is
 measured by planning two cells, and said. Wall times hold what else the machine does; its load is said beside them.
 """
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from resnet_lab.architecture.anatomy import Anatomy, BlockKind, anatomy, block_kinds
-from resnet_lab.architecture.layers import Description, Fold, Layer
+from resnet_lab.architecture.layers import Description, Fold, Layer, Part, Paths, paths
 from resnet_lab.architecture.scene import Box, Joint, Line, Pen, Scene, Style, Words, has_bold, text_width, wrapped
 from resnet_lab.architecture.words import short, times_sign, written
 
@@ -112,7 +111,7 @@ class _Column:
     def _fold(self, pen: Pen, fold: Fold, section: _Section, x: float, y: float, center: float, above: float) -> float:
         """Put a block down; the height at which the flow leaves it."""
         card = Box(x, y, self.inner, _card_height(fold), "card", stage=section.number)
-        paths = anatomy(fold.first)
+        kind = paths(fold.first).kind
         if section.is_stage:
             for behind in range(min(fold.times - 1, 2), 0, -1):
                 pen.panels.append(
@@ -123,19 +122,19 @@ class _Column:
             badge = card.right + 2 * STACK + 0.08
             pen.words.append(Words(badge, card.center[1], _times(fold), SIZE, bold=True, color="#222222"))
         fork = card.y + FORK
-        y = card.y + CARD + (FORK if paths.kind != "none" else 0.0)
+        y = card.y + CARD + (FORK if kind != "none" else 0.0)
         for layer in _boxes_of(fold):
             look = f"stage{section.number}" if section.is_stage else layer.kind
             pen.boxes.append(Box(center - self.box_width / 2, y, self.box_width, BOX, look, _box_text(layer), SIZE, section.number))
             pen.lines.append(Line(((center, above), (center, y)), "flow"))
             above = y + BOX
             y += BOX + GAP
-        if paths.kind != "none":
+        if kind != "none":
             joint = Joint((center, card.bottom - CARD))
             pen.lines.append(Line(((center, above), (center, joint.center[1] - joint.radius)), "flow", arrow=False))
             out = card.right - 0.09
             around = ((center, fork), (out, fork), (out, joint.center[1]), (center + joint.radius, joint.center[1]))
-            pen.lines.append(Line(around, "projection" if paths.kind == "projection" else "identity"))
+            pen.lines.append(Line(around, "projection" if kind == "projection" else "identity"))
             pen.joints.append(joint)
             above = joint.center[1] + joint.radius
         return above
@@ -166,13 +165,13 @@ def _aligned(columns: Sequence[_Column]) -> list[list[float]]:
 
 def _card_height(fold: Fold) -> float:
     boxes = max(1, len(_boxes_of(fold)))
-    joined = anatomy(fold.first).kind != "none"
+    joined = paths(fold.first).kind != "none"
     return 2 * CARD + boxes * BOX + (boxes - 1) * GAP + (FORK + GAP + 0.04 if joined else 0.0)
 
 
 def _boxes_of(fold: Fold) -> tuple[Layer, ...]:
     """The layers of a part that the overview shows: convolutions, linear layers and pools of its trunk, or all where it has none of these."""
-    trunk = anatomy(fold.first).trunk
+    trunk = paths(fold.first).trunk
     return tuple(layer for layer in trunk if layer.kind in WEIGHTY) or trunk
 
 
@@ -195,11 +194,40 @@ def _put_insides(pen: Pen, descriptions: Sequence[Description], left: float, bot
             widest = max(widest, inside.width)
 
 
+@dataclass(frozen=True)
+class BlockKind:
+    """Blocks of one build: strides and channels apart, they do the same. `example` is the one with the largest stride."""
+
+    example: Part
+    parts: tuple[Part, ...]
+
+
+def block_kinds(description: Description) -> tuple[BlockKind, ...]:
+    """The kinds of blocks that a network has, in the order of their first."""
+    by_build: dict[object, list[Fold]] = {}
+    for fold in description.folds:
+        if fold.name not in ("stem", "head"):
+            by_build.setdefault(_build(fold.first), []).append(fold)
+    return tuple(
+        BlockKind(
+            max((fold.first for fold in folds), key=lambda part: part.shape_in[-1] / max(1, part.shape[-1])),
+            tuple(part for fold in folds for part in fold.parts),
+        )
+        for folds in by_build.values()
+    )
+
+
+def _build(part: Part) -> object:
+    """What two blocks of one kind share: their modules, windows without strides, and what their shortcut carries."""
+    words = [(layer.inside, layer.kind, layer.label.partition("/")[0]) for layer in part.layers]
+    return (part.run.carries_pre, *((inside, kind, "" if kind == "pad" else label) for inside, kind, label in words))
+
+
 class _Inside:
     """One kind of block with all its layers: the trunk downwards, its shortcut beside it."""
 
     def __init__(self, description: Description, kind: BlockKind, *, several: bool) -> None:
-        self.paths: Anatomy = anatomy(kind.example)
+        self.paths: Paths = paths(kind.example)
         self.shape = times_sign(written(kind.example.shape_in))
         self.out = times_sign(written(kind.example.shape))
         of = f"{description.title}: " if several else ""

@@ -1,46 +1,78 @@
 """The layers of a network in their order: shapes, parameters, multiply-adds, receptive fields, repeated blocks folded.
 
-Blocks alike in what they are built for and in what they are given are watched once, so that the time does not grow with depth.
+Stem, blocks and head run once under forward hooks on their modules, on an empty batch: shapes are worked out and nothing is computed. Blocks alike in
+what they are built for and in what they are given run once, so that the time does not grow with depth. Operations of a block from outside that are
+no modules have no row; what they add to parameters and multiply-adds stands in a row `other operations`.
 Receptive field: the side in pixels of the image patch that can change a value. Stride: how many pixels of the image two neighboring values
 are apart. Shapes are (channels, height, width); parameters and multiply-adds (`macs`, on one image) as in `resnet_lab.networks.cost`.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from itertools import groupby
+from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from resnet_lab.architecture.operations import Geometry
-from resnet_lab.architecture.watch import INPUT, Operation, Watched, watch
-from resnet_lab.networks.blocks import BLOCKS, make_block
+from resnet_lab.architecture.modules import Geometry, Size, shown
+from resnet_lab.networks.blocks import BLOCKS, Block, make_block
 from resnet_lab.networks.build import Head, Place, Stem, places
+from resnet_lab.networks.cost import part_cost
+from resnet_lab.networks.init import untouched_rng
+from resnet_lab.networks.joins import JOINS
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import NetworkSpec
 
-Shape = tuple[int, ...]
+PRE, RESIDUAL, CARRY, JOIN, POST = "pre.", "residual.", "shortcut.carry", "shortcut.join", "post."
+"""Where a block's rows stand, by their names."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One row. `field` is infinite where a value sees the whole image (`stride` then has no meaning: None), nan where it cannot be known.
-
-    `inputs` as in `Operation`: positions of the layers of the same part that feed it.
-    """
+    """One row. `field` is infinite where a value sees the whole image; `stride` is None where values have no place in it."""
 
     name: str
     part: str
     stage: str
     kind: str
     label: str
-    shape: Shape
+    shape: Size
     params: int
     macs: int
     field: float
     stride: int | None
-    inputs: tuple[int, ...]
+
+    @property
+    def inside(self) -> str:
+        """Its name below its part: `residual.conv1`."""
+        return self.name.removeprefix(f"{self.part}.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A layer before it is known where in the network it stands; `geometry` is over the part's own input."""
+
+    path: str
+    kind: str
+    label: str
+    shape: Size
+    params: int
+    macs: int
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a part did to an image of one shape. `carries_pre`: its shortcut carries what `pre` made of the input."""
+
+    rows: tuple[Row, ...]
+    shape: Size
+    geometry: Geometry
+    carries_pre: bool
 
 
 @dataclass(frozen=True)
@@ -49,19 +81,19 @@ class Part:
 
     name: str
     stage: str
-    shape_in: Shape
+    shape_in: Size
     before: Geometry
-    watched: Watched
+    run: Run
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> Size:
         """What comes out."""
-        return self.watched.shape
+        return self.run.shape
 
     @property
     def after(self) -> Geometry:
         """How what comes out lies over the image."""
-        return self.watched.geometry.after(self.before)
+        return self.run.geometry.after(self.before)
 
     @property
     def field(self) -> float:
@@ -76,32 +108,32 @@ class Part:
     @property
     def params(self) -> int:
         """Learned parameters."""
-        return sum(operation.params for operation in self.watched.operations)
+        return sum(row.params for row in self.run.rows)
 
     @property
     def macs(self) -> int:
         """Multiply-adds on one image."""
-        return sum(operation.macs for operation in self.watched.operations)
+        return sum(row.macs for row in self.run.rows)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Its rows, in the order they run."""
-        return tuple(self._layer(operation) for operation in self.watched.operations)
+        """Its rows, in the order they act."""
+        return tuple(self._layer(row) for row in self.run.rows)
 
-    def _layer(self, operation: Operation) -> Layer:
-        geometry = operation.geometry.after(self.before)
+    def _layer(self, row: Row) -> Layer:
+        geometry = row.geometry.after(self.before)
+        placed = len(row.shape) == 3 and not math.isinf(max(geometry.reach))
         return Layer(
-            name=f"{self.name}.{operation.path}",
+            name=f"{self.name}.{row.path}",
             part=self.name,
             stage=self.stage,
-            kind=operation.kind,
-            label=operation.label,
-            shape=operation.shape,
-            params=operation.params,
-            macs=operation.macs,
-            field=1 + max(geometry.reach) if operation.shape else math.nan,
-            stride=max(geometry.step) if len(operation.shape) == 3 and not math.isinf(max(geometry.reach)) else None,
-            inputs=operation.inputs,
+            kind=row.kind,
+            label=row.label,
+            shape=row.shape,
+            params=row.params,
+            macs=row.macs,
+            field=1 + max(geometry.reach) if row.shape else math.nan,
+            stride=max(geometry.step) if placed else None,
         )
 
 
@@ -139,7 +171,7 @@ class Description:
 
     title: str
     spec: NetworkSpec
-    shape_in: Shape
+    shape_in: Size
     parts: tuple[Part, ...]
 
     @property
@@ -160,7 +192,7 @@ class Description:
     @property
     def folds(self) -> tuple[Fold, ...]:
         """The parts with repeated blocks folded."""
-        alike = groupby(self.parts, key=lambda part: (part.stage, part.shape_in, id(part.watched)))
+        alike = groupby(self.parts, key=lambda part: (part.stage, part.shape_in, id(part.run)))
         return tuple(Fold(tuple(parts)) for _, parts in alike)
 
     @property
@@ -170,30 +202,144 @@ class Description:
 
     @property
     def distinct(self) -> int:
-        """How many parts had to be watched."""
-        return len({id(part.watched) for part in self.parts})
+        """How many parts had to be run."""
+        return len({id(part.run) for part in self.parts})
 
 
-def describe_network(title: str, spec: NetworkSpec, shape: Shape) -> Description:
+@dataclass(frozen=True)
+class Paths:
+    """The layers of a block by where they stand: before the fork, on either path, the join, and after it. A plain block has no join."""
+
+    before: tuple[Layer, ...]
+    residual: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...]
+    join: Layer | None
+    after: tuple[Layer, ...]
+
+    @property
+    def kind(self) -> Literal["none", "identity", "projection"]:
+        """`projection` where the carry has parameters of its own (a gate is no carry), `identity` where it has none, `none` without a join."""
+        if self.join is None:
+            return "none"
+        return "projection" if any(layer.params for layer in self.shortcut if layer.inside.startswith(CARRY)) else "identity"
+
+    @property
+    def trunk(self) -> tuple[Layer, ...]:
+        """Everything but the shortcut and the join, in the order it acts."""
+        return (*self.before, *self.residual, *self.after)
+
+
+def paths(part: Part) -> Paths:
+    """A part's layers by the names of the modules they belong to; stem and head are all residual."""
+    layers = part.layers
+    before, carried, gate, after = (tuple(layer for layer in layers if layer.inside.startswith(name)) for name in (PRE, CARRY, JOIN, POST))
+    join = next((layer for layer in gate if layer.inside == JOIN), None)
+    aside = tuple(layer for layer in (*carried, *gate) if layer is not join)
+    shared = before if part.run.carries_pre else ()
+    trunk = tuple(layer for layer in layers if layer not in (*shared, *aside, *after) and layer is not join)
+    return Paths(shared, trunk, aside, join, after)
+
+
+def describe_network(title: str, spec: NetworkSpec, shape: Size) -> Description:
     """The layers of a resolved spec for images of `shape` (channels, height, width).
 
     Raises SpecError where the block or a shortcut cannot be built, and where the image is too small for what the network does to it.
     """
     parts: list[Part] = []
-    seen: dict[object, Watched] = {}
+    seen: dict[object, Run] = {}
     now, before = shape, Geometry()
     for name, key, make in _makers(spec):
         try:
-            watched = seen[key, now] = seen.get((key, now)) or watch(make, now)
+            run = seen[key, now] = seen.get((key, now)) or run_part(make, now)
         except (RuntimeError, ValueError) as error:
             if isinstance(error, SpecError) or spec.block not in BLOCKS:
                 raise
             raise SpecError.of(
                 f"{_side(shape)} images are too small for {title}: {name} is given {_side(now)} ({_first_line(error)})"
             ) from error
-        parts.append(Part(name, name.partition(".")[0], now, before, watched))
-        now, before = watched.shape, parts[-1].after
+        parts.append(Part(name, name.partition(".")[0], now, before, run))
+        now, before = run.shape, parts[-1].after
     return Description(title, spec, shape, tuple(parts))
+
+
+def run_part(make: Callable[[], nn.Module], shape: Size) -> Run:
+    """What the module that `make` builds does to one input of `shape`, in eval mode; the caller's random state is left as it was.
+
+    A module from outside may look at sizes or values that an empty batch has none of: it then runs on a real image. Raises what the module
+    raises there: RuntimeError for an input that is too small.
+    """
+    with untouched_rng(), torch.device("cpu"):
+        try:
+            return _run(make(), torch.zeros(0, *shape))
+        except Exception:  # whatever it is, the second try says it
+            return _run(make(), torch.zeros(1, *shape))
+
+
+@torch.no_grad()
+def _run(module: nn.Module, x: Tensor) -> Run:
+    calls: list[tuple[str, nn.Module, Size, Size]] = []
+
+    def note(path: str, inner: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+        calls.append((path, inner, tuple(given[0].shape[1:]), tuple(made.shape[1:])))
+
+    hooks = [
+        inner.register_forward_hook(partial(_hook, note, path))
+        for path, inner in module.eval().named_modules()
+        if path and (not any(inner.children()) or isinstance(inner, tuple(JOINS.values())))
+    ]
+    try:
+        out: Tensor = module(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    rows, geometry = _rows(module, calls)
+    total = sum(parameter.numel() for parameter in module.parameters())
+    if (missing := total - sum(row.params for row in rows)) or not _is_ours(module):
+        macs = part_cost(module, tuple(x.shape[1:])).macs - sum(row.macs for row in rows)
+        rows += [Row("other", "other", "other operations", (), missing, macs, geometry)] if missing or macs else []
+    return Run(tuple(rows), tuple(out.shape[1:]), geometry, isinstance(module, Block) and module.carries_pre)
+
+
+def _hook(note: Callable[..., None], path: str, inner: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+    if given and isinstance(given[0], Tensor) and isinstance(made, Tensor):
+        note(path, inner, given, made)
+
+
+def _rows(module: nn.Module, calls: list[tuple[str, nn.Module, Size, Size]]) -> tuple[list[Row], Geometry]:
+    """The rows of a part, and the geometry of what comes out: along each path, and at the join of what either path sees."""
+    rows: list[Row] = []
+    carries_pre = isinstance(module, Block) and module.carries_pre
+    ends: dict[str, Geometry] = {}  # of each path so far
+    counted, times = set[int](), Counter[str]()
+    for path, inner, given, made in calls:
+        look = shown(inner, given, made)
+        if look is None:
+            continue
+        where = next((name for name in (PRE, CARRY, JOIN, POST) if path.startswith(name)), RESIDUAL)
+        if path == JOIN:
+            before = _seen_by_both(ends)
+        elif where == POST:
+            before = ends.get(POST) or _seen_by_both(ends)
+        else:
+            begins_with_pre = where == RESIDUAL or (where == CARRY and carries_pre)
+            before = ends.get(where) or (ends.get(PRE, Geometry()) if begins_with_pre else Geometry())
+        ends[where] = look.window(before)
+        own = [p for p in inner.parameters(recurse=not isinstance(inner, tuple(JOINS.values()))) if id(p) not in counted]
+        counted |= {id(parameter) for parameter in own}
+        times[path] += 1
+        name = path if times[path] == 1 else f"{path}_{times[path]}"
+        rows.append(Row(name, look.kind, look.label, made, sum(p.numel() for p in own), look.macs, ends[where]))
+    return rows, ends.get(POST) or _seen_by_both(ends)
+
+
+def _seen_by_both(ends: dict[str, Geometry]) -> Geometry:
+    """Of a value made of all paths of a block."""
+    return reduce(Geometry.joined, (ends[where] for where in (RESIDUAL, CARRY, JOIN) if where in ends), Geometry())
+
+
+def _is_ours(module: nn.Module) -> bool:
+    """Whether every operation of a part is a module of ours, so that its rows hold all its multiply-adds."""
+    return isinstance(module.residual if isinstance(module, Block) else module, (Stem, Head, *BLOCKS.values()))
 
 
 def _makers(spec: NetworkSpec) -> Iterator[tuple[str, object, Callable[[], nn.Module]]]:
@@ -209,12 +355,7 @@ def _block(spec: NetworkSpec, place: Place) -> nn.Module:
     return make_block(spec, place.in_channels, place.out_channels, place.stride, first=place.first)
 
 
-def is_input(position: int) -> bool:
-    """Whether an operation's input is the input of its part."""
-    return position == INPUT
-
-
-def _side(shape: Shape) -> str:
+def _side(shape: Size) -> str:
     return "x".join(map(str, shape[1:]))
 
 

@@ -79,6 +79,14 @@ def counted_macs(counter: FlopCounterMode) -> int:
     return sum(int(operators.get(operator, 0)) for operator in _CONVOLUTIONS_AND_LINEAR) // 2
 
 
+def part_cost(part: nn.Module, shape: tuple[int, ...]) -> Cost:
+    """What any module costs on one image of `shape` (channels, height, width). Its tensors are lost, where it runs on the meta device."""
+    try:
+        return _count(part.to_empty(device="meta"), torch.zeros(1, *shape, device="meta"))[0]
+    except Exception:  # it looks at values, which meta tensors have none of; other errors come again
+        return _count(part.to_empty(device="cpu"), torch.zeros(1, *shape))[0]
+
+
 @torch.no_grad()
 def _count(part: nn.Module, x: Tensor) -> tuple[Cost, Tensor]:
     part.eval()

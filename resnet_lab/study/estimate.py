@@ -22,7 +22,7 @@ PROCESS = 450e6
 """Bytes of a process that has imported torch (measured: 430 to 500 MB)."""
 HELD_BACK = 0.9
 """Share of the free memory that runs are given at most."""
-START_SECONDS = 10.0
+START_SECONDS = 15.0
 """The command's own start, its workers' and its report, which import torch, Optuna and matplotlib."""
 BETWEEN_SECONDS = 0.05
 """From a run's end to the next one's beginning: its result is written and the database told."""

@@ -1,5 +1,6 @@
 """What a training step takes: a few real ones of a run, timed on random images of its shape, so that no dataset is needed."""
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -26,12 +27,16 @@ RATE = 1e-6
 """Its learning rate: nothing is to be learned, nor to diverge."""
 SECONDS = 2.0
 """For which steps are timed."""
+LEAST_STEPS = 3
 LONG_STEP = 2.0
 """Seconds of a first step after which no other is waited for."""
 
 
 def step_seconds(run: RunSpec, device: str) -> float:
-    """Mean seconds of a training step, the first one left out. Raises what a step raises."""
+    """Mean seconds of a training step, the first one left out; processor seconds where one thread does it all, so that other programs do not count.
+
+    Raises what a step raises.
+    """
     recipe = replace(
         run.training,
         iterations=ENDLESS,
@@ -44,20 +49,24 @@ def step_seconds(run: RunSpec, device: str) -> float:
         compile=False,  # which would take longer than all that is timed
     )
     timed = replace(run, training=recipe, record=RecordSpec(gradients=run.record.gradients))
-    ends: list[float] = []
+    clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    until, ends = math.inf, list[float]()
 
     def between(trainer: Trainer) -> None:
         if device.startswith("cuda"):
             torch.cuda.synchronize(device)
         elif device == "mps":
             torch.mps.synchronize()
-        ends.append(time.perf_counter())
-        if (len(ends) == 1 and ends[0] - began > LONG_STEP) or (len(ends) > 3 and ends[-1] - ends[0] > SECONDS):
+        nonlocal until
+        ends.append(clock())
+        if len(ends) == 1:
+            until = time.perf_counter() + SECONDS
+        if (len(ends) == 1 and ends[0] - began > LONG_STEP) or (len(ends) > LEAST_STEPS and time.perf_counter() > until):
             raise StopIteration
 
     with untouched_generators(device), suppress(StopIteration):
         trainer = starting_trainer(timed, 0, random_images(timed, device), device)
-        began = time.perf_counter()
+        began = clock()
         trainer.train(Hooks(between))
     return (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else ends[0] - began
 

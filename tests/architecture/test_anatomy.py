@@ -2,8 +2,8 @@
 
 import pytest
 
-from resnet_lab.architecture.anatomy import anatomy, block_kinds
-from resnet_lab.architecture.layers import describe_network
+from resnet_lab.architecture.diagram import block_kinds
+from resnet_lab.architecture.layers import describe_network, paths
 from resnet_lab.spec.network import NetworkSpec, resolve_network
 
 
@@ -11,7 +11,7 @@ def block(number: int = 2, **fields):
     """The given block of stage 2 of a small net: block 1 changes channels and size, block 2 neither."""
     spec = resolve_network(NetworkSpec(**{"layers": 20, **fields}), channels=3, classes=10)
     parts = {part.name: part for part in describe_network("net", spec, (3, 32, 32)).parts}
-    return anatomy(parts[f"stage2.block{number}"])
+    return paths(parts[f"stage2.block{number}"])
 
 
 def kinds(layers) -> list[str]:
@@ -24,7 +24,7 @@ def test_the_original_block() -> None:
     assert (kinds(found.before), kinds(found.residual), kinds(found.shortcut), kinds(found.after)) == (
         [], ["conv", "norm", "relu", "conv", "norm"], [], ["relu"],
     )  # fmt: skip
-    assert (found.join.kind, found.kind) == ("add", "identity")
+    assert (found.join.kind, found.join.label, found.kind) == ("add", "add", "identity")
 
 
 def test_a_plain_block_is_its_residual_function() -> None:
@@ -36,7 +36,7 @@ def test_a_plain_block_is_its_residual_function() -> None:
 
 def test_option_a_is_an_identity_and_option_b_a_projection() -> None:
     """The two ways to change channels, drawn alike."""
-    assert (block(1).kind, kinds(block(1).shortcut)) == ("identity", ["subsample", "pad"])
+    assert (block(1).kind, [layer.label for layer in block(1).shortcut]) == ("identity", ["subsample /2, 16 zero channels"])
     found = block(1, shortcut="projection")
     assert (found.kind, kinds(found.shortcut)) == ("projection", ["conv", "norm"])
     assert block(2, shortcut="projection").kind == "identity"
@@ -53,29 +53,21 @@ def test_before_the_fork_stands_what_both_paths_see(number: int, before: list[st
 
 
 @pytest.mark.parametrize(
-    ("join", "residual", "aside"),
+    ("join", "label", "aside"),
     [
-        ("scale", [], ["mul"]),
-        ("exclusive_gate", ["mul"], ["conv", "sigmoid", "sub", "mul"]),
-        ("shortcut_gate", [], ["conv", "sigmoid", "sub", "mul"]),
-        ("dropout", [], ["dropout"]),
-        ("stochastic_depth", [], []),
-        ("learned_scalar", ["mul"], []),
+        ("scale", "scale (shortcut=0.5, residual=0.5)", []),
+        ("exclusive_gate", "exclusive gate (bias=-6)", ["conv"]),
+        ("shortcut_gate", "shortcut gate (bias=-6)", ["conv"]),
+        ("dropout", "dropout (rate=0.5)", []),
+        ("learned_scalar", "learned scalar (start=0)", []),
     ],
 )
-def test_a_join_stands_beside_the_residual_function_and_makes_no_projection(join: str, residual: list[str], aside: list[str]) -> None:
+def test_a_join_is_one_row_and_makes_no_projection(join: str, label: str, aside: list[str]) -> None:
     """A gate drawn before the fork because both paths need it, or a gated identity called a projection."""
     found = block(join=join)
-    assert (kinds(found.before), found.kind, found.join.kind) == ([], "identity", "add")
-    assert kinds(found.residual) == ["conv", "norm", "relu", "conv", "norm", *residual]
+    assert (kinds(found.before), found.kind, found.join.kind, found.join.label) == ([], "identity", "add", label)
+    assert kinds(found.residual) == ["conv", "norm", "relu", "conv", "norm"]
     assert kinds(found.shortcut) == aside
-
-
-def test_a_gate_inside_a_residual_function_is_not_its_join(squeeze_block: str) -> None:
-    """The product in a squeeze-and-excitation block taken for the place where the shortcut comes in."""
-    found = block(block=squeeze_block)
-    assert found.join.name.endswith("shortcut.join")
-    assert kinds(found.residual)[-1] == "mul"
 
 
 def test_kinds_of_blocks_are_those_that_differ_in_build(described) -> None:

@@ -131,7 +131,7 @@ def test_a_block_from_outside_is_described(squeeze_block: str) -> None:
     description = describe_network("mine", spec, (3, 32, 32))
     assert (description.params, description.macs) == (cost(spec, 32).params, cost(spec, 32).macs)
     block = description.parts[1]
-    assert [layer.name.removeprefix("stage1.block1.") for layer in block.layers][-3:] == ["residual.mul", "shortcut.join", "post.relu"]
+    assert [layer.name.removeprefix("stage1.block1.") for layer in block.layers][-3:] == ["residual.gate", "shortcut.join", "post.relu"]
     assert block.field == math.inf
 
 
