@@ -21,7 +21,7 @@ from resnet_lab.spec.library import load_ablation
 
 if TYPE_CHECKING:  # importing the study imports torch: done when a study is run
     from resnet_lab.architecture.frame import LayerFrame
-    from resnet_lab.classifier.training import Outcome
+    from resnet_lab.classifier.training import Trained
     from resnet_lab.networks.build import Network
     from resnet_lab.spec.data import DatasetFacts, DataSpec
     from resnet_lab.spec.network import NetworkSpec
@@ -115,7 +115,7 @@ def run_study(
     `question`: a name, a path or a loaded ablation. `overrides`: `["training.lr=0.05"]`. Shows a live table in terminals and notebooks.
     `until_decided`: add seeds in planned looks until every claim is decided, at most so many seeds. `strict`: refuse arms that differ in a field
     that the question's `varies` does not name.
-    Raises SpecError for what is wrong with the question, StoreError where a folder cannot be used, KeyboardInterrupt where
+    Raises SpecError for what is wrong with the question, StoreError or ReportError where a folder cannot be used, KeyboardInterrupt where
     it was stopped; finished runs are kept in every case.
     """
     from resnet_lab.study.preparing import Options, prepare_study
@@ -159,7 +159,7 @@ def train(
     studies: str | Path = "studies",
     reports: str | Path = "reports",
     console: Console | None = None,
-) -> "Outcome":
+) -> "Trained":
     """Train one network on your own images: `train("resnet18", "folder:pets", epochs=20)`; in a notebook its curves are drawn as it goes.
 
     `network` is a name of the catalogue or a FILE.toml; `fields` overrides any other field, as in {"training": {"schedule": "cosine"}}. What is
@@ -172,13 +172,20 @@ def train(
 
     said: dict[str, dict[str, Any]] = {
         "data": {"name": data, "image_size": image_size, "validation": validation},
-        "training": {"epochs": epochs, "optimizer": optimizer, "lr": lr, "batch_size": batch_size, "freeze": list(freeze) or None},
+        "training": {
+            "epochs": epochs,
+            "optimizer": optimizer,
+            "lr": lr,
+            "batch_size": batch_size,
+            "freeze": list(freeze) or None,
+            "precision": precision,
+        },
     }
     given = {section: {name: value for name, value in values.items() if value is not None} for section, values in said.items()}
     over = fields or {}
     merged = {section: {**given.get(section, {}), **over.get(section, {})} for section in {**given, **over}}
     places = Places(Path(studies), Path(reports), None if data_root is None else Path(data_root))
-    job = prepare_job(Wanted(network, merged, seed), places, init=str(init), device=device, threads=threads, precision=precision)
+    job = prepare_job(Wanted(network, merged, seed), places, init=str(init), device=device, threads=threads)
     return train_and_show(job, console or Console())
 
 

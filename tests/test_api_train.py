@@ -22,7 +22,7 @@ def network(tmp_path: Path) -> str:
     return str(tmp_path / "tiny.toml")
 
 
-def train(network: str, tmp_path: Path, console: Console) -> "resnet_lab.api.Outcome":
+def train(network: str, tmp_path: Path, console: Console) -> "resnet_lab.api.Trained":
     where = {"studies": tmp_path / "studies", "reports": tmp_path / "reports"}
     return resnet_lab.train(network, "digits", epochs=2, fields=FIELDS, device="cpu", threads=1, console=console, **where)
 

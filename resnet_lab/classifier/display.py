@@ -1,43 +1,130 @@
-"""What is shown while one network trains: a progress bar with a line an epoch in a terminal, live curves in a notebook, plain lines elsewhere."""
+"""What a person sees of one network: its training as it goes, what came of it, and an evaluation as tables.
+
+A training is a progress bar with a line per epoch in a terminal, curves that are redrawn in place in a notebook, and plain lines elsewhere.
+"""
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
-from resnet_lab.classifier.evaluating import Share
-from resnet_lab.classifier.training import Job, Outcome, run_job, stop_on_signals
+from resnet_lab.classifier.evaluating import Evaluation, Share, mcnemar
+from resnet_lab.classifier.training import Job, Trained, run_job
 from resnet_lab.console import say
 from resnet_lab.output import figure_bytes
 from resnet_lab.report.one_network import draw_curves, history, terminal_curves
 from resnet_lab.runs.record import EpochRecord
-from resnet_lab.spec.data import image_counts
-from resnet_lab.spec.training import total_epochs
+from resnet_lab.study.stopping import Stop, signals
 from resnet_lab.training.train import Progress as Step
 
 NARROW, WIDE = 60, 110
 """Columns between which the curves in a terminal are drawn."""
+MOST_CLASSES = 100
+"""Rows of an evaluation's table on a console; classes.csv has them all."""
 
 
-def epoch_line(epoch: EpochRecord, epochs: int) -> str:
-    """One epoch as a person reads it."""
-    parts = [f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}", f"train loss {epoch.loss:.4f}  error {epoch.train_error:5.2f} %"]
-    if epoch.validation_error is not None and epoch.validation_loss is not None:
-        parts.append(f"validation loss {epoch.validation_loss:.4f}  error {epoch.validation_error:5.2f} %")
-    parts.append(f"{epoch.images_per_second:,.0f} images/s")
-    return "   ".join(parts)
+def announce(job: Job, console: Console) -> None:
+    """What will be trained, on what, with what."""
+    recipe = job.recipe.run.training
+    lines = [
+        job.title,
+        f"data: {job.recipe.facts.says}",
+        f"recipe: {job.epochs} epochs of batches of {recipe.batch_size}, {recipe.optimizer} at {recipe.lr:g} ({recipe.schedule}), {recipe.precision}, "
+        f"{job.device} with {job.threads} thread(s), seed {job.recipe.seed}",
+    ]
+    if recipe.freeze:
+        lines.append(f"frozen: {', '.join(recipe.freeze)}")
+    if job.done is not None:
+        lines.append("trained already: this is what is stored")
+    elif job.interrupted:
+        lines.append("resuming from the checkpoint of an interrupted try")
+    for line in lines:
+        say(console, line)
 
 
-class Display:
+def train_and_show(job: Job, console: Console) -> Trained:
+    """Train a job with its progress on a console, then draw its curves there. Raises Stopped where it was interrupted.
+
+    The first interrupt (Ctrl-C, SIGTERM) asks the run to stop after its current batch, where its checkpoint is written; a second Ctrl-C stops at once.
+    """
+    stop = Stop()
+    with _Display(job, console) as display, signals(stop) as heard, heard.asking():
+        trained = run_job(job, on_progress=display.on_progress, on_epoch=display.on_epoch, should_stop=lambda: stop.asked)
+    if not console.is_jupyter:
+        say(console, terminal_curves(trained.history, min(WIDE, max(NARROW, console.width))))
+    return trained
+
+
+def conclude(trained: Trained, console: Console) -> None:
+    """What came of a training, and where it lies; the last word is the run's id."""
+    record = trained.record
+    for note in record.notes:
+        say(console, f"note: {note}")
+    if trained.accuracy is None:
+        say(console, "the loss stopped being a number: diverged; a lower --lr may help")
+    else:
+        training = f"accuracy {100 - (record.train_error or 0):.2f} % (evaluation mode, not augmented)"
+        say(console, f"train loss {record.train_loss:.4f}  {training}")
+        if record.validation_error is not None:
+            best, epoch = min((epoch.validation_error, epoch.epoch) for epoch in record.epochs if epoch.validation_error is not None)
+            say(console, f"validation accuracy {100 - record.validation_error:.2f} %; best {100 - best:.2f} % after epoch {epoch}")
+        say(console, f"test loss {record.test_loss:.4f}  accuracy {trained.accuracy}")
+        _say_repeated(console, trained.repeated, trained.accuracy.images, trained.without_repeated)
+    for which, path in trained.weights.items():
+        say(console, f"{which} weights: {path}")
+    say(console, f"curves and history: {trained.report.absolute()}")
+    say(console, f"run {trained.id}")
+
+
+def show_evaluation(found: Evaluation, folder: Path, console: Console) -> None:
+    """Each class, then loss and accuracy with its interval, and where the figures are."""
+    table = Table(box=None, pad_edge=False)
+    frame = found.classes()
+    for column in frame.columns:
+        table.add_column(column, justify="left" if column in ("class", "most often taken for") else "right")
+    for row in frame.head(MOST_CLASSES).itertuples(index=False):
+        table.add_row(str(row[0]), f"{row[1]:,}", *(f"{value:.2f} %" if value == value else "-" for value in row[2:4]), str(row[4]))
+    console.print(table)
+    say(console, f"run {found.run} on {found.images}")
+    for note in found.notes:
+        say(console, f"note: {note}")
+    say(console, f"loss {found.loss:.4f}")
+    say(console, f"accuracy {found.accuracy}")
+    _say_repeated(console, found.repeated, found.accuracy.images, found.without_repeated)
+    say(console, f"confusion matrix: {folder.absolute() / 'confusion.svg'}")
+
+
+def show_side_by_side(found: Sequence[Evaluation], console: Console) -> None:
+    """Several networks on the same test images: accuracy with its interval, and each against the first, image by image."""
+    first = found[0]
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "loss", "accuracy", "95 % interval", "n", "only first right", "only this right", "exact p"):
+        table.add_column(column, justify="left" if column == "run" else "right", no_wrap=column in ("run", "accuracy", "95 % interval"))
+    for each in found:
+        paired = each is not first and each.dataset == first.dataset and len(each.right) == len(first.right)
+        lost, won, p = mcnemar(first.right, each.right) if paired else (0, 0, 1.0)
+        low, high = each.accuracy.interval
+        numbers = (f"{each.loss:.4f}", f"{each.accuracy.percent:.2f} %", f"{low:.2f} to {high:.2f}", f"{each.accuracy.images:,}")
+        table.add_row(each.run, *numbers, *((str(lost), str(won), f"{p:.3g}") if paired else ("", "", "")))
+    console.print(table)
+    say(
+        console,
+        "p: two-sided, that neither is better on such images (McNemar, exact); one network of each, so another seed may say otherwise",
+    )
+
+
+class _Display:
     """Shows one training on a console; in a notebook, the curves are redrawn in place after every epoch."""
 
-    def __init__(self, console: Console, *, title: str, epochs: int) -> None:
-        self.console, self.title, self.epochs = console, title, epochs
+    def __init__(self, job: Job, console: Console) -> None:
+        self.job, self.console = job, console
         self._shown: Any = None
-        self._told = 0
-        self._last: EpochRecord | None = None
+        self._epochs: tuple[EpochRecord, ...] = ()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -59,99 +146,40 @@ class Display:
 
     def on_progress(self, step: Step) -> None:
         """The running training loss and error, and the last validation loss."""
-        validation = (
-            "" if self._last is None or self._last.validation_loss is None else f"  validation loss {self._last.validation_loss:.3f}"
-        )
+        last = self._epochs[-1].validation_loss if self._epochs else None
+        validation = "" if last is None else f"  validation loss {last:.3f}"
         now = f"train loss {step.loss:.3f}  error {step.train_error:.1f} %{validation}"
-        self._bar.update(
-            self._task, description=f"epoch {step.epoch}/{step.epochs}", completed=step.iteration, total=step.iterations, now=now
-        )
+        epoch = f"epoch {step.epoch}/{step.epochs}"
+        self._bar.update(self._task, description=epoch, completed=step.iteration, total=step.iterations, now=now)
 
     def on_epoch(self, epochs: tuple[EpochRecord, ...]) -> None:
         """A line for each epoch that is new, or the curves redrawn."""
-        self._last = epochs[-1]
+        new, self._epochs = epochs[len(self._epochs) :], epochs
         if self.console.is_jupyter:
-            self._redraw(epochs)
+            self._redraw()
             return
-        for epoch in epochs[self._told :]:
-            say(self.console, epoch_line(epoch, self.epochs))
-        self._told = len(epochs)
+        for epoch in new:
+            say(self.console, _epoch_line(epoch, self.job.epochs))
 
-    def curves(self, epochs: tuple[EpochRecord, ...]) -> None:
-        """The losses drawn in the terminal."""
-        width = min(WIDE, max(NARROW, self.console.width))
-        say(self.console, terminal_curves(history(epochs), width))
-
-    def _redraw(self, epochs: tuple[EpochRecord, ...]) -> None:
+    def _redraw(self) -> None:
         from IPython.display import SVG, display  # only where a notebook runs
 
-        drawn = SVG(figure_bytes(draw_curves(history(epochs), self.title), "svg"))  # type: ignore[no-untyped-call]
+        drawn = SVG(figure_bytes(draw_curves(history(self._epochs), self.job.title), "svg"))  # type: ignore[no-untyped-call]
         if self._shown is None:
             self._shown = display(drawn, display_id=f"resnet-lab-{time.monotonic_ns()}")  # type: ignore[no-untyped-call]
         else:
             self._shown.update(drawn)
 
 
-def announce(job: Job, console: Console) -> None:
-    """What will be trained, on what, with what."""
-    run, data = job.recipe.run, job.recipe.facts.says
-    recipe = run.training
-    epochs = total_epochs(recipe.iterations or 0, _train_images(job), recipe.batch_size)
-    said = [
-        job.title,
-        f"data: {data}",
-        f"recipe: {epochs} epochs of batches of {recipe.batch_size}, {recipe.optimizer} at {recipe.lr:g} ({recipe.schedule}), {recipe.precision}, "
-        f"{job.device} with {job.threads} thread(s), seed {job.recipe.seed}",
-    ]
-    if recipe.freeze:
-        said.append(f"frozen: {', '.join(recipe.freeze)}")
-    if job.done is not None:
-        said.append("trained already: this is what is stored")
-    elif job.interrupted:
-        said.append("going on from the checkpoint of an interrupted try")
-    for line in said:
-        say(console, line)
+def _epoch_line(epoch: EpochRecord, epochs: int) -> str:
+    parts = [f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}", f"train loss {epoch.loss:.4f}  error {epoch.train_error:5.2f} %"]
+    if epoch.validation_error is not None and epoch.validation_loss is not None:
+        parts.append(f"validation loss {epoch.validation_loss:.4f}  error {epoch.validation_error:5.2f} %")
+    parts.append(f"{epoch.images_per_second:,.0f} images/s")
+    return "   ".join(parts)
 
 
-def train_and_show(job: Job, console: Console) -> Outcome:
-    """Train a job with its progress on a console, then draw its curves there. Raises Stopped where it was interrupted."""
-    recipe = job.recipe.run.training
-    epochs = total_epochs(recipe.iterations or 0, _train_images(job), recipe.batch_size)
-    with Display(console, title=job.title, epochs=epochs) as display, stop_on_signals() as should_stop:
-        outcome = run_job(job, on_progress=display.on_progress, on_epoch=display.on_epoch, should_stop=should_stop)
-    if not console.is_jupyter:
-        display.curves(outcome.record.epochs)
-    return outcome
-
-
-def conclude(job: Job, outcome: Outcome, console: Console) -> None:
-    """What came of it, and where it lies; the last word is the run's id."""
-    record = outcome.record
-    for note in record.notes:
-        say(console, f"note: {note}")
-    if outcome.accuracy is None:
-        say(console, "the loss stopped being a number: diverged; a lower --lr may help")
-    else:
-        say(
-            console,
-            f"train loss {record.train_loss:.4f}  accuracy {100 - (record.train_error or 0):.2f} % (evaluation mode, not augmented)",
-        )
-        if record.validation_error is not None:
-            best = min((epoch.validation_error, epoch.epoch) for epoch in record.epochs if epoch.validation_error is not None)
-            say(console, f"validation accuracy {100 - record.validation_error:.2f} %; best {100 - best[0]:.2f} % after epoch {best[1]}")
-        say(console, f"test loss {record.test_loss:.4f}  accuracy {outcome.accuracy}")
-        say_repeated(console, outcome.repeated, outcome.accuracy.images, outcome.without_repeated)
-    for which, path in outcome.weights.items():
-        say(console, f"{which} weights: {path}")
-    say(console, f"curves and history: {outcome.report.absolute()}")
-    say(console, f"run {outcome.id}")
-
-
-def say_repeated(console: Console, repeated: int, images: int, without: Share | None) -> None:
+def _say_repeated(console: Console, repeated: int, images: int, without: Share | None) -> None:
     """A line about test images that the network has seen in training, where there are any."""
     if repeated > 0:
         say(console, f"{repeated} of the {images:,} test images also occur in training (the same pixels); accuracy without them {without}")
-
-
-def _train_images(job: Job) -> int:
-    return image_counts(job.recipe.run.data, job.recipe.facts)[0]

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from scipy import stats
-from torch import Tensor, nn
-from torch.nn import functional as F
 
-from resnet_lab.classifier.runs import StoredRun, network_of, normalization_of, with_data
+from resnet_lab.classifier.runs import FinishedRun, network_of, normalization_of, short_name, with_data
 from resnet_lab.data.batches import ordered_batches
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.normalization import Normalization
 from resnet_lab.data.splits import Split, Splits, open_images
+from resnet_lab.output import save_figure, write_csv
+from resnet_lab.report.one_network import draw_confusion
+from resnet_lab.runs.files import writing
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import check_size
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.training.measure import evaluation_mode
+from resnet_lab.training.evaluate import Batches, evaluate
 
 PIXELS_A_BATCH = 250 * 64 * 64
 """Pixels evaluated at a time: memory stays the same whatever the image size."""
@@ -66,7 +66,8 @@ class Evaluation:
 
     run: str
     dataset: str
-    says: str
+    images: str
+    """What the dataset holds, in words."""
     loss: float
     accuracy: Share
     confusion: NDArray[np.int64]
@@ -96,7 +97,7 @@ class Evaluation:
 
 
 def evaluate_run(
-    run: StoredRun,
+    run: FinishedRun,
     *,
     studies: Path,
     dataset: str | None = None,
@@ -122,25 +123,38 @@ def evaluate_run(
         notes.append("the images are not those that the network was trained on: they changed since")
     if run.record.class_names and run.record.class_names != splits.class_names:
         notes.append(f"the network was trained on the classes {', '.join(run.record.class_names)}, in this order")
-    model = network_of(run, studies, which)
+    model = network_of(run, studies, which).to(device)
     test = _normalized(splits.test, normalization_of(run)).to(device)
-    predictions, loss = predict_split(model.to(device), test, bf16=run.spec.training.precision == "bf16", on_batch=on_batch)
+    batches: Batches = ordered_batches(test, batch_size=max(8, PIXELS_A_BATCH // test.side**2), device=device)
+    measured = evaluate(model, _told(batches, len(test), on_batch) if on_batch else batches, bf16=run.spec.training.precision == "bf16")
     repeated = repeated_images(splits) if own else np.zeros(len(test), dtype=bool)
     labels = test.labels[test.rows.to(test.labels.device)].cpu().numpy()
-    right = predictions == labels
+    right = measured.correct
     return Evaluation(
         run=run.id,
         dataset=spec.data.name,
-        says=facts.says,
-        loss=loss,
+        images=facts.says,
+        loss=measured.loss,
         accuracy=Share(int(right.sum()), len(right)),
-        confusion=confusion_matrix(labels, predictions, run.spec.network.classes or 0),
+        confusion=confusion_matrix(labels, measured.predictions, run.spec.network.classes or 0),
         class_names=splits.class_names,
         repeated=int(repeated.sum()) if own else -1,
         without_repeated=Share(int(right[~repeated].sum()), int((~repeated).sum())),
         right=right,
         notes=tuple(notes),
     )
+
+
+def write_evaluation(found: Evaluation, reports: Path) -> Path:
+    """Write confusion.svg, confusion.png, confusion.csv and classes.csv; returns their folder. Raises StoreError where that cannot be done."""
+    folder = reports / "evaluate" / found.run
+    title = f"run {found.run}\n{short_name(found.dataset)}, n = {found.accuracy.images:,}"
+    counts = pd.DataFrame(found.confusion, index=[*found.class_names], columns=[*found.class_names])
+    with writing(folder, "choose another folder with --reports"):
+        save_figure(draw_confusion(found.confusion, found.class_names, title), folder / "confusion", ("svg", "png"))
+        write_csv(folder / "confusion.csv", counts.rename_axis("is / taken for").reset_index())
+        write_csv(folder / "classes.csv", found.classes())
+    return folder
 
 
 def mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int, float]:
@@ -150,23 +164,13 @@ def mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int,
     return first, second, p
 
 
-def predict_split(
-    model: nn.Module, split: Split, *, bf16: bool = False, on_batch: OnBatch | None = None
-) -> tuple[NDArray[np.int64], float]:
-    """(class of each image of a split in its order, mean loss in nats)."""
-    found: list[Tensor] = []
-    losses: list[Tensor] = []
-    size = max(8, PIXELS_A_BATCH // split.side**2)
-    device = next(model.parameters()).device
-    with evaluation_mode(model), torch.inference_mode():
-        for images, labels in ordered_batches(split, batch_size=size, device=device):
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-                logits = model(images).float()
-            losses.append(F.cross_entropy(logits, labels, reduction="sum").cpu())
-            found.append(logits.argmax(1).cpu())
-            if on_batch is not None:
-                on_batch(sum(map(len, found)), len(split))
-    return torch.cat(found).numpy(), float(torch.stack(losses).double().sum()) / len(split)
+def _told(batches: Batches, images: int, on_batch: OnBatch) -> Batches:
+    """The batches, each told of once it was measured."""
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch[1])
+        on_batch(done, images)
 
 
 def confusion_matrix(labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -177,15 +181,11 @@ def confusion_matrix(labels: NDArray[np.int64], predictions: NDArray[np.int64], 
 
 def repeated_images(splits: Splits) -> NDArray[np.bool_]:
     """For each test image, whether the very same pixels (as cached, 0 to 255) occur among the training or validation images."""
-    learned = _digests(splits.train) | (_digests(splits.validation) if splits.validation is not None else set())
-    return np.array([digest in learned for digest in _each_digest(splits.test)], dtype=bool)
+    learned = {*_digests(splits.train), *(_digests(splits.validation) if splits.validation is not None else ())}
+    return np.array([digest in learned for digest in _digests(splits.test)], dtype=bool)
 
 
-def _digests(split: Split) -> set[bytes]:
-    return set(_each_digest(split))
-
-
-def _each_digest(split: Split) -> list[bytes]:
+def _digests(split: Split) -> list[bytes]:
     found: list[bytes] = []
     for start in range(0, len(split), CHUNK):
         some = split.images[split.rows[start : start + CHUNK]].cpu().numpy()
@@ -206,7 +206,7 @@ def _normalized(split: Split, normalization: Normalization | None) -> Split:
     return replace(split, normalization=normalization)
 
 
-def _check_fit(run: StoredRun, spec: RunSpec, channels: int, classes: int, size: int) -> None:
+def _check_fit(run: FinishedRun, spec: RunSpec, channels: int, classes: int, size: int) -> None:
     network, name = run.spec.network, spec.data.name
     if network.in_channels != channels:
         raise SpecError.of(f"the network of run {run.id} takes {network.in_channels} channel(s), and {name} has {channels}", key="--data")

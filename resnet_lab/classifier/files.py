@@ -12,6 +12,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -73,9 +74,6 @@ def _tensors_of(content: Any, path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _read_safetensors(path: Path) -> Tensors:
-    import safetensors
-    import safetensors.torch
-
     try:
         return dict(safetensors.torch.load(path.read_bytes()))
     except safetensors.SafetensorError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resnet_lab.classifier.runs import StoredRun, network_of, normalization_of
+from resnet_lab.classifier.runs import FinishedRun, network_of, normalization_of
 from resnet_lab.data.folder import SUFFIXES, decode_image, what_is_wrong
 from resnet_lab.spec.data import DATASETS, cached_margin
 from resnet_lab.spec.errors import Problem, SpecError
@@ -27,7 +27,7 @@ class Prediction:
 
 
 def predict_images(
-    run: StoredRun, paths: Sequence[Path], *, studies: Path, skip_bad: bool = False, which: str = "last"
+    run: FinishedRun, paths: Sequence[Path], *, studies: Path, skip_bad: bool = False, which: str = "last"
 ) -> Iterator[Prediction | Problem]:
     """Classify image files, given as files or as folders of them; with `skip_bad`, one that cannot be decoded comes back as its Problem.
 
@@ -59,7 +59,7 @@ def predict_images(
             yield Prediction(path, tuple((names[label], probability) for label, probability in likeliest))
 
 
-def class_names_of(run: StoredRun) -> tuple[str, ...]:
+def class_names_of(run: FinishedRun) -> tuple[str, ...]:
     """What the classes of a run are called; their numbers where nobody said."""
     count = run.spec.network.classes or 0
     known = run.record.class_names or getattr(DATASETS.get(run.spec.data.name), "class_names", ())

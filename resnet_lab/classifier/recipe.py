@@ -1,7 +1,5 @@
 """From what a person says about one network (a name or a file, some options) to its RunSpec, the same that a study's run has."""
 
-import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,11 @@ from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.folder import folder_sides
 from resnet_lab.spec.catalogue import catalogue, unknown_network
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec
-from resnet_lab.spec.errors import Problem, SpecError, nearest
-from resnet_lab.spec.reading import check_fragment, line_of, placed
+from resnet_lab.spec.errors import Problem, SpecError
+from resnet_lab.spec.reading import placed, read_sections
 from resnet_lab.spec.resolve import merge, resolve_run
 from resnet_lab.spec.run import RunSpec
 
-SECTIONS = ("network", "data", "training", "record")
 USUAL_SIZE = 128
 """Side in pixels to which a folder of images of varied sizes is brought where nobody says."""
 DEFAULTS: dict[str, Any] = {"epochs": 10, "batch_size": 32, "optimizer": "adamw", "schedule": "one_cycle", "precision": "auto"}
@@ -63,7 +60,8 @@ def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path) -> Re
 
     Raises SpecError for whatever is wrong with it, a file's problems at its lines.
     """
-    own, text, path = _read(wanted.network)
+    path = Path(wanted.network)
+    own, text = read_sections(path) if path.suffix == ".toml" else ({"network": {"like": _known(wanted.network)}}, "")
     given = merge(own, wanted.fields)
     if not given["data"].get("name"):
         raise SpecError.of("say on which images: --data folder:PATH, signs, cifar10, ...", key="data.name")
@@ -73,25 +71,27 @@ def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path) -> Re
         seen.append(dataset_facts(spec, data_root=data_root, cache=cache))
         return seen[-1]
 
+    def at_its_line(problem: Problem) -> Problem:  # an option or a default has none
+        section, _, name = problem.key.partition(".")
+        in_file = bool(text) and name.partition(".")[0] in own.get(section, {})
+        return placed([problem], text, path)[0] if in_file else problem
+
     try:
-        run = resolve_run(_completed(own, wanted.fields, data_root=data_root, cache=cache), facts)
+        training = {**DEFAULTS, **RATES.get(str(given["training"].get("optimizer", DEFAULTS["optimizer"])), {})}
+        data = _usual_data(given["data"], data_root=data_root, cache=cache)
+        run = resolve_run(merge({"training": training, "data": data, "record": {"weights": True}}, own, wanted.fields), facts)
     except SpecError as error:
-        raise SpecError([_at_its_line(problem, own, text, path) for problem in error.problems]) from error
-    return Recipe(Path(wanted.network).stem, run, wanted.seed, seen[-1])
+        raise SpecError(map(at_its_line, error.problems)) from error
+    return Recipe(path.stem, run, wanted.seed, seen[-1])
 
 
-def _completed(own: dict[str, Any], fields: dict[str, Any], *, data_root: Path | None, cache: Path) -> dict[str, Any]:
-    """Defaults below, the file over them, options on top."""
-    given = merge(own, fields)
-    optimizer = given["training"].get("optimizer", DEFAULTS["optimizer"])
-    training = {**DEFAULTS, **RATES.get(str(optimizer), {})}
-    if given["training"].get("schedule", "one_cycle") != "one_cycle":
-        training.pop("schedule")
-    data = _data_defaults(given["data"], data_root=data_root, cache=cache)
-    return merge({"training": training, "data": data, "record": {"weights": True}}, own, fields)
+def _known(network: str) -> str:
+    if network not in catalogue():
+        raise SpecError.of(f"{unknown_network(network, catalogue())}; or give a FILE.toml with a [network] section")
+    return network
 
 
-def _data_defaults(given: dict[str, Any], *, data_root: Path | None, cache: Path) -> dict[str, Any]:
+def _usual_data(given: dict[str, Any], *, data_root: Path | None, cache: Path) -> dict[str, Any]:
     name = str(given["name"])
     kind = FOLDER if name.startswith(FOLDER) else name
     crops = "pad_crop" in given or "random_resized_crop" in given
@@ -108,47 +108,3 @@ def _folder_size(spec: DataSpec, data_root: Path | None, cache: Path) -> int:
     if len(set(sides)) == 1 and sides[0][0] == sides[0][1] and shorter[0] <= USUAL_SIZE:
         return shorter[0]
     return min(USUAL_SIZE, max(shorter))
-
-
-def _read(name: str) -> tuple[dict[str, Any], str, Path | None]:
-    """(sections, text, path) of a file, or of a catalogue name: one section that starts from it."""
-    if not name.endswith(".toml"):
-        if name not in catalogue():
-            hint = unknown_network(name, catalogue())
-            raise SpecError.of(f"{hint}; or give a FILE.toml with a [network] section")
-        return {"network": {"like": name}}, "", None
-    path = Path(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError.of(f"cannot be read: {error}", file=str(path)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError.of(f"no valid TOML: {error}", file=str(path)) from error
-    problems = _unknown(raw, text, path) + placed(check_fragment({key: raw[key] for key in SECTIONS if key in raw}), text, path)
-    if "network" not in raw and not problems:
-        problems.append(Problem("has no [network] section", file=str(path)))
-    if problems:
-        raise SpecError(problems)
-    return raw, text, path
-
-
-def _at_its_line(problem: Problem, own: dict[str, Any], text: str, path: Path | None) -> Problem:
-    """With file and line where the file says what is wrong; an option or a default has neither."""
-    section, _, name = problem.key.partition(".")
-    here = path is not None and name.partition(".")[0] in own.get(section, {})
-    return placed([problem], text, path)[0] if here and path is not None else problem
-
-
-def _unknown(raw: dict[str, Any], text: str, path: Path) -> list[Problem]:
-    known: Sequence[str] = SECTIONS
-    return [
-        Problem(
-            f"unknown section{nearest(key, known)}; one network is described by {', '.join(known)}",
-            key=key,
-            file=str(path),
-            line=line_of(text, [key]),
-        )
-        for key in raw
-        if key not in known
-    ]

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from resnet_lab.data.normalization import Normalization
 from resnet_lab.networks.build import Network, build
@@ -21,7 +20,7 @@ IMPORTED = "imported"
 
 
 @dataclass(frozen=True)
-class StoredRun:
+class FinishedRun:
     """A finished run and what it was asked to be."""
 
     id: str
@@ -35,10 +34,10 @@ class StoredRun:
         return self.record.status == IMPORTED
 
 
-def find_run(studies: Path, name: str) -> StoredRun:
+def find_run(studies: Path, name: str) -> FinishedRun:
     """The run of an id or its beginning. Raises SpecError where there is none or more than one, StoreError where its files are damaged."""
     folder, record = RunStore(studies).find(name)
-    return StoredRun(RunStore.run_id(record.fingerprint, record.seed), folder, record, spec_of(record))
+    return FinishedRun(RunStore.run_id(record.fingerprint, record.seed), folder, record, spec_of(record))
 
 
 def spec_of(record: RunRecord) -> RunSpec:
@@ -53,7 +52,7 @@ def spec_of(record: RunRecord) -> RunSpec:
     return RunSpec(typed.network, typed.data, typed.training, typed.record, data_identity=record.spec.get("data_identity", ""))
 
 
-def network_of(run: StoredRun, studies: Path, which: str = "last") -> Network:
+def network_of(run: FinishedRun, studies: Path, which: str = "last") -> Network:
     """The network of a run with its weights, in evaluation mode on the CPU; `which` is `last` or `best`.
 
     Raises StoreError where the weights were not kept, are gone or were changed.
@@ -65,7 +64,7 @@ def network_of(run: StoredRun, studies: Path, which: str = "last") -> Network:
     return model.eval()
 
 
-def normalization_of(run: StoredRun) -> Normalization | None:
+def normalization_of(run: FinishedRun) -> Normalization | None:
     """What the run's network expects of a pixel (0 to 255); None where the run did not keep it."""
     given = run.spec.data.normalization
     if isinstance(given, FixedNormalization):
@@ -77,7 +76,7 @@ def normalization_of(run: StoredRun) -> Normalization | None:
     return Normalization(torch.from_numpy(arrays["pixel_scale"]), torch.from_numpy(arrays["pixel_shift"]))
 
 
-def normalization_as_fields(run: StoredRun) -> FixedNormalization | None:
+def normalization_as_fields(run: FinishedRun) -> FixedNormalization | None:
     """Mean and deviation of each channel (pixels from 0 to 1) that the run's network expects; None where it is something else, a mean image."""
     found = normalization_of(run)
     if found is None or found.shift.numel() != found.scale.numel():
@@ -87,12 +86,12 @@ def normalization_as_fields(run: StoredRun) -> FixedNormalization | None:
     return FixedNormalization(tuple((shift * std).tolist()), tuple(std.tolist()))
 
 
-def without_counters(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights less batch norm's counters of batches, which no computation reads here."""
-    return {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
+def short_name(dataset: str) -> str:
+    """What a dataset is called in a title: a folder by its own name, without the way to it."""
+    return Path(dataset.removeprefix(FOLDER)).name if dataset.startswith(FOLDER) else dataset
 
 
-def with_data(run: StoredRun, name: str) -> RunSpec:
+def with_data(run: FinishedRun, name: str) -> RunSpec:
     """The run's spec on other images: all of them, normalized as the run's own were."""
     size = None if run.imported and not name.startswith(FOLDER) else run.spec.data.image_size
     return replace(run.spec, data=replace(run.spec.data, name=name, image_size=size, train_images=None, validation=0.0), data_identity="")

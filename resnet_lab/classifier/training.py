@@ -1,18 +1,16 @@
 """Training one network: the same loop, record and store as a study's runs, with its curves kept beside the reports after every epoch."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 import pandas as pd
 
 from resnet_lab.classifier.evaluating import Share, repeated_images
 from resnet_lab.classifier.files import Tensors
 from resnet_lab.classifier.recipe import Recipe, Wanted, resolve_recipe
+from resnet_lab.classifier.runs import short_name
 from resnet_lab.classifier.weights import initial_weights
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.networks.build import build
@@ -20,16 +18,17 @@ from resnet_lab.report.one_network import history, write_history
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
 from resnet_lab.runs.store import RunStore
-from resnet_lab.spec.data import FOLDER
+from resnet_lab.spec.data import image_counts
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec, fingerprint, with_precision
+from resnet_lab.spec.training import total_epochs
 from resnet_lab.study.locks import StudyLockedError, try_run_lock
 from resnet_lab.training.machine import best_precision, cores
 from resnet_lab.training.runtime import configure, pick_device
 from resnet_lab.training.train import OnEpoch, OnProgress, Stopped, train
 from resnet_lab.training.weights import fit_weights
 
-__all__ = ["Job", "Outcome", "Places", "Stopped", "prepare_job", "run_job", "stop_on_signals"]
+__all__ = ["Job", "Places", "Stopped", "Trained", "prepare_job", "run_job"]
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,19 @@ class Job:
         return f"{self.recipe.name} on {short_name(self.recipe.run.data.name)}, run {self.id}"
 
     @property
+    def epochs(self) -> int:
+        """How many epochs it takes, begun ones counted whole."""
+        run = self.recipe.run
+        return total_epochs(run.training.iterations or 0, image_counts(run.data, self.recipe.facts)[0], run.training.batch_size)
+
+    @property
     def interrupted(self) -> bool:
         """Whether an earlier try left a checkpoint to go on from."""
         return self.done is None and any(self.places.store.folder(self.fingerprint, self.recipe.seed).glob("checkpoint*.bin"))
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trained:
     """A trained network: its record, its history, and its accuracy on the test images with and without those that occur in training too."""
 
     id: str
@@ -107,28 +112,19 @@ class Outcome:
         return f"{drawn}<p>run <code>{self.id}</code>: {said}</p>"
 
 
-def short_name(dataset: str) -> str:
-    """What a dataset is called in a title: a folder by its own name, without the way to it."""
-    return Path(dataset.removeprefix(FOLDER)).name if dataset.startswith(FOLDER) else dataset
-
-
-def prepare_job(
-    wanted: Wanted, places: Places, *, init: str = "", device: str = "auto", threads: int = 0, precision: str | None = None
-) -> Job:
+def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str = "auto", threads: int = 0) -> Job:
     """Resolve what is asked for and look into the store; nothing is trained or written but the image cache's memory of folders.
 
-    `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one a core. `precision` overrides the file's; `auto`,
-    which is taken where nobody says one, is settled here. Raises SpecError and StoreError for whatever is wrong.
+    `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one a core. A precision that is left to the machine
+    is settled here. Raises SpecError and StoreError for whatever is wrong.
     """
     device = pick_device(device)
-    training: dict[str, object] = {}
-    if precision is not None:
-        training["precision"] = precision
     weights = None
     if init:
-        weights, training["init_weights"] = initial_weights(init, studies=places.studies)
-    fields = {**wanted.fields, "training": {**wanted.fields.get("training", {}), **training}}
-    recipe = resolve_recipe(replace(wanted, fields=fields), data_root=places.data_root, cache=places.cache)
+        weights, digest = initial_weights(init, studies=places.studies)
+        training = {**wanted.fields.get("training", {}), "init_weights": digest}
+        wanted = replace(wanted, fields={**wanted.fields, "training": training})
+    recipe = resolve_recipe(wanted, data_root=places.data_root, cache=places.cache)
     if weights is not None:
         check_fit(recipe.run, weights, init)
     recipe = replace(recipe, run=_settled(recipe, places.store, device))
@@ -156,18 +152,30 @@ def check_fit(run: RunSpec, weights: Tensors, source: str) -> None:
 
 def run_job(
     job: Job, *, on_progress: OnProgress | None = None, on_epoch: OnEpoch | None = None, should_stop: Callable[[], bool] | None = None
-) -> Outcome:
+) -> Trained:
     """Train a job, or go on with it where it was interrupted, or just return what is stored where it is done.
 
     Raises Stopped where `should_stop` said so: the same job goes on from there. Raises StudyLockedError where another process trains it.
     """
-    recipe, places = job.recipe, job.places
-    splits = open_images(recipe.run.data, recipe.facts, data_root=places.data_root, cache=places.cache)
-    if job.done is not None:
-        write_history(job.report, job.done.epochs, job.title)
-        return _outcome(job, job.done, splits)
+    run, places = job.recipe.run, job.places
+    splits = open_images(run.data, job.recipe.facts, data_root=places.data_root, cache=places.cache)
+    record = job.done or _train(job, splits, on_progress, on_epoch, should_stop)
+    write_history(job.report, record.epochs, job.title)
+    accuracy = without = None
+    repeated = repeated_images(splits)
+    if "test_correct" in record.arrays:
+        right = correct_bits(record)
+        accuracy = Share(int(right.sum()), len(right))
+        without = Share(int(right[~repeated].sum()), int((~repeated).sum()))
+    weights = {which: places.store.weights_path(record, which) for which in record.weights}
+    return Trained(job.id, record, history(record.epochs), job.report, weights, accuracy, int(repeated.sum()), without)
+
+
+def _train(
+    job: Job, splits: Splits, on_progress: OnProgress | None, on_epoch: OnEpoch | None, should_stop: Callable[[], bool] | None
+) -> RunRecord:
     configure(job.threads)
-    folder = places.store.folder(job.fingerprint, recipe.seed)
+    folder = job.places.store.folder(job.fingerprint, job.recipe.seed)
 
     def each_epoch(epochs: tuple[EpochRecord, ...]) -> None:
         with suppress(StoreError):  # a full disk: they are drawn once more at the end, and only then is it said
@@ -177,8 +185,8 @@ def run_job(
 
     with _locked(folder, job.id):
         record = train(
-            recipe.run,
-            recipe.seed,
+            job.recipe.run,
+            job.recipe.seed,
             splits,
             device=job.device,
             on_progress=on_progress,
@@ -188,33 +196,8 @@ def run_job(
             keep_weights=True,
             initial_weights=job.weights,
         )
-        places.store.save(record)
-    write_history(job.report, record.epochs, job.title)
-    return _outcome(job, record, splits)
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Within, an interrupt (Ctrl-C, SIGTERM) asks the run to stop after its current batch, where its checkpoint is written; a second one kills.
-
-    Elsewhere than in the main thread nothing is caught: signals go to the main thread alone.
-    """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        job.places.store.save(record)
+    return record
 
 
 @contextmanager
@@ -226,23 +209,3 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _outcome(job: Job, record: RunRecord, splits: Splits) -> Outcome:
-    store = job.places.store
-    accuracy = without = None
-    repeated = repeated_images(splits)
-    if "test_correct" in record.arrays:
-        right = correct_bits(record)
-        accuracy = Share(int(right.sum()), len(right))
-        without = Share(int(right[~repeated].sum()), int((~repeated).sum()))
-    return Outcome(
-        id=job.id,
-        record=record,
-        history=history(record.epochs),
-        report=job.report,
-        weights={which: store.weights_path(record, which) for which in record.weights},
-        accuracy=accuracy,
-        repeated=int(repeated.sum()),
-        without_repeated=without,
-    )

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torchvision.models import resnet
 
 from resnet_lab.classifier.files import Tensors, read_tensors
-from resnet_lab.classifier.runs import IMPORTED, StoredRun, find_run, network_of, normalization_as_fields, without_counters
+from resnet_lab.classifier.runs import IMPORTED, FinishedRun, find_run, network_of, normalization_as_fields
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost
 from resnet_lab.networks.name_maps import MAPS, family_of
@@ -43,10 +45,10 @@ def convert(tensors: Tensors, where: str) -> tuple[Tensors, str]:
     family = family_of(list(tensors))
     if family is None:
         some = ", ".join(list(tensors)[:SHOWN])
-        known = "; ".join(f"{name} ({names.says})" for name, names in MAPS.items())
+        known = "; ".join(f"{name} ({names.description})" for name, names in MAPS.items())
         raise SpecError.of(f"{where} holds tensors called {some}, ..., which no network known here has; known are {known}")
     try:
-        return without_counters(MAPS[family].convert(tensors)), family
+        return MAPS[family].convert(tensors), family
     except ValueError as error:
         raise SpecError.of(f"{where}: {error}") from error
 
@@ -62,7 +64,7 @@ def network_for(name: str, weights: Mapping[str, Tensor]) -> NetworkSpec:
     return resolve_network(spec, channels=3, classes=1000)
 
 
-def import_weights(path: Path, network: str, *, studies: Path, normalization: FixedNormalization | None = None) -> StoredRun:
+def import_weights(path: Path, network: str, *, studies: Path, normalization: FixedNormalization | None = None) -> FinishedRun:
     """Take a weights file into the run store as a network of the catalogue; returns its run, which can be evaluated, used and fine-tuned.
 
     `normalization` is what the weights were trained with; default: what a file of ours says of itself, what the
@@ -72,10 +74,13 @@ def import_weights(path: Path, network: str, *, studies: Path, normalization: Fi
     ours, family = convert(read_tensors(path), str(path))
     spec = network_for(network, ours)
     model = build(spec, seed=0)
-    fit_exactly(model, ours, f"{path} ({MAPS[family].says}) as {network}")
-    known = MAPS[family].normalization
-    carried = normalization or _carried_by(path) or (FixedNormalization(known.mean, known.std) if known is not None else None)
-    _check_channels(carried, spec)
+    fit_exactly(model, ours, f"{path} ({MAPS[family].description}) as {network}")
+    carried = normalization or _carried_by(path) or MAPS[family].normalization
+    if carried is not None and {len(carried.mean), len(carried.std)} != {spec.in_channels}:
+        raise SpecError.of(
+            f"{len(carried.mean)} means for a network of {spec.in_channels} input channel(s): say it with --normalization",
+            key="--normalization",
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     size = catalogue_entry(network).size
     data = DataSpec(name=IMPORTED, image_size=size, random_resized_crop=size >= LARGE, normalization=carried or "none")
@@ -140,43 +145,31 @@ def initial_weights(source: str, *, studies: Path) -> tuple[Tensors, str]:
     return load_weights(RunStore(studies).weights_path(run.record), digest), digest
 
 
-def export_run(run: StoredRun, form: str, path: Path, *, studies: Path, which: str = "last") -> str:
+def export_run(run: FinishedRun, form: str, path: Path, *, studies: Path, which: str = "last") -> str:
     """Write a run's network as a file: `torchvision` (its state dict), `safetensors` (our names) or `onnx`; returns what was checked.
 
     Raises SpecError where the form cannot hold this network, or its packages are not installed.
     """
     if form not in EXPORTS:
         raise SpecError.of(f"no format {form!r}: {', '.join(EXPORTS)}", key="--format")
-    model = network_of(run, studies, which)
+    model, expects = network_of(run, studies, which), normalization_as_fields(run)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        images = _random_batch(run.spec.network, run.spec.data.image_size or 0)
-        said = EXPORTS[form](model, run.spec.network, path, images)
-        return f"{said}; {_with_normalization(path, form, normalization_as_fields(run))}"
+        checked = EXPORTS[form](model, run.spec, expects, path)
     except OSError as error:
         raise SpecError.of(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _with_normalization(path: Path, form: str, fields: FixedNormalization | None) -> str:
-    """Write into a safetensors file what its network expects of a pixel; returns what a reader of any format has to know about it."""
-    import safetensors.torch
-
-    if fields is None:
-        return "its normalization is no mean and deviation a channel, and is not in the file"
-    mean, std = (",".join(f"{value:.6g}" for value in values) for values in (fields.mean, fields.std))
-    if form != "safetensors":
-        return f"the file does not say its normalization: --normalization {mean}/{std}"
-    metadata = {"format": "pt", METADATA: json.dumps({"mean": fields.mean, "std": fields.std})}
-    path.write_bytes(safetensors.torch.save(safetensors.torch.load_file(path), metadata=metadata))
-    return f"normalization {mean}/{std} is in its metadata"
+    if expects is None:
+        return f"{checked}; its normalization is no mean and deviation a channel, and is not in the file"
+    numbers = "/".join(",".join(f"{value:.6g}" for value in values) for values in (expects.mean, expects.std))
+    if form == "safetensors":
+        return f"{checked}; normalization {numbers} is in its metadata"
+    return f"{checked}; the file does not say its normalization: --normalization {numbers}"
 
 
 def _carried_by(path: Path) -> FixedNormalization | None:
     """The normalization that a safetensors file of ours carries in its metadata."""
     if path.suffix.lower() != ".safetensors":
         return None
-    import safetensors
-
     with safetensors.safe_open(path, framework="pt") as file:
         written = (file.metadata() or {}).get(METADATA)
     try:
@@ -186,37 +179,38 @@ def _carried_by(path: Path) -> FixedNormalization | None:
         raise SpecError.of(f"{path} says its normalization in a way that cannot be read: give --normalization") from error
 
 
-def _safetensors(model: nn.Module, spec: NetworkSpec, path: Path, images: Tensor) -> str:
-    import safetensors.torch
-
+def _safetensors(model: nn.Module, run: RunSpec, expects: FixedNormalization | None, path: Path) -> str:
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    path.write_bytes(safetensors.torch.save(tensors, metadata={"format": "pt"}))
+    metadata = {"format": "pt"}
+    if expects is not None:
+        metadata[METADATA] = json.dumps({"mean": expects.mean, "std": expects.std})
+    path.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
     return "names as in this package"
 
 
-def _torchvision(model: nn.Module, spec: NetworkSpec, path: Path, images: Tensor) -> str:
+def _torchvision(model: nn.Module, run: RunSpec, expects: FixedNormalization | None, path: Path) -> str:
     """Write what torchvision.models.ResNet loads, tried on torchvision's own network first."""
     restore = MAPS["torchvision"].restore
     assert restore is not None, "networks.name_maps gives torchvision's names back"
-    named = {restore(name): value.contiguous() for name, value in model.state_dict().items()}
-    reference = torchvision_twin(spec)
-    problem = "" if reference is not None and None not in named else "it has parts that torchvision's resnets have not"
-    if reference is not None and not problem:
+    named: dict[Any, Tensor] = {restore(name): value.contiguous() for name, value in model.state_dict().items()}
+    twin, problem = torchvision_twin(run.network), "it has parts that torchvision's resnets have not"
+    if twin is not None and None not in named:
         try:
-            reference.load_state_dict({str(name): value for name, value in named.items()}, strict=True)
-            problem = _difference(model, reference.eval(), images)
+            twin.load_state_dict(named, strict=True)
+            images = _images(run)
+            with torch.inference_mode():
+                difference = _difference(model(images), twin.eval()(images))
+            problem = "" if difference <= TOLERANCE else f"torchvision's gives other outputs (relative difference {difference:.1e})"
         except RuntimeError as error:
             problem = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
     if problem:
         raise SpecError.of(f"torchvision has no such network: {problem}. --format safetensors or onnx holds any network", key="--format")
-    torch.save({str(name): value for name, value in named.items()}, path)
+    torch.save(named, path)
     return f"loaded into torchvision's network, same outputs within {TOLERANCE:g}"
 
 
 def torchvision_twin(spec: NetworkSpec) -> nn.Module | None:
     """The network that torchvision itself has for a spec, as far as its constructor can be told; None where it has no such block or number of stages."""
-    from torchvision.models import resnet
-
     block = {"basic": resnet.BasicBlock, "bottleneck": resnet.Bottleneck}.get(spec.block)
     if block is None or spec.depths is None or len(spec.depths) != 4 or spec.in_channels != 3:
         return None
@@ -227,13 +221,14 @@ def torchvision_twin(spec: NetworkSpec) -> nn.Module | None:
     return twin
 
 
-def _onnx(model: nn.Module, spec: NetworkSpec, path: Path, images: Tensor) -> str:
+def _onnx(model: nn.Module, run: RunSpec, expects: FixedNormalization | None, path: Path) -> str:
     try:
         import onnx  # noqa: F401
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise SpecError.of(f"ONNX needs {error.name}: pip install 'resnet_lab[onnx]'", key="--format") from error
+    images = _images(run)
     program: Any = torch.onnx.export(
         model,
         (images,),
@@ -247,31 +242,21 @@ def _onnx(model: nn.Module, spec: NetworkSpec, path: Path, images: Tensor) -> st
     with torch.inference_mode():
         ours = model(images)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    theirs = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-    difference = float((ours - theirs).abs().max() / ours.abs().max())
+    difference = _difference(ours, torch.from_numpy(session.run(None, {"images": images.numpy()})[0]))
     if not difference <= TOLERANCE:
         path.unlink()
         raise SpecError.of(f"the ONNX file gives other outputs (difference {difference:.1e}), so it was removed", key="--format")
     return f"onnxruntime gives the same outputs (relative difference {difference:.1e})"
 
 
-def _difference(model: nn.Module, other: nn.Module, images: Tensor) -> str:
-    with torch.inference_mode():
-        ours, theirs = model(images), other(images)
-    difference = float((ours - theirs).abs().max() / ours.abs().max())
-    return "" if difference <= TOLERANCE else f"torchvision's gives other outputs (relative difference {difference:.1e})"
+def _images(run: RunSpec) -> Tensor:
+    """Two images that every export is tried on."""
+    shape = (2, run.network.in_channels or 3, *2 * (run.data.image_size or 0,))
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def _random_batch(spec: NetworkSpec, size: int) -> Tensor:
-    return torch.rand(2, spec.in_channels or 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-
-
-def _check_channels(normalization: FixedNormalization | None, spec: NetworkSpec) -> None:
-    if normalization is not None and {len(normalization.mean), len(normalization.std)} != {spec.in_channels}:
-        raise SpecError.of(
-            f"{len(normalization.mean)} means for a network of {spec.in_channels} input channel(s): say it with --normalization",
-            key="--normalization",
-        )
+def _difference(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).abs().max() / ours.abs().max())
 
 
 def _as_they_are(spec: NetworkSpec) -> dict[str, Any]:
@@ -280,5 +265,5 @@ def _as_they_are(spec: NetworkSpec) -> dict[str, Any]:
     return {"pixel_scale": torch.full((channels, 1, 1), 1 / 255).numpy(), "pixel_shift": torch.zeros(channels, 1, 1).numpy()}
 
 
-Export = Callable[[nn.Module, NetworkSpec, Path, Tensor], str]
+Export = Callable[[nn.Module, RunSpec, FixedNormalization | None, Path], str]
 EXPORTS: dict[str, Export] = {"torchvision": _torchvision, "safetensors": _safetensors, "onnx": _onnx}

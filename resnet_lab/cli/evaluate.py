@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 from rich.progress import Progress, TaskID
 
-from resnet_lab.classifier.evaluating import evaluate_run
+from resnet_lab.classifier.display import show_evaluation, show_side_by_side
+from resnet_lab.classifier.evaluating import evaluate_run, write_evaluation
 from resnet_lab.classifier.predicting import predict_images
-from resnet_lab.classifier.reporting import show_evaluation, show_side_by_side, write_evaluation
 from resnet_lab.classifier.runs import find_run
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option

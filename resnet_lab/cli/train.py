@@ -46,36 +46,27 @@ from resnet_lab.console import open_console, say
 @studies_option
 @reports_option
 @exits
-def train(
-    network: str, data: str | None, precision: str | None, seed: int, studies: Path, reports: Path, data_root: Path | None, **options: Any
-) -> None:
+def train(network: str, data: str | None, seed: int, studies: Path, reports: Path, data_root: Path | None, **options: Any) -> None:
     """Train NETWORK (a name, or a FILE.toml with [network], [data], [training]) and keep its weights, curves and history.
 
     The same command goes on where it was interrupted. What is trained already is only shown.
     """
     wanted = Wanted(network, _fields(data, options), seed)
-
-    job = prepare_job(
-        wanted,
-        Places(studies, reports, data_root),
-        init=options["init"],
-        device=options["device"],
-        threads=options["threads"],
-        precision=precision,
-    )
+    places = Places(studies, reports, data_root)
+    job = prepare_job(wanted, places, init=options["init"], device=options["device"], threads=options["threads"])
     console = open_console()
     announce(job, console)
     try:
-        outcome = train_and_show(job, console)
+        trained = train_and_show(job, console)
     except Stopped as stopped:
         say(console, f"{stopped}: the same command goes on")
         sys.exit(INTERRUPTED)
-    conclude(job, outcome, console)
+    conclude(trained, console)
 
 
 def _fields(data: str | None, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Options as the fields of a file's sections; what was not given stays as it is there."""
-    training = {name: options[name] for name in ("epochs", "optimizer", "lr", "weight_decay", "batch_size", "schedule")}
+    training = {name: options[name] for name in ("epochs", "optimizer", "lr", "weight_decay", "batch_size", "schedule", "precision")}
     images = {
         "name": data,
         "image_size": options["image_size"],

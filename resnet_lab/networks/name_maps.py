@@ -11,28 +11,23 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from resnet_lab.spec.data import FixedNormalization
+
 Rename = Callable[[str], str | None]
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """How a family expects its images: scaled to 0..1, then (x - mean) / std for each channel."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class NameMap:
     """One family's names. `signature`: names whose presence tells the family, `absent`: names it must not have."""
 
-    says: str
+    description: str
     rename: Rename
     signature: tuple[str, ...]
     absent: tuple[str, ...] = ()
     reshape: Callable[[str, Tensor], Tensor] | None = None
     """From (their name, their tensor) to our layout; None where the layouts are the same."""
-    normalization: Normalization | None = None
+    normalization: FixedNormalization | None = None
+    """What the family expects of its images."""
     restore: Rename | None = None
     """From our name to theirs, where weights can be exported to this family."""
 
@@ -209,7 +204,7 @@ _TO_TORCHVISION = {
     "shortcut.carry.conv": "downsample.0",
     "shortcut.carry.norm": "downsample.1",
 }
-_IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_IMAGENET = FixedNormalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 MAPS: dict[str, NameMap] = {
     "resnet_lab": NameMap("our own names", _same, signature=("stem.conv.weight", "head.linear.weight"), restore=_same),

@@ -29,21 +29,50 @@ from resnet_lab.spec.training import RecordSpec, TrainingSpec, WarmupSpec
 
 def read_ablation(path: Path, name: str | None = None) -> Ablation:
     """Read an ablation file. Raises SpecError with all its problems, each at file and line."""
+    return parse_ablation(read_text(path), path, name or path.stem)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that a person wrote. Raises SpecError where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError.of(f"cannot be read: {error}", file=str(path)) from error
-    return parse_ablation(text, path, name or path.stem)
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """The plain values of a TOML text; `path` is only named in errors. Raises SpecError with the line where it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = getattr(error, "lineno", None) or _line_in_message(str(error), text)
+        raise SpecError.of(f"no valid TOML: {error}", file=str(path), line=line) from error
+
+
+def read_sections(path: Path) -> tuple[dict[str, Any], str]:
+    """(plain values, text) of a file that describes one network: [network], and where it is trained [data], [training], [record].
+
+    Raises SpecError with everything that is wrong in it, each at its line.
+    """
+    text = read_text(path)
+    raw = parse_toml(text, path)
+    if "network" not in raw:
+        raise SpecError.of("has no [network] section: a network's file begins with one", file=str(path))
+    known = [each.name for each in fields(Fragment)]
+    problems = [
+        Problem(f"unknown section{nearest(key, known)}; one network is described by {', '.join(known)}", key=key)
+        for key in raw
+        if key not in known
+    ]
+    if problems := problems + check_fragment({key: raw[key] for key in known if key in raw}):
+        raise SpecError(placed(problems, text, path))
+    return raw, text
 
 
 def parse_ablation(text: str, path: Path, name: str) -> Ablation:
     """Read an ablation from its text; `path` is only named in errors."""
     check_name(name, "an ablation, and this one is called after its file", file=str(path))
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = getattr(error, "lineno", None) or _line_in_message(str(error), text)
-        raise SpecError.of(f"no valid TOML: {error}", file=str(path), line=line) from error
+    raw = parse_toml(text, path)
     problems = _problems(raw, AblationFile)
     typed: AblationFile | None = None if problems else _adapter(AblationFile).validate_json(json.dumps(raw))
     if typed is not None:

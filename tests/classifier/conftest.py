@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_training import FIELDS
 
 from resnet_lab.classifier.recipe import Wanted
-from resnet_lab.classifier.training import Job, Outcome, Places, prepare_job, run_job
+from resnet_lab.classifier.training import Job, Places, Trained, prepare_job, run_job
 from resnet_lab.cli.main import main
 
 NETWORK = '[network]\nlayers = 8\nwidths = [4, 8, 8]\nshortcut = "projection"\n'
@@ -26,7 +26,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Outcome]:
+def trained(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Trained]:
     """A network trained on digits, and how; to be looked at, not changed."""
     folder = tmp_path_factory.mktemp("trained")
     job = prepare_job(Wanted(tiny, FIELDS), Places(folder / "studies", folder / "reports"), device="cpu", threads=1)

@@ -8,10 +8,9 @@ import pytest
 import torch
 from scipy import stats
 
-from resnet_lab.classifier.evaluating import Share, confusion_matrix, evaluate_run, mcnemar, repeated_images
-from resnet_lab.classifier.reporting import write_evaluation
+from resnet_lab.classifier.evaluating import Share, confusion_matrix, evaluate_run, mcnemar, repeated_images, write_evaluation
 from resnet_lab.classifier.runs import find_run, normalization_of
-from resnet_lab.classifier.training import Job, Outcome
+from resnet_lab.classifier.training import Job, Trained
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.normalization import Normalization
 from resnet_lab.data.splits import Split, Splits, open_images
@@ -34,7 +33,7 @@ def test_confusion_rows_are_what_it_is() -> None:
     np.testing.assert_array_equal(counts, [[1, 0, 1], [0, 1, 0], [0, 0, 1]])
 
 
-def test_a_run_measures_again_what_its_record_says(trained: tuple[Job, Outcome], tmp_path: Path) -> None:
+def test_a_run_measures_again_what_its_record_says(trained: tuple[Job, Trained], tmp_path: Path) -> None:
     """Would catch another normalization, another split or other weights than those that were measured in training."""
     job, outcome = trained
     found = evaluate_run(find_run(job.places.studies, outcome.id), studies=job.places.studies)
@@ -48,7 +47,7 @@ def test_a_run_measures_again_what_its_record_says(trained: tuple[Job, Outcome],
     assert {path.name for path in folder.iterdir()} == {"confusion.svg", "confusion.png", "confusion.csv", "classes.csv"}
 
 
-def test_the_kept_normalization_is_that_of_the_training_images(trained: tuple[Job, Outcome]) -> None:
+def test_the_kept_normalization_is_that_of_the_training_images(trained: tuple[Job, Trained]) -> None:
     job, outcome = trained
     splits = open_images(job.recipe.run.data, job.recipe.facts, data_root=None, cache=job.places.cache)
     kept = normalization_of(find_run(job.places.studies, outcome.id))
@@ -57,7 +56,7 @@ def test_the_kept_normalization_is_that_of_the_training_images(trained: tuple[Jo
     torch.testing.assert_close(kept.shift, splits.train.normalization.shift)
 
 
-def test_images_that_do_not_fit_are_refused(trained: tuple[Job, Outcome], photographs: Path) -> None:
+def test_images_that_do_not_fit_are_refused(trained: tuple[Job, Trained], photographs: Path) -> None:
     run = find_run(trained[0].places.studies, trained[1].id)
     with pytest.raises(SpecError, match=r"takes 1 channel\(s\), and synthetic has 3"):
         evaluate_run(run, studies=trained[0].places.studies, dataset="synthetic")

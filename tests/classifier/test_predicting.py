@@ -3,18 +3,17 @@
 from pathlib import Path
 
 import pytest
-from tiny_training import FIELDS
 
 from resnet_lab.classifier.evaluating import evaluate_run
 from resnet_lab.classifier.predicting import Prediction, predict_images
 from resnet_lab.classifier.recipe import Wanted
-from resnet_lab.classifier.runs import StoredRun, find_run
-from resnet_lab.classifier.training import Places, prepare_job, run_job
+from resnet_lab.classifier.runs import FinishedRun, find_run
+from resnet_lab.classifier.training import Job, Places, Trained, prepare_job, run_job
 from resnet_lab.spec.errors import Problem, SpecError
 
 
 @pytest.fixture
-def day_or_night(tiny: str, photographs: Path, tmp_path: Path) -> tuple[StoredRun, Path]:
+def day_or_night(tiny: str, photographs: Path, tmp_path: Path) -> tuple[FinishedRun, Path]:
     """A network that tells bright photographs from dark ones, and its studies folder."""
     fields = {"data": {"name": f"folder:{photographs}", "image_size": 16}, "training": {"epochs": 6, "batch_size": 4, "precision": "fp32"}}
     places = Places(tmp_path / "studies", tmp_path / "reports")
@@ -22,7 +21,7 @@ def day_or_night(tiny: str, photographs: Path, tmp_path: Path) -> tuple[StoredRu
     return find_run(places.studies, outcome.id), places.studies
 
 
-def test_prediction_agrees_with_evaluation(day_or_night: tuple[StoredRun, Path], photographs: Path) -> None:
+def test_prediction_agrees_with_evaluation(day_or_night: tuple[FinishedRun, Path], photographs: Path) -> None:
     """Would catch another crop, size or normalization for single images than for the test set; names, not numbers, come back."""
     run, studies = day_or_night
     found = list(predict_images(run, [photographs / "test"], studies=studies))
@@ -37,7 +36,7 @@ def test_prediction_agrees_with_evaluation(day_or_night: tuple[StoredRun, Path],
     assert right == evaluate_run(run, studies=studies).accuracy.right == 8, "bright and dark are easily told apart"
 
 
-def test_a_broken_image_is_named_and_skipped_where_asked(day_or_night: tuple[StoredRun, Path], photographs: Path) -> None:
+def test_a_broken_image_is_named_and_skipped_where_asked(day_or_night: tuple[FinishedRun, Path], photographs: Path) -> None:
     run, studies = day_or_night
     broken = photographs / "broken.jpg"
     broken.write_bytes((photographs / "test/day/0.jpg").read_bytes()[:200])
@@ -52,9 +51,8 @@ def test_a_broken_image_is_named_and_skipped_where_asked(day_or_night: tuple[Sto
         list(predict_images(run, [Path("nowhere.jpg")], studies=studies))
 
 
-def test_color_photographs_are_made_gray_for_a_gray_network(tiny: str, photographs: Path, tmp_path: Path) -> None:
-    places = Places(tmp_path / "studies", tmp_path / "reports")
-    outcome = run_job(prepare_job(Wanted(tiny, FIELDS), places, device="cpu", threads=1))
-    (found,) = predict_images(find_run(places.studies, outcome.id), [photographs / "test/day/0.jpg"], studies=places.studies)
+def test_color_photographs_are_made_gray_for_a_gray_network(trained: tuple[Job, Trained], photographs: Path) -> None:
+    studies = trained[0].places.studies
+    (found,) = predict_images(find_run(studies, trained[1].id), [photographs / "test/day/0.jpg"], studies=studies)
     assert isinstance(found, Prediction)
     assert len(found.classes) == 5

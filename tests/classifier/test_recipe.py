@@ -6,6 +6,7 @@ import pytest
 
 from resnet_lab.classifier.recipe import Recipe, Wanted, resolve_recipe
 from resnet_lab.spec.catalogue import named_network
+from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.errors import SpecError
 
 
@@ -47,27 +48,23 @@ def test_a_file_says_the_rest(tmp_path: Path) -> None:
 
 def test_photographs_of_varied_sizes_get_a_size_and_random_crops(photographs: Path, tmp_path: Path) -> None:
     """Would catch a user who is asked for an image size first, and one that no image has."""
-    run = recipe("resnet18", tmp_path, data={"name": f"folder:{photographs}", "image_size": 32}, training={"batch_size": 8}).run
-    assert (run.data.image_size, run.data.random_resized_crop, run.data.flip) == (32, True, True)
-    assert (
-        20
-        <= (recipe("resnet20", tmp_path, data={"name": f"folder:{photographs}"}, training={"batch_size": 8}).run.data.image_size or 0)
-        <= 40
-    )
-    padded = recipe("resnet20", tmp_path, data={"name": f"folder:{photographs}", "pad_crop": 2}, training={"batch_size": 8}).run.data
+
+    def images(**given: object) -> DataSpec:
+        data = {"name": f"folder:{photographs}", **given}
+        return recipe("resnet20", tmp_path, data=data, training={"batch_size": 8}).run.data
+
+    small, usual, padded = images(image_size=32), images(), images(pad_crop=2)
+    assert (small.image_size, small.random_resized_crop, small.flip) == (32, True, True)
+    assert 20 <= usual.image_size <= 40
     assert (padded.pad_crop, padded.random_resized_crop, padded.flip) == (2, False, True)
 
 
 @pytest.mark.parametrize(
     ("network", "fields", "message"),
     [
-        ("resnet81", {"data": {"name": "digits"}}, r"no network is called 'resnet81'; did you mean .*resnet18.*FILE\.toml"),
-        ("resnet20", {}, "say on which images: --data"),
         ("resnet20", {"data": {"name": "digit"}}, "did you mean 'digits'"),
-        ("resnet50", {"data": {"name": "digits"}}, "images of 8x8 are smaller than the strides need"),
         ("resnet20", {"data": {"name": "digits"}, "training": {"batch_size": 5000}}, "larger than the 1293 training images"),
         ("resnet20", {"data": {"name": "digits"}, "training": {"lr": -1.0}}, r"training\.lr: should be greater than 0"),
-        ("resnet20", {"data": {"name": "digits"}, "training": {"freeze": ["stage9"]}}, "no module 'stage9'"),
         ("nowhere.toml", {}, r"nowhere\.toml: cannot be read"),
     ],
 )

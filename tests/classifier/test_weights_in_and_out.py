@@ -9,7 +9,7 @@ from torchvision.models import resnet18, resnet50
 
 from resnet_lab.classifier.evaluating import evaluate_run
 from resnet_lab.classifier.runs import find_run, network_of, normalization_of
-from resnet_lab.classifier.training import Job, Outcome
+from resnet_lab.classifier.training import Job, Trained
 from resnet_lab.classifier.weights import export_run, import_weights
 from resnet_lab.networks.build import build
 from resnet_lab.spec.catalogue import named_network
@@ -44,20 +44,25 @@ def test_an_imported_network_gives_the_outputs_of_the_original(theirs: torch.nn.
 
 
 def test_what_goes_out_comes_back_and_fits_torchvision(theirs: torch.nn.Module, tmp_path: Path) -> None:
+    """Tensors lost or turned on the way; a safetensors file that does not say what a pixel is to be made into scores 40 % where its network scores 92 %."""
     torch.save({"state_dict": {f"module.{name}": value for name, value in theirs.state_dict().items()}}, tmp_path / "w.pth")
     run = import_weights(tmp_path / "w.pth", "resnet18", studies=tmp_path)
     assert "same outputs" in export_run(run, "torchvision", tmp_path / "out.pt", studies=tmp_path)
     fresh = resnet18(num_classes=7)
     fresh.load_state_dict(torch.load(tmp_path / "out.pt", weights_only=True), strict=True)
     assert all(torch.equal(value, fresh.state_dict()[name]) for name, value in theirs.state_dict().items() if "num_batches" not in name)
-    export_run(run, "safetensors", tmp_path / "out.safetensors", studies=tmp_path)
+    said = export_run(run, "safetensors", tmp_path / "out.safetensors", studies=tmp_path)
+    assert "0.485,0.456,0.406/0.229,0.224,0.225 is in its metadata" in said
     again = import_weights(tmp_path / "out.safetensors", "resnet18", studies=tmp_path)
     ours = network_of(run, tmp_path).state_dict()
     assert all(torch.equal(value, ours[name]) for name, value in network_of(again, tmp_path).state_dict().items())
+    mine, carried = run.spec.data.normalization, again.spec.data.normalization
+    assert carried.mean == pytest.approx(mine.mean, rel=1e-6)
+    assert carried.std == pytest.approx(mine.std, rel=1e-6)
 
 
 @pytest.mark.slow
-def test_onnxruntime_gives_the_same_outputs(trained: tuple[Job, Outcome], tmp_path: Path) -> None:
+def test_onnxruntime_gives_the_same_outputs(trained: tuple[Job, Trained], tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
     pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
     studies = trained[0].places.studies
@@ -71,7 +76,7 @@ def test_onnxruntime_gives_the_same_outputs(trained: tuple[Job, Outcome], tmp_pa
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_what_torchvision_has_no_network_for_is_not_written(trained: tuple[Job, Outcome], tmp_path: Path) -> None:
+def test_what_torchvision_has_no_network_for_is_not_written(trained: tuple[Job, Trained], tmp_path: Path) -> None:
     """Would catch a file that nobody can load."""
     studies = trained[0].places.studies
     with pytest.raises(SpecError, match=r"torchvision has no such network.*safetensors or onnx"):
@@ -119,17 +124,3 @@ def test_the_public_checkpoint_scores_what_is_published(checkpoints: Path, real_
     found = evaluate_run(run, studies=tmp_path, dataset="cifar10", data_root=real_data)
     assert f"{found.accuracy.percent:.2f}" == "91.73"
     assert found.repeated == -1, "nothing is known of what it was trained on"
-
-
-def test_a_safetensors_file_carries_its_normalization_there_and_back(theirs: torch.nn.Module, tmp_path: Path) -> None:
-    """A file that does not say what a pixel is to be made into scores 40 % where its network scores 92 %."""
-    torch.save(theirs.state_dict(), tmp_path / "w.pt")
-    first = import_weights(tmp_path / "w.pt", "resnet18", studies=tmp_path)
-    said = export_run(first, "safetensors", tmp_path / "w.safetensors", studies=tmp_path)
-    again = import_weights(tmp_path / "w.safetensors", "resnet18", studies=tmp_path)
-    assert "0.485,0.456,0.406/0.229,0.224,0.225 is in its metadata" in said
-    mine, carried = first.spec.data.normalization, again.spec.data.normalization
-    assert isinstance(mine, FixedNormalization)
-    assert isinstance(carried, FixedNormalization)
-    assert carried.mean == pytest.approx(mine.mean, rel=1e-6)
-    assert carried.std == pytest.approx(mine.std, rel=1e-6)
