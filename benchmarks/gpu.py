@@ -49,7 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDY = ["plain_vs_residual", "--scale", "paper", "--set", "grid.network.layers=[20,56]"]
 """The same words every time, so that it resumes. Seeds are the outer loop of a study: seed 0 of all four cells comes first."""
 ARCHIVE_MB, MOST_FILES = 15, 8
-START_SECONDS, ASK_SECONDS, EXPORT_SECONDS = 12.0, 10.0, 12.0
+START_SECONDS, ASK_SECONDS, EXPORT_SECONDS = 12.0, 6.0, 12.0
 """What the study's command takes before its own clock starts, how long before its end it is asked to stop if it has not, what packing takes."""
 COMMANDS_NEED = (
     "alembic",
@@ -252,7 +252,13 @@ def paper_part(place: Place, seconds: float) -> dict[str, Any]:
     left = end - time.monotonic() - EXPORT_SECONDS
     where = ["--device", place.device, "--workers", str(SIZES[place.device].at_once), "--reports", str(place.work / "reports")]
     code, said = typed(place, left, "study", *STUDY, *where, "--time-limit", f"{int(left - START_SECONDS)}s", ask=ASK_SECONDS)
-    ended = {0: "finished", 1: "some runs failed for good", 130: "stopped in time", None: f"had to be ended after {left:.0f} s"}
+    ended = {
+        0: "finished",
+        1: "some runs failed for good",
+        130: "stopped in time",
+        -signal.SIGTERM: "stopped when it was told to",
+        None: f"had to be ended after {left:.0f} s",
+    }
     result = {"imported": imported, "ended": ended.get(code, last(code, said)), "said": said[-12:]}
     plan = next(iter(place.work.glob("plain_vs_residual/paper*/plan.json")), None)
     if plan is None:

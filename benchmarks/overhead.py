@@ -90,7 +90,7 @@ def checkpoint_share() -> dict[str, float]:
             trainer.epochs = [EpochRecord(epoch, 390 * epoch, 1.0, 50.0, 0.1, 60.0, 800.0) for epoch in range(1, 164)]
             while len(times) < CHECKPOINTS:
                 began = time.perf_counter()
-                assert keeper.write(trainer.state)
+                assert keeper.write(trainer)
                 times.append(time.perf_counter() - began)
             raise KeyboardInterrupt
 

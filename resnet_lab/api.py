@@ -115,7 +115,7 @@ def run_study(
     `question`: a name, a path or a loaded ablation. `overrides`: `["training.lr=0.05"]`. Shows a live table in terminals and notebooks.
     `until_decided`: add seeds in planned looks until every claim is decided, at most so many seeds. `strict`: refuse arms that differ in a field
     that the question's `varies` does not name.
-    Raises SpecError for what is wrong with the question, StoreError or ReportError where a folder cannot be used, KeyboardInterrupt where
+    Raises SpecError for what is wrong with the question, StoreError where a folder cannot be used, KeyboardInterrupt where
     it was stopped; finished runs are kept in every case.
     """
     from resnet_lab.study.preparing import Options, prepare_study

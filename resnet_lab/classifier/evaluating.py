@@ -25,7 +25,7 @@ from resnet_lab.runs.files import writing
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import check_size
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.training.evaluate import Batches, evaluate
+from resnet_lab.training.measure import Batches, evaluate
 
 PIXELS_A_BATCH = 250 * 64 * 64
 """Pixels evaluated at a time: memory stays the same whatever the image size."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from resnet_lab.report.errors import ReportError
 from resnet_lab.runs.files import StoreError
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.locks import StudyLockedError
@@ -23,14 +22,13 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-
         try:
             return command(*args, **kwargs)
         except SpecError as error:
             for problem in error.problems:
                 click.echo(str(problem) if problem.file else f"error: {problem}", err=True)
             sys.exit(BAD_INPUT)
-        except (StoreError, ReportError, StudyLockedError) as error:
+        except (StoreError, StudyLockedError) as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(BAD_INPUT)
         except KeyboardInterrupt:

@@ -12,14 +12,13 @@ from resnet_lab.analysis.power import planned_power, spreads
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.console import say
 from resnet_lab.papers.deviations import first_line
-from resnet_lab.report.numbers import plural
 from resnet_lab.runs.looks import Looks
 from resnet_lab.runs.store import RunStore
 from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, staged
 from resnet_lab.spec.claims import Claim
 from resnet_lab.study.estimate import Pace, estimated, host_memory, longest, training_bytes
 from resnet_lab.study.preparing import Prepared
-from resnet_lab.text import duration, size
+from resnet_lab.text import duration, plural, size
 
 ALPHA = 0.05
 """Error rate of a study's claims."""

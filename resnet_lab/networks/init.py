@@ -23,9 +23,9 @@ def derived_seed(seed: int, salt: int, name: str) -> int:
 
 
 @contextmanager
-def untouched_rng() -> Iterator[None]:
-    """What is drawn inside, on the CPU, leaves the caller's random state as it was."""
-    with torch.random.fork_rng(devices=[]):
+def untouched_rng(device: str = "cpu") -> Iterator[None]:
+    """What is drawn inside, on the CPU or on a CUDA device, leaves the caller's random state as it was."""
+    with torch.random.fork_rng(devices=[torch.device(device).index or 0] if device.startswith("cuda") else []):
         yield
 
 

@@ -1,22 +1,28 @@
 """From a plan and the run store to a whole report in its folder: `write_report`.
 
-    REPORTS/NAME/SCALE/report.html  runs.csv  epochs.csv  gradients.csv  verdicts.json  figures/  tables/
+    REPORTS/NAME/SCALE/report.html   figures/NAME.svg|pdf|png|csv   tables/NAME.csv|tex   runs.csv  epochs.csv  gradients.csv  verdicts.json
 
-Nothing is trained and torch is not imported; a study that is unfinished gives the report of what is there. A report whose inputs have not
-changed is left as it is.
+Nothing is trained and torch is not imported; a study that is unfinished gives the report of what is there. Files are replaced whole, and the
+same study gives the same bytes. The page is written last and names what it was drawn from, so that a report whose inputs have not changed is
+left as it is. CSV is UTF-8: errors in percent, losses in nats, times in seconds.
 """
 
-import os
-from collections.abc import Sequence
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
+import resnet_lab
 from resnet_lab.analysis.tables import StudyData, load
-from resnet_lab.analysis.verdicts import Verdict, judge
-from resnet_lab.output import FORMATS
-from resnet_lab.report.errors import ReportError
-from resnet_lab.report.freshness import forget, inputs_digest, is_fresh, note_drawn
-from resnet_lab.runs.files import write_atomically
-from resnet_lab.runs.looks import load_looks
+from resnet_lab.analysis.verdicts import Verdict, judge, verdicts_as_json
+from resnet_lab.output import FORMATS, figure_bytes, save_figure, to_latex, write_csv
+from resnet_lab.report.tables import TABLES, provenance
+from resnet_lab.runs.files import write_atomically, writing
+from resnet_lab.runs.looks import Looks, load_looks
 from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.store import RunStore
 
@@ -34,61 +40,89 @@ def write_report(
     """Write the report of a study into REPORTS/plan.name, where it is not there as it would be written; returns the path of report.html.
 
     `formats`: any of svg, pdf and png, for the files under figures/. `data` and `verdicts`: of this plan, where they have been loaded already.
-    `redraw`: whatever is there. Raises ReportError (an OSError) where the folder cannot be written, StoreError where the store was written by a
-    newer version.
+    `redraw`: whatever is there. Raises StoreError where the folder cannot be written, or the store was written by a newer version.
     """
-    folder = _writable(reports / plan.name)
+    folder = reports / plan.name
+    page = folder / "report.html"
+    with writing(folder, "choose another folder with --reports"):  # before anything is computed for it
+        (folder / "figures").mkdir(exist_ok=True)
+        (folder / "tables").mkdir(exist_ok=True)
     store, looks = RunStore(studies), load_looks(studies, plan.name)
     data = load(plan, store) if data is None else data
     damaged = _damaged(data, store)
-    digest = inputs_digest(data, looks, damaged, formats)
-    if redraw or not is_fresh(folder, digest):
-        try:
-            forget(folder)
-            _draw(data, judge(data, looks=looks) if verdicts is None else verdicts, damaged, folder, formats)
-            note_drawn(folder, digest)
-        except OSError as error:
-            raise _refused(folder, error) from error
-    return folder / "report.html"
+    digest = _inputs_digest(data, looks, damaged, formats)
+    if redraw or not _is_fresh(page, digest):
+        verdicts = judge(data, looks=looks) if verdicts is None else verdicts
+        with writing(folder, "choose another folder with --reports"):
+            page.unlink(missing_ok=True)  # half a report must not pass for a whole one
+            _draw(data, verdicts, folder, formats, damaged=damaged, digest=digest)
+    return page
 
 
-def _draw(data: StudyData, verdicts: Sequence[Verdict], damaged: Sequence[str], folder: Path, formats: Sequence[str]) -> None:
-    from resnet_lab.report.export import (  # matplotlib: nobody waits for it where the report is there
-        write_figures,
-        write_rows,
-        write_tables,
-    )
-    from resnet_lab.report.figures import draw_figures
-    from resnet_lab.report.page import render_page, settings
+def _draw(
+    data: StudyData, verdicts: Sequence[Verdict], folder: Path, formats: Sequence[str], *, damaged: Sequence[str], digest: str
+) -> None:
+    """Write all files, those of figures and tables that the study no longer has removed: they would show an older state beside the new page."""
+    from resnet_lab.report.figures import FIGURES, draw_figures  # matplotlib and seaborn: nobody waits for them where the report is there
+    from resnet_lab.report.page import Picture, render_page
 
-    drawn = draw_figures(data, verdicts)
-    shown = write_figures(drawn, folder / "figures", formats)
-    write_tables(data, verdicts, folder)
-    differing = settings(data)
-    write_rows(folder / "tables" / "settings.csv", differing.headers, differing.rows)
-    page = render_page(data, verdicts, drawn, shown, formats=formats, damaged=damaged)
+    for stale in [*(folder / "figures" / name for name in FIGURES), *(folder / "tables" / name for name in TABLES)]:
+        for form in (*FORMATS, "csv", "tex"):
+            stale.with_name(f"{stale.name}.{form}").unlink(missing_ok=True)
+    pictures = []
+    for one in draw_figures(data, verdicts):
+        stem = folder / "figures" / one.name
+        save_figure(one.figure, stem, formats)
+        write_csv(stem.with_suffix(".csv"), one.frame)
+        svg = base64.b64encode(stem.with_suffix(".svg").read_bytes() if "svg" in formats else figure_bytes(one.figure, "svg")).decode()
+        pictures.append(Picture(one.name, one.title, one.caption, len(one.frame), f"data:image/svg+xml;base64,{svg}"))
+    for name, table in TABLES.items():
+        if table.applies(data):
+            write_csv(folder / "tables" / f"{name}.csv", table.frame(data, verdicts))
+            text = table.text(data, verdicts)
+            comments = [f"{data.plan.name}: {provenance(data)}", text.note]
+            write_atomically(folder / "tables" / f"{name}.tex", to_latex(text.frame, right=text.numeric, comments=comments).encode())
+    for name, frame in {"runs": data.runs, "epochs": data.epochs, "gradients": data.gradient_ends}.items():
+        write_csv(folder / f"{name}.csv", frame)
+    write_atomically(folder / "verdicts.json", (json.dumps(verdicts_as_json(verdicts), indent=1, ensure_ascii=False) + "\n").encode())
+    page = render_page(data, verdicts, pictures, formats=formats, damaged=damaged, digest=digest)
     write_atomically(folder / "report.html", page.encode())
-
-
-def _writable(folder: Path) -> Path:
-    """The folder, made where it is not there, before anything is computed for it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied", str(folder))
-    except OSError as error:
-        raise _refused(folder, error) from error
-    return folder
-
-
-def _refused(folder: Path, error: OSError) -> ReportError:
-    return ReportError(f"the report cannot be written to {folder}: {error.strerror or error}; give another folder with --reports DIR")
 
 
 def _damaged(data: StudyData, store: RunStore) -> list[str]:
     """What is wrong with stored runs that count as missing."""
     fingerprints = {cell.name: cell.fingerprint for cell in data.plan.cells}
     missing = data.runs.loc[data.runs["status"].eq("missing"), ["cell", "seed"]]
-    runs = zip(missing["cell"], missing["seed"], strict=True)
-    found = (store.damage(fingerprints[str(cell)], int(seed)) for cell, seed in runs)
+    found = (store.damage(fingerprints[str(cell)], int(seed)) for cell, seed in zip(missing["cell"], missing["seed"], strict=True))
     return [f"{what}; the next run of the study does it again." for what in found if what]
+
+
+def _is_fresh(page: Path, digest: str) -> bool:
+    """Whether the page was drawn from this, and every file that it links to is there."""
+    try:
+        text = page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    links = re.findall(r'href="([^":#]+)"', text)
+    return f'<meta name="drawn-from" content="{digest}">' in text and all((page.parent / link).exists() for link in links)
+
+
+def _inputs_digest(data: StudyData, looks: Looks | None, damaged: Iterable[str], formats: Sequence[str]) -> str:
+    """Stands for everything that a report is made from: plan and claims, results, failures, looks, formats, and the program itself."""
+    runs = sorted((cell, seed, record.checksum) for (cell, seed), record in data.records.items())
+    failures = sorted((cell, seed, repr(failure)) for (cell, seed), failure in data.failures.items())
+    parts = (program_digest(), data.plan.as_text(), repr(runs), repr(failures), repr(looks), repr(list(damaged)), repr(list(formats)))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@cache
+def program_digest() -> str:
+    """Digest of the package's source and of the versions that it draws with."""
+    digest = hashlib.sha256(repr([version(package) for package in _DRAWS_WITH]).encode())
+    for path in sorted(Path(resnet_lab.__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".jinja", ".toml", ".json"):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+_DRAWS_WITH = ("matplotlib", "seaborn", "numpy", "pandas", "scipy", "jinja2")

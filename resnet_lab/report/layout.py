@@ -1,12 +1,21 @@
-"""Where each cell of a study stands in a figure: in which series, and how far along the axis.
+"""Where each cell of a study stands in a figure: in which series, how far along the axis, and which of many are drawn.
 
 The axis is the grid's `layers` where it has several, else its first axis of several numbers, else its first axis of several categories; a
 study without any has its arms along the axis. A series is an arm, together with the values of the axes that the axis does not show.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from resnet_lab.runs.plan import Plan, PlannedCell
+import numpy as np
+
+from resnet_lab.runs.plan import Plan
+
+MOST_LINES = 16
+"""Lines in a panel beyond which no eye tells them apart; of more, so many are drawn, evenly spread."""
+MOST_PANELS = 12
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Layout:
         return list(dict.fromkeys(place.series for place in self.places.values()))
 
     @property
-    def words(self) -> str:
+    def title(self) -> str:
         """What to write along the axis."""
         return {"layers": "weighted layers", "arm": ""}.get(self.axis, self.axis)
 
@@ -42,6 +51,14 @@ class Layout:
     def ticks(self) -> dict[float, str]:
         """Axis position -> label, in rising order."""
         return dict(sorted((place.x, place.label) for place in self.places.values()))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a large study is drawn as lines: `cells` are drawn, `words` say what is not, for the caption; empty where all are."""
+
+    cells: frozenset[str]
+    words: str
 
 
 def layout_of(plan: Plan) -> Layout:
@@ -54,27 +71,40 @@ def layout_of(plan: Plan) -> Layout:
     numbers = [float(value) for value in values if _is_number(value)]
     numeric = len(numbers) == len(values)
     others = [name for name in plan.axes if name != axis and len({str(cell.axes[name]) for cell in plan.cells}) > 1]
-    places = {
-        cell.name: Place(
-            series=_series(cell, others),
-            x=float(cell.axes[axis]) if numeric else float(values.index(cell.axes[axis])),
-            label=str(cell.axes[axis]),
-        )
-        for cell in plan.cells
-    }
+    places = {}
+    for cell in plan.cells:
+        value = cell.axes[axis]
+        series = " · ".join([cell.arm, *(f"{name} {cell.axes[name]}" for name in others)])
+        places[cell.name] = Place(series, float(value) if numeric else float(values.index(value)), str(value))
     return Layout(axis, numeric, numeric and min(numbers) > 0 and max(numbers) / min(numbers) >= 20, places)
+
+
+def choose(layout: Layout, where: str) -> Choice:
+    """All cells, or those of evenly spread series and axis values where there are too many. `where`: the file that has the others too."""
+    by_arm = layout.axis == "arm"
+    labels, series = list(layout.ticks.values()), layout.series
+    kept, panels = evenly(labels, MOST_LINES), evenly(series, MOST_LINES if by_arm else MOST_PANELS)
+    cells = frozenset(name for name, place in layout.places.items() if place.series in set(panels) and (by_arm or place.label in set(kept)))
+    said = []
+    if len(kept) < len(labels) and not by_arm:
+        said.append(f"{len(kept)} of {len(labels):,} values of {layout.title}")
+    if len(panels) < len(series):
+        said.append(f"{len(panels)} of {len(series):,} series")
+    words = f" Drawn are {' and '.join(said)}, evenly spread: more could not be told apart; {where} has them all." if said else ""
+    return Choice(cells, words)
+
+
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most so many items, the first and the last among them, evenly spread."""
+    if len(items) <= most:
+        return list(items)
+    return [items[position] for position in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
 def _axis(plan: Plan) -> str | None:
     several = [name for name in plan.axes if len({str(cell.axes[name]) for cell in plan.cells}) > 1]
     numeric = [name for name in several if all(_is_number(cell.axes[name]) for cell in plan.cells)]
-    if "layers" in numeric:
-        return "layers"
-    return next(iter([*numeric, *several]), None)
-
-
-def _series(cell: PlannedCell, others: list[str]) -> str:
-    return " · ".join([cell.arm, *(f"{name} {cell.axes[name]}" for name in others)])
+    return "layers" if "layers" in numeric else next(iter([*numeric, *several]), None)
 
 
 def _is_number(value: object) -> bool:

@@ -5,9 +5,7 @@ Errors and effects are in percent and percentage points, times in seconds. A mis
 
 import math
 
-from resnet_lab.text import DASH
-
-MINUS = "−"
+from resnet_lab.text import DASH, MINUS
 
 
 def known(value: float | None) -> bool:
@@ -67,11 +65,6 @@ def probability(p: float | None) -> str:
     if p is None or math.isnan(p):
         return "no p"
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p >= 0.1 else f"p = {p:.3f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _three(value: float) -> str:

@@ -13,8 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from resnet_lab.output import save_figure, styled, write_csv
-from resnet_lab.report.style import WIDTH, grid, mark
-from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.files import writing
 from resnet_lab.runs.record import EpochRecord
 
 COLUMNS = {
@@ -30,8 +29,9 @@ COLUMNS = {
     "images_per_second": "images_per_second",
 }
 """EpochRecord's field -> column of history.csv."""
-MOST_NUMBERS = 12
-"""Classes up to which a confusion matrix shows its counts as numbers too."""
+MOST_NUMBERS, MOST_NAMES = 12, 36
+"""Classes up to which a confusion matrix shows its counts as numbers too, and names its classes."""
+WORDS = {"train": "training", "loss": "loss (nats)", "error": "error (%)"}
 TERMINAL_ROWS = 16
 
 
@@ -42,46 +42,54 @@ def history(epochs: Sequence[EpochRecord]) -> pd.DataFrame:
     )
 
 
+@styled()
 def draw_curves(frame: pd.DataFrame, title: str) -> Figure:
-    """Loss and error over the epochs, training and validation, from `history`."""
-    with styled():
-        figure, axes = grid(1, 2, height=2.9)
-        for axis, kind, unit in ((axes[0][0], "loss", "nats"), (axes[0][1], "error", "%")):
-            for position, split in enumerate(("train", "validation", "test")):
-                values = pd.to_numeric(frame.get(f"{split}_{kind}", pd.Series(dtype=float)), errors="coerce")
-                if values.notna().any():
-                    look = mark(position)
-                    dots = look.marker if len(frame) <= 40 else ""
-                    axis.plot(frame["epoch"], values, color=look.color, marker=dots, ms=3.5, ls=look.dashes, label=_names(split))
-            axis.set(title=f"{kind} ({unit})", xlabel="epoch", ylim=(0, None))
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if axes[0][0].get_legend_handles_labels()[1]:
-            axes[0][0].legend()
-        figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    """Loss and error over the epochs, training, validation and test where they were measured, from `history`."""
+    import seaborn.objects as so  # a second that only figures need
+
+    from resnet_lab.report.style import blank, draw, handle, legend_below, mark, scales
+
+    rows = frame.melt("epoch", [column for column in COLUMNS.values() if column.endswith(("_loss", "_error"))])
+    rows["split"] = rows["variable"].str.replace("_.*", "", regex=True).replace(WORDS)
+    rows["kind"] = rows["variable"].str.replace(".*_", "", regex=True).replace(WORDS)
+    rows["value"] = pd.to_numeric(rows["value"], errors="coerce")
+    rows = rows.dropna(subset="value")
+    looks = {name: mark(position) for position, name in enumerate(("training", "validation", "test")) if name in set(rows["split"])}
+    plot = so.Plot(rows, x="epoch", y="value", color="split", linestyle="split", marker="split")
+    plot = plot.facet("kind", order=["loss (nats)", "error (%)"]).share(y=False).scale(**scales(looks))
+    plot = plot.add(so.Line(pointsize=3.5 if len(frame) <= 40 else 0, edgewidth=0), legend=False) if looks else plot
+    figure = blank(3.25)
+    draw(plot.label(y="", title="{}".format), figure)
+    for axes in figure.axes:
+        axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if looks:
+        legend_below(figure, [handle(look) for look in looks.values()], [*looks])
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     return figure
 
 
+@styled()
 def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title: str) -> Figure:
     """Rows: what the images are; columns: what they were taken for. Shades are shares of a row."""
+    import seaborn
+
+    from resnet_lab.report.style import WIDTH
+
     classes = len(class_names)
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     side = min(WIDTH, 3.0 + 0.36 * classes)
-    with styled():
-        figure = Figure(figsize=(side + 0.6, side), layout="constrained")
-        axis = figure.subplots()
-        image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axis.grid(visible=False)
-        small = classes <= MOST_NUMBERS * 3
-        axis.set(title=title, xlabel="taken for", ylabel="is")
-        if small:
-            axis.set_xticks(range(classes), class_names, rotation=90 if max(map(len, class_names)) > 3 else 0)
-            axis.set_yticks(range(classes), class_names)
-        if classes <= MOST_NUMBERS:
-            for i, j in np.ndindex(classes, classes):
-                axis.text(
-                    j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=8, color="white" if shares[i, j] > 0.55 else "#222222"
-                )
-        figure.colorbar(image, ax=axis, label="share of the class", fraction=0.046)
+    names = class_names if classes <= MOST_NAMES else False
+    figure = Figure(figsize=(side + 1.0, side), layout="constrained")
+    axes = figure.subplots()
+    seaborn.heatmap(
+        shares, vmin=0, vmax=1, cmap="Blues", square=True, ax=axes, xticklabels=names, yticklabels=names,
+        annot=counts if classes <= MOST_NUMBERS else None, fmt="d", annot_kws={"fontsize": 8},
+        cbar_kws={"label": "share of the class", "fraction": 0.046},
+    )  # fmt: skip
+    axes.set(title=title, xlabel="taken for", ylabel="is")
+    axes.tick_params(axis="x", rotation=90 if max(map(len, class_names)) > 3 else 0)
+    axes.tick_params(axis="y", rotation=0)
     return figure
 
 
@@ -95,11 +103,11 @@ def terminal_curves(frame: pd.DataFrame, width: int = 78) -> str:
     plotext.theme("clear")
     plotext.plot_size(width, TERMINAL_ROWS)
     epochs = frame["epoch"].tolist()
-    for split, marker in (("train", "braille"), ("validation", "dot")):
-        values = pd.to_numeric(frame[f"{split}_loss"], errors="coerce")
+    for split, column, marker in (("training", "train_loss", "braille"), ("validation", "validation_loss", "dot")):
+        values = pd.to_numeric(frame[column], errors="coerce")
         kept = [(epoch, value) for epoch, value in zip(epochs, values, strict=True) if np.isfinite(value)]
         if kept:
-            plotext.plot(*map(list, zip(*kept, strict=True)), label=f"{_names(split)} loss", marker=marker)
+            plotext.plot(*map(list, zip(*kept, strict=True)), label=f"{split} loss", marker=marker)
     plotext.xlabel("epoch")
     plotext.xticks(sorted({round(value) for value in np.linspace(epochs[0], epochs[-1], min(len(epochs), 8))}))
     drawn: str = plotext.uncolorize(plotext.build())
@@ -110,13 +118,6 @@ def terminal_curves(frame: pd.DataFrame, width: int = 78) -> str:
 def write_history(folder: Path, epochs: Sequence[EpochRecord], title: str) -> None:
     """Write history.csv and curves.svg, each whole or not at all. Raises StoreError where the folder cannot be written to."""
     frame = history(epochs)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, "choose another folder with --reports"):
         write_csv(folder / "history.csv", frame)
         save_figure(draw_curves(frame, title), folder / "curves", ("svg",))
-    except OSError as error:
-        raise StoreError(f"{folder.absolute()} cannot be written to ({error.strerror}): choose another folder with --reports") from error
-
-
-def _names(split: str) -> str:
-    return "training" if split == "train" else split

@@ -3,22 +3,19 @@
 Figures are embedded as SVG images, so that their ids cannot meet and any browser prints them sharply. All text is escaped by the template.
 """
 
-import base64
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 import jinja2
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
-from resnet_lab.report import numbers, sourcing
-from resnet_lab.report.figures import Drawn, provenance
-from resnet_lab.report.tables import TABLES, level_text, main_text, region_text, unit_of, verdict_text
-from resnet_lab.text import DASH, duration
+from resnet_lab.report import numbers
+from resnet_lab.report.tables import TABLES, ledger, level_text, provenance, region_text, shared_settings, unit_of
+from resnet_lab.text import DASH, duration, plural
 
 MOST_ROWS = 100
 """Rows of a table on the page; tables/ has them all as CSV."""
@@ -41,12 +38,12 @@ class Card:
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure as the page shows it; `source` is a data URI."""
+    """One figure as the page shows it: `values` are the rows of its frame, `source` is a data URI."""
 
     name: str
     title: str
     caption: str
-    alt: str
+    values: int
     source: str
 
 
@@ -59,59 +56,33 @@ class Trouble:
     traceback: str
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The recipe: what all cells share, section by section, and a table of what differs between them."""
-
-    shared: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def render_page(data: StudyData, verdicts: Sequence[Verdict], drawn: Sequence[Drawn], shown: Mapping[str, bytes], *, formats: Sequence[str],
-                damaged: Sequence[str] = ()) -> str:  # fmt: skip
-    """The page as HTML. `shown`: SVG of each figure by name; `formats`: what lies in figures/; `damaged`: what ails stored runs."""
+def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence[Picture], *, formats: Sequence[str],
+                damaged: Sequence[str] = (), digest: str = "") -> str:  # fmt: skip
+    """The page as HTML. `formats`: what lies in figures/; `damaged`: what ails stored runs; `digest`: of what the report is drawn from."""
     plan, counts = data.plan, Counter(data.runs["status"])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("resnet_lab.report") / "template.html.jinja").read_text(encoding="utf-8"))
     return template.render(
         plan=plan,
+        digest=digest,
         provenance=provenance(data),
         counts=counts,
         ended=counts["done"] + counts["diverged"],
         planned=len(data.runs),
+        first_line=ledger(data).first_line,
         cards=[_card(verdict) for verdict in verdicts],
-        pictures=[_picture(one, shown[one.name]) for one in drawn],
-        formats=formats,
-        tables=[main_text(data, verdicts), *([verdict_text(data, verdicts)] if verdicts else [])],
+        pictures=pictures,
+        formats=[*formats, "csv"],
+        tables={name: table.text(data, verdicts) for name, table in TABLES.items()},
         troubles=troubles(data),
         more_troubles=max(0, counts["diverged"] + counts["failed"] - MANY_ROWS),
-        settings=settings(data),
+        shared=shared_settings(plan),
         most_rows=MOST_ROWS,
         machine=machine(data),
-        published=sourcing.published_table(data, verdicts) if TABLES["published"].applies(data) else None,
-        ledger=sourcing.ledger(data),
-        deviations=sourcing.deviations_text(data, verdicts),
-        checks=sourcing.checks_text(data, verdicts),
         warnings=[*plan.warnings, *mixed(data), *remarks(data), *damaged],
         images=_images(data),
         test_curve=any(cell.spec["record"]["test_curve"] for cell in plan.cells),
     )
-
-
-def settings(data: StudyData) -> Settings:
-    """The resolved recipe of all cells, each field said once where all cells share it. Fields that are not set are left out."""
-    flat = {cell.name: dict(_flatten(cell.spec)) for cell in data.plan.cells}
-    keys = list(dict.fromkeys(key for recipe in flat.values() for key in recipe))
-    shared = {key: {recipe.get(key, DASH) for recipe in flat.values()} for key in keys}
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for key in keys:
-        if len(shared[key]) == 1:
-            section, _, field = key.rpartition(".") if key.count(".") <= 1 else (key.split(".")[0], ".", key.split(".", 1)[1])
-            sections.setdefault(section or "run", []).append((field, next(iter(shared[key]))))
-    differ = [key for key in keys if len(shared[key]) > 1]
-    rows = tuple((name, *(recipe.get(key, DASH) for key in differ)) for name, recipe in flat.items())
-    return Settings(tuple((name, tuple(fields)) for name, fields in sections.items()), ("cell", *differ), rows if differ else ())
 
 
 def machine(data: StudyData) -> list[tuple[str, str]]:
@@ -122,7 +93,7 @@ def machine(data: StudyData) -> list[tuple[str, str]]:
     for key in keys:
         values = Counter(record.environment.get(key, DASH) for record in records)
         several = len(values) > 1
-        said = [f"{value} ({numbers.plural(count, 'run')})" if several else value for value, count in values.most_common(8)]
+        said = [f"{value} ({plural(count, 'run')})" if several else value for value, count in values.most_common(8)]
         more = f", and {len(values) - 8} more" if len(values) > 8 else ""
         lines.append((key.replace("_", " "), ", ".join(said) + more))
     if records:
@@ -149,7 +120,7 @@ def mixed(data: StudyData) -> list[str]:
 def remarks(data: StudyData) -> list[str]:
     """What runs noted about themselves: a checkpoint that could not be used, a machine that changed; each once, with its number of runs."""
     noted = Counter(note for record in data.records.values() for note in record.notes)
-    return [f"{note} ({numbers.plural(count, 'run')})." for note, count in noted.most_common(8)]
+    return [f"{note} ({plural(count, 'run')})." for note, count in noted.most_common(8)]
 
 
 def troubles(data: StudyData) -> list[Trouble]:
@@ -161,10 +132,10 @@ def troubles(data: StudyData) -> list[Trouble]:
         name = f"{cell}, seed {seed}"
         if status == "diverged":
             epochs = len(data.records[run].epochs)
-            found.append(Trouble(name, f"diverged: the loss stopped being a number, {numbers.plural(epochs, 'epoch')} on record", ""))
+            found.append(Trouble(name, f"diverged: the loss stopped being a number, {plural(epochs, 'epoch')} on record", ""))
         else:
             failure = data.failures[run]
-            found.append(Trouble(name, f"failed {numbers.plural(failure.tries, 'time')}: {failure.error}", failure.traceback))
+            found.append(Trouble(name, f"failed {plural(failure.tries, 'time')}: {failure.error}", failure.traceback))
     return found
 
 
@@ -192,11 +163,6 @@ def _card(verdict: Verdict) -> Card:
     return Card(verdict.verdict, _ICONS[verdict.verdict], verdict.name, verdict.statement, words, tuple(facts), verdict.post_hoc)
 
 
-def _picture(drawn: Drawn, svg: bytes) -> Picture:
-    alt = f"{drawn.title}: a figure of {numbers.plural(len(drawn.frame), 'value')}; the caption says what, the tables give the numbers."
-    return Picture(drawn.name, drawn.title, drawn.caption, alt, "data:image/svg+xml;base64," + base64.b64encode(svg).decode())
-
-
 def _images(data: StudyData) -> str:
     counts = {tuple(sorted(record.images.items())) for record in data.records.values()}
     if len(counts) != 1:
@@ -205,18 +171,6 @@ def _images(data: StudyData) -> str:
     named = {"train": "training", "validation": "validation", "test": "test"}
     parts = [f"{images[name]:,} {words}" for name, words in named.items() if images.get(name)]
     return f"Each run saw {', '.join(parts)} images."
-
-
-def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [pair for name, item in value.items() for pair in _flatten(item, f"{key}.{name}" if key else name)]
-    if value is None or value == "" or value == [] or value == ():
-        return []
-    if isinstance(value, float):
-        return [(key, f"{value:g}")]
-    if isinstance(value, list | tuple):
-        return [(key, ", ".join(str(item) for item in value))]
-    return [(key, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value))]
 
 
 _ICONS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "waiting": "…"}

@@ -1,14 +1,16 @@
-"""How series are told apart in figures: colors with marks that survive gray print, and where a legend stands. Sizes are in inches and points."""
+"""How a figure gets onto paper: seaborn draws it, in colors with marks that survive gray print. Sizes are in inches and points."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import seaborn.objects as so
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.transforms import ScaledTranslation, Transform
 
 WIDTH = 7.2
 """Inches: the text width of a page, and of a phone held sideways."""
@@ -28,33 +30,46 @@ def mark(position: int) -> Mark:
     return Mark(_COLORS[position % len(_COLORS)], _MARKERS[position % len(_MARKERS)], _DASHES[position % len(_DASHES)])
 
 
-def hues(count: int) -> list[Any]:
+def scales(looks: dict[str, Mark]) -> dict[str, so.Nominal]:
+    """Seaborn's scales of color, marker and line for series by their names."""
+    fields = {"color": "color", "marker": "marker", "linestyle": "dashes"}
+    return {name: so.Nominal([getattr(look, field) for look in looks.values()], order=[*looks]) for name, field in fields.items()}
+
+
+def hues(count: int) -> list[str]:
     """Colors for lines that have names and nothing else to be told by: those of `mark` while they suffice, else twenty others."""
     palette = _COLORS if count <= len(_COLORS) else _MORE_COLORS
     return [palette[position % len(palette)] for position in range(count)]
 
 
-def shades(count: int) -> list[Any]:
+def shades(count: int) -> list[str]:
     """Colors for an ordered quantity (depth), light to dark, so that their order is seen in gray print too."""
     colormap = matplotlib.colormaps["viridis_r"]
-    return [colormap(0.18 + 0.72 * (position / max(1, count - 1) if count > 1 else 0.7)) for position in range(count)]
+    return [to_hex(colormap(0.18 + 0.72 * (position / (count - 1) if count > 1 else 0.7))) for position in range(count)]
 
 
-def grid(rows: int, columns: int, *, height: float, width: float = WIDTH, **options: Any) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with rows x columns axes; `height` is one row's, in inches."""
-    figure = Figure(figsize=(width, rows * height + 0.35), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, [list(row) for row in axes]
+def blank(height: float) -> Figure:
+    """A figure of our width that pyplot knows nothing of."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def beside(transform: Transform, figure: Figure, points: float) -> Transform:
-    """A transform pushed to the right by so many points: sets neighbors apart on any scale while their numbers stay true."""
-    return transform + ScaledTranslation(points / 72, 0, figure.dpi_scale_trans)
+def draw(plot: so.Plot, target: Figure | Axes) -> None:
+    """Draw a plot of seaborn on a figure or on axes, in the style that is set and not in seaborn's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The copy keyword is deprecated")  # seaborn 0.13 still gives it to pandas, which ignores it
+        plot.on(target).theme({name: matplotlib.rcParams[name] for name in so.Plot.config.theme}).plot()
 
 
-def dodge(position: int, count: int, *, room: float, step: float = 6.0) -> float:
-    """Points by which the n-th of `count` series stands beside its true place, all of them within `room`."""
-    return (position - (count - 1) / 2) * min(step, room / max(1, count - 1))
+@dataclass
+class Beside(so.Dodge):  # type: ignore[misc]  # seaborn has no types
+    """Sets the colors apart at one place, within `width` units of the axis, whichever of them have a row there."""
+
+    width: float = 0.8
+    by: Any = ("color",)
+
+    def __call__(self, data: Any, *context: Any) -> Any:
+        """Seaborn's own dodge, but by the axis and not by the rows of one layer: a lone cross stands above its mean."""
+        return super().__call__(data.assign(width=self.width), *context)
 
 
 def handle(look: Mark, dashes: Any = None) -> Line2D:
@@ -64,19 +79,13 @@ def handle(look: Mark, dashes: Any = None) -> Line2D:
 
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], *, title: str | None = None) -> None:
     """One legend for the whole figure, under it, in as many columns as the longest name allows."""
-    longest = max((_cells(label) for label in labels), default=1)
+    longest = max((sum(2 if ord(character) > 0x2E7F else 1 for character in label) for label in labels), default=1)
     columns = max(1, min(len(labels), 6, int(figure.get_figwidth() * 11 / (longest + 6))))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title, title_fontsize="small")
 
 
-def _cells(text: str) -> int:
-    return sum(2 if ord(character) > 0x2E7F else 1 for character in text)
-
-
 _COLORS = ("#c2410c", "#0072b2", "#009e73", "#a3448c", "#b58900", "#56b4e9", "#4d4d4d")  # after Okabe and Ito, darkened for white paper
-_MORE_COLORS = (
-    *matplotlib.color_sequences["tab20"][::2],
-    *matplotlib.color_sequences["tab20"][1::2],
-)  # ten strong ones, then their light shades
+_MORE_COLORS = tuple(map(to_hex, (*matplotlib.color_sequences["tab20"][::2], *matplotlib.color_sequences["tab20"][1::2])))
+"""Ten strong ones, then their light shades."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))

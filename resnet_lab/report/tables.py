@@ -6,17 +6,38 @@ Errors are in percent, effects in the unit of their metric, seconds are the medi
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
+from resnet_lab.analysis.run_checks import check_findings
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
-from resnet_lab.output import to_latex
-from resnet_lab.papers.comparison import published_nets, published_text
-from resnet_lab.report import numbers, sourcing
-from resnet_lab.report.text import TextTable
+from resnet_lab.papers.comparison import NetComparison, compare, published_nets, published_text
+from resnet_lab.papers.deviations import Ledger, ledger_of
+from resnet_lab.report import numbers
+from resnet_lab.runs.plan import Plan
 from resnet_lab.spec.claims import parse_expect
-from resnet_lab.text import DASH, duration
+from resnet_lab.text import DASH, duration, plural
+
+MOST_WORDS = 4
+"""Different findings of one check that are listed; checks.csv has them all."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as it is read. `numeric` says which columns are set to the right, `note` how the columns are to be read."""
+
+    title: str
+    headers: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The same as a DataFrame of texts; two columns may have one name."""
+        return pd.DataFrame(self.rows, columns=list(self.headers))
 
 
 @dataclass(frozen=True)
@@ -26,6 +47,15 @@ class Table:
     frame: Callable[[StudyData, Sequence[Verdict]], pd.DataFrame]
     text: Callable[[StudyData, Sequence[Verdict]], TextTable]
     applies: Callable[[StudyData], bool] = lambda data: True
+
+
+def provenance(data: StudyData) -> str:
+    """Dataset and the commit that the study was last planned at, as they stand under every figure and table."""
+    plan = data.plan
+    names = ", ".join(sorted({str(cell.spec["data"]["name"]) for cell in plan.cells}))
+    changed = "+" if plan.commit.endswith("+") else ""  # a working tree with changes of its own
+    commit = f"planned at commit {plan.commit[:10]}{changed}" if plan.commit else "no commit known"
+    return f"Data: {names}; {commit}."
 
 
 def main_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -119,9 +149,100 @@ def level_text(verdict: Verdict) -> str:
     return f"{100 * verdict.ci_level:.4g} %" if verdict.ci_level is not None and math.isfinite(verdict.ci_level) else DASH
 
 
-def latex(table: TextTable, comments: Sequence[str] = ()) -> str:
-    r"""A booktabs tabular, to be \input into a table of one's own; the note and `comments` stand above it as LaTeX comments."""
-    return to_latex(pd.DataFrame(table.rows, columns=list(table.headers)), right=table.numeric, comments=[*comments, table.note])
+def ledger(data: StudyData) -> Ledger:
+    """The study's ledger, with the machines that its runs were made on."""
+    machines = (record.environment.get("device_name", record.environment.get("processor", "")) for record in data.records.values())
+    return ledger_of(data.plan, (machine for machine in machines if machine))
+
+
+def deviations_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a field: what the source says, what this study does, whether that is the same, whether it is named first of all."""
+    columns = ("field", "source", "here", "status", "named")
+    return pd.DataFrame([{name: getattr(row, name) for name in columns} for row in ledger(data).rows], columns=list(columns))
+
+
+def deviations_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """The ledger as read."""
+    found = ledger(data)
+    short = found.paper.short if found.paper else "source"
+    rows = tuple((row.field, row.source, row.here, row.status) for row in found.rows)
+    note = (
+        f"{found.words} Differs: another value than the source’s; varied: what this question asks about; not compared: what no field of a run says."
+        if rows
+        else found.words
+    )
+    return TextTable("Deviations from the source", ("field", short, "this study", "compared"), (False,) * 4, rows, note)
+
+
+def published_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a cell that is a net of the source at the source's scale."""
+    rows = [
+        {
+            "cell": each.cell,
+            "paper": each.net.paper,
+            "table": each.net.table,
+            "net": each.net.name,
+            "published": each.net.test_error,
+            "published_runs": each.net.runs,
+            "n": each.n,
+            "diverged": each.diverged,
+            "mean": each.mean,
+            "sd": each.sd,
+            "difference": each.gap.difference if each.gap else None,
+            "half_width": each.gap.half_width if each.gap else None,
+            "consistent": each.gap.consistent if each.gap else None,
+            "agrees": each.gap.agrees if each.gap else None,
+            "band": each.label,
+        }
+        for each in compare(data)
+    ]
+    return pd.DataFrame(rows)
+
+
+def published_table(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """Our errors beside the published ones, in words."""
+    found = compare(data)
+    headers = ("cell", "published as", "published, %", "ours, %", "n", "compared", "replications")
+    note = (
+        "Test errors. Consistent: the difference lies within its 95 % t interval, published runs taken to spread as ours do; agrees: that interval "
+        "lies within half a percentage point. Outside the family of claims. The bands of independent replications are labels and no "
+        "tests: laboratories differ by more than the bands are wide."
+    )
+    return TextTable(
+        "Against published numbers", headers, (False, False, True, True, True, False, False), tuple(_row(each) for each in found), note
+    )
+
+
+def checks_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per check and finding: in how many runs."""
+    rows = [(each.check, words, runs) for each in check_findings(data) for words, runs in each.found.items()]
+    return pd.DataFrame(rows, columns=["check", "found", "runs"])
+
+
+def checks_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """What the checks found, as read."""
+    rows = tuple((each.check, _found(each.found), str(each.runs)) for each in check_findings(data))
+    note = "Checked while each run trained. A run in which a check fails has no result: it is listed with the runs that failed."
+    return TextTable("Checks", ("check", "found", "runs"), (False, False, True), rows, note)
+
+
+def differing_settings(data: StudyData, verdicts: Sequence[Verdict] = ()) -> TextTable:
+    """Fields of the recipe that are not the same in all cells; without rows where there are none."""
+    frame = _settings(data.plan)
+    frame = frame[[name for name in frame if name == "cell" or frame[name].nunique() > 1]]
+    rows = tuple(frame.itertuples(index=False, name=None)) if len(frame.columns) > 1 else ()
+    return TextTable("What differs between cells", tuple(frame.columns), (False,) * len(frame.columns), rows, "")
+
+
+def shared_settings(plan: Plan) -> dict[str, dict[str, str]]:
+    """Section -> field -> value, of the recipe that all cells share."""
+    frame = _settings(plan)
+    sections: dict[str, dict[str, str]] = {}
+    for name in frame.columns.drop("cell"):
+        section, _, field = name.rpartition(".") if name.count(".") <= 1 else name.partition(".")
+        if frame[name].nunique() == 1:
+            sections.setdefault(section or "run", {})[field] = str(frame[name].iloc[0])
+    return sections
 
 
 def unit_of(verdict: Verdict) -> str:
@@ -143,10 +264,42 @@ def _decimals(value: float) -> int:
     return 0 if value == int(value) else len(f"{value:.6f}".rstrip("0").partition(".")[2])
 
 
+def _settings(plan: Plan) -> pd.DataFrame:
+    """The resolved recipe of every cell as texts: a row a cell, a column a field (`training.lr`); fields that no cell sets are left out."""
+    recipes = [{"cell": cell.name, **dict(_flatten(cell.spec))} for cell in plan.cells]
+    return pd.DataFrame(recipes).fillna(DASH)
+
+
+def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [pair for name, item in value.items() for pair in _flatten(item, f"{key}.{name}" if key else name)]
+    if value is None or value == "" or value == [] or value == ():
+        return []
+    if isinstance(value, float):
+        return [(key, f"{value:g}")]
+    if isinstance(value, list | tuple):
+        return [(key, ", ".join(str(item) for item in value))]
+    return [(key, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value))]
+
+
+def _row(each: NetComparison) -> tuple[str, ...]:
+    ours = numbers.spread(each.mean, each.sd)
+    band = f"{each.label} {each.band[0]:g} to {each.band[1]:g}" if each.band and each.label else DASH
+    return (each.cell, f"{each.net.name}, {each.net.table}", published_text(each.net), ours, str(each.n), each.words, band)
+
+
+def _found(found: dict[str, int]) -> str:
+    shown = list(found.items())[:MOST_WORDS]
+    counted = [words if len(found) == 1 else f"{words} ({plural(runs, 'run')})" for words, runs in shown]
+    more = f"; and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
+    return "; ".join(counted) + more
+
+
 TABLES: dict[str, Table] = {
     "results": Table(main_frame, main_text),
     "verdicts": Table(verdict_frame, verdict_text),
-    "published": Table(sourcing.published_frame, sourcing.published_table, lambda data: bool(published_nets(data.plan))),
-    "deviations": Table(sourcing.deviations_frame, sourcing.deviations_text, lambda data: bool(sourcing.ledger(data).rows)),
-    "checks": Table(sourcing.checks_frame, sourcing.checks_text, lambda data: any(r.checks for r in data.records.values())),
+    "published": Table(published_frame, published_table, lambda data: bool(published_nets(data.plan))),
+    "deviations": Table(deviations_frame, deviations_text, lambda data: bool(ledger(data).rows)),
+    "settings": Table(lambda data, _: differing_settings(data).frame, differing_settings, lambda data: bool(differing_settings(data).rows)),
+    "checks": Table(checks_frame, checks_text, lambda data: any(record.checks for record in data.records.values())),
 }

@@ -9,8 +9,7 @@ from rich.text import Text
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.deviations import first_line
-from resnet_lab.report.tables import main_text
-from resnet_lab.report.text import TextTable
+from resnet_lab.report.tables import TextTable, main_text
 
 
 def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a run in its folder, whole or not at all, so that a run that is killed goes on as if nothing had been.
+"""Checkpoints: the state of a run in its folder, whole or not at all, so that a run that was stopped or killed is resumed bit for bit.
 
 A file is one line, `resnet_lab checkpoint 2 ITERATION SHA256`, and then what torch.save wrote, which the checksum covers. `checkpoint.bin` is the newest,
 `checkpoint.previous.bin` the one before; `checkpoint.new.bin` is a whole one that had not yet taken its place when its writer was killed.
@@ -11,16 +11,20 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from resnet_lab.runs.files import StoreError, write_atomically
 from resnet_lab.runs.store import CHECKPOINT_FORMAT, CHECKPOINTS, checkpoint_header, checkpoint_iteration
 from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_plain, fingerprint
+from resnet_lab.training.runtime import environment
 
 EVERY_SECONDS = 60.0
+BITWISE = ("device_name", "threads", "torch")
+"""What a run must keep to be the same to the last bit."""
 LARGEST_SHARE = 0.02
 """Of the training time that writing checkpoints may take: where one takes long, they become rarer."""
 
@@ -30,7 +34,7 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class Identity:
-    """Which run a checkpoint is of, and what it was asked to keep. Only a checkpoint of the very same run is gone on from."""
+    """Which run a checkpoint is of, and what it was asked to keep. A run is resumed only from a checkpoint of its own."""
 
     fingerprint: str
     seed: int
@@ -111,33 +115,101 @@ def _unpack(content: bytes) -> State | None:
     return state
 
 
+class Stopped(Exception):  # noqa: N818  # no error: it was asked for
+    """The run was asked to stop. `kept`: its checkpoint is written, and the same call goes on from there."""
+
+    def __init__(self, iteration: int, iterations: int, kept: bool) -> None:
+        super().__init__(iteration, iterations, kept)
+        self.iteration, self.iterations, self.kept = iteration, iterations, kept
+
+    def __str__(self) -> str:
+        rest = "its checkpoint is kept" if self.kept else "without a checkpoint"
+        return f"stopped after iteration {self.iteration} of {self.iterations}, {rest}"
+
+
+class Resumable(Protocol):
+    """A run that can be written down after any iteration."""
+
+    device: str
+    iteration: int
+    iterations: int
+
+    def state(self) -> State:
+        """Everything that its rest depends on."""
+
+    def restore(self, state: State) -> None:
+        """Go on from there. Raises KeyError, TypeError, ValueError or RuntimeError where the state is not of this run."""
+
+
+R = TypeVar("R", bound=Resumable)
+
+
 @dataclass
 class Keeper:
-    """Writes the checkpoints of one run in time: `due` says when, `write` does. Without a folder it does nothing.
+    """Stands between two iterations of a run: called there, it writes a checkpoint where one is due, and stops the run where `should_stop` says so.
 
-    A checkpoint that cannot be written (a full disk) does not stop the run: it is noted once, and tried again later.
+    Without a folder nothing is written. A checkpoint that cannot be written (a full disk) does not stop the run: it is noted once, and tried again later.
     """
 
     folder: Path | None
     identity: Identity
     every_seconds: float = EVERY_SECONDS
+    should_stop: Callable[[], bool] | None = None
     notes: list[str] = field(default_factory=list)
+    """What a person should know about how the run went."""
 
     def __post_init__(self) -> None:
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._seconds_before, self._began = 0.0, time.perf_counter()
         self._next = time.monotonic() + self.every_seconds
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run, all its pieces together."""
+        return self._seconds_before + time.perf_counter() - self._began
 
     @property
     def due(self) -> bool:
         """Whether it is time for the next checkpoint."""
         return self.folder is not None and time.monotonic() >= self._next
 
-    def write(self, state: Callable[[], State]) -> bool:
+    def __call__(self, run: Resumable) -> None:
+        """The run is between two iterations. Raises Stopped."""
+        if self.should_stop is not None and self.should_stop():
+            raise Stopped(run.iteration, run.iterations, kept=self.write(run))
+        if self.due:
+            self.write(run)
+
+    def resumed(self, begin: Callable[[], R]) -> R:
+        """The run where its newest good checkpoint left it, else at its start, which `begin` makes."""
+        run = begin()
+        if self.folder is None:
+            return run
+        state, notes = load_checkpoint(self.folder, self.identity)
+        self.notes += notes
+        if state is None:
+            return run
+        try:
+            run.restore(state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            self.notes.append(f"the checkpoint does not fit ({str(error).splitlines()[0]}): the run began anew")
+            return begin()
+        self._seconds_before, self.started = state["seconds"], state["started"]
+        self.notes[:0] = [note for note in state["notes"] if note not in self.notes]
+        here, there = environment(run.device), state["environment"]
+        changed = ", ".join(f"{name} {here[name]} after {there[name]}" for name in BITWISE if here[name] != there[name])
+        if changed:
+            self.notes.append(f"from iteration {run.iteration} on with {changed}: not the same to the last bit as an unbroken run")
+        return run
+
+    def write(self, run: Resumable) -> bool:
         """Write a checkpoint now; whether it was written."""
         if self.folder is None:
             return False
         began = time.monotonic()
+        times = {"seconds": self.seconds, "started": self.started, "notes": list(self.notes), "environment": environment(run.device)}
         try:
-            save_checkpoint(self.folder, state(), self.identity)
+            save_checkpoint(self.folder, {**run.state(), **times}, self.identity)
             return True
         except OSError as error:
             note = f"a checkpoint could not be written ({error.strerror}): the run went on without it"

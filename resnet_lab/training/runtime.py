@@ -6,8 +6,8 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -74,14 +74,6 @@ def seed_draws(device: str, seed: int, iteration: int) -> None:
             torch.cuda.manual_seed(number)
     elif kind == "mps":
         torch.mps.manual_seed(number)
-
-
-@contextmanager
-def untouched_generators(device: str) -> Iterator[None]:
-    """The caller's random state, on the CPU and on a CUDA device, is after the block what it was before."""
-    devices = [torch.device(device).index or 0] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        yield
 
 
 def free_memory(device: str) -> None:

@@ -16,7 +16,6 @@ from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import RecordSpec
 from resnet_lab.training.loop import Hooks, Trainer
-from resnet_lab.training.runtime import untouched_generators
 from resnet_lab.training.train import starting_trainer
 
 EPOCH = 256
@@ -64,7 +63,7 @@ def step_seconds(run: RunSpec, device: str) -> float:
         if (len(ends) == 1 and ends[0] - began > LONG_STEP) or (len(ends) > LEAST_STEPS and time.perf_counter() > until):
             raise StopIteration
 
-    with untouched_generators(device), suppress(StopIteration):
+    with untouched_rng(device), suppress(StopIteration):
         trainer = starting_trainer(timed, 0, random_images(timed, device), device)
         began = clock()
         trainer.train(Hooks(between))

@@ -1,16 +1,16 @@
-"""One run: (RunSpec, seed, images) -> RunRecord, gone on from its checkpoint where it has one.
+"""One run: (RunSpec, seed, images) -> RunRecord, resumed from its checkpoint where it has one.
 
 Everything random is drawn from (seed, what it is for): weights from (seed, parameter name), batches and augmentation from (seed, epoch), what
 a network draws itself from (seed, iteration). So a run is a function of its spec and seed on one kind of machine and thread count, however
 often it was stopped on the way.
 """
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,31 +18,17 @@ from resnet_lab.data.splits import Splits
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
+from resnet_lab.networks.init import untouched_rng
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.run import RunSpec
-from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of, load_checkpoint
-from resnet_lab.training.finishing import keep, make_record, measure_all
-from resnet_lab.training.loop import EVALUATION_BATCH, Hooks, OnEpoch, OnProgress, Progress, Trainer
-from resnet_lab.training.runtime import environment, untouched_generators
-from resnet_lab.training.weights import fit_weights, freeze
+from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
+from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, Stopped, identity_of
+from resnet_lab.training.loop import Hooks, OnEpoch, OnProgress, Progress, Trainer
+from resnet_lab.training.measure import Measured, average_bn_statistics
+from resnet_lab.training.runtime import environment
+from resnet_lab.training.weights import fit_weights, freeze, save_weights, snapshot
 
-__all__ = ["EVALUATION_BATCH", "OnEpoch", "OnProgress", "Progress", "Stopped", "train"]
-
-BITWISE = ("device_name", "threads", "torch")
-"""What a run must keep to be the same to the last bit."""
-
-
-class Stopped(Exception):  # noqa: N818  # no error: it was asked for
-    """The run was asked to stop. `kept`: its checkpoint is written, and the same call goes on from there."""
-
-    def __init__(self, iteration: int, iterations: int, kept: bool) -> None:
-        super().__init__(iteration, iterations, kept)
-        self.iteration, self.iterations, self.kept = iteration, iterations, kept
-
-    def __str__(self) -> str:
-        rest = "its checkpoint is kept" if self.kept else "without a checkpoint"
-        return f"stopped after iteration {self.iteration} of {self.iterations}, {rest}"
+__all__ = ["OnEpoch", "OnProgress", "Progress", "Stopped", "train"]
 
 
 def train(
@@ -62,42 +48,33 @@ def train(
 ) -> RunRecord:
     """Train one run from its start, or from its checkpoint, to its final errors. A loss that is no number ends it early as `diverged`.
 
-    `checkpoints` is the run's folder: a checkpoint is written there at most every `every_seconds` and when the run is stopped; whoever stores
-    the record removes them (RunStore.save does). Without a folder nothing is written. `should_stop` is asked after every iteration and before
-    every batch of an evaluation; where it says so, the run ends with Stopped. `keep_weights` (or `record.weights`) keeps the final weights in
-    that folder, and the best on validation. `initial_weights` are those whose sha256 is `training.init_weights`. `on_progress` is called about
-    once a second and at the end of an epoch, `on_epoch` with all epochs so far after each; an exception in them ends the run. `cost` is
-    the network's, where it has been counted already; else it is counted here.
+    `checkpoints` is the run's folder: a checkpoint is written there at most every `every_seconds` and when the run is stopped; the store removes them
+    when it saves the record. Without a folder nothing is written. `should_stop` is asked after every iteration and before every batch of an
+    evaluation; where it says so, the run ends with Stopped. `keep_weights` (or `record.weights`) keeps the final weights in that folder, and the
+    best on validation. `initial_weights` are those whose sha256 is `training.init_weights`. `on_progress` is called about once a second and at the
+    end of an epoch, `on_epoch` with all epochs so far after each; an exception in them ends the run. `cost` is the network's, where it has been
+    counted already; else it is counted here.
 
-    Raises Stopped; CheckFailed where something that must be true of every run was not; SpecError where initial weights do not fit or are
+    Raises Stopped; CheckFailed where something that must be true of every run is not; SpecError where initial weights do not fit or are
     not given; StoreError for a checkpoint of a newer version, and where weights cannot be written; what torch raises (out of memory, an
     external block's errors).
     """
     keep_weights = keep_weights or run.record.weights
     if keep_weights and checkpoints is None:
         raise ValueError("weights are kept in the run's folder: give checkpoints=")
-    with untouched_generators(device):
-        begin = _Beginning(run, seed, splits.to(device), device, keep_weights, initial_weights, cost)
-        keeper = Keeper(checkpoints, identity_of(run, seed, keep_weights=keep_weights), every_seconds)
-        watch = _Watch(keeper, should_stop, began=time.perf_counter())
-        trainer = watch.resumed(begin)
-        hooks = Hooks(watch, on_progress, on_epoch)
-        trainer.train(hooks)
-        final = measure_all(trainer, hooks)
-        found = trainer.checks.findings(trainer.epochs, trainer.warmup_ended)
-        weights = keep(trainer, checkpoints) if keep_weights and checkpoints is not None else {}
-        assert run.data.image_size is not None
-        cost = cost or published_cost(run.network, run.data.image_size)
-        return make_record(
-            trainer,
-            final,
-            cost=cost,
-            seconds=watch.seconds,
-            started=watch.started,
-            weights=weights,
-            notes=tuple(watch.keeper.notes),
-            checks=found,
+    with untouched_rng(device):
+        begin = partial(
+            starting_trainer, run, seed, splits.to(device), device, keep_best=keep_weights, initial_weights=initial_weights, cost=cost
         )
+        keeper = Keeper(checkpoints, identity_of(run, seed, keep_weights=keep_weights), every_seconds, should_stop)
+        hooks = Hooks(keeper, on_progress, on_epoch)
+        trainer = keeper.resumed(begin)
+        trainer.train(hooks)
+        final = {} if trainer.diverged else final_measures(trainer, hooks)
+        checks = trainer.checks.findings(trainer.epochs, trainer.warmup_ended)
+        weights = _keep_weights(trainer, checkpoints) if keep_weights and checkpoints is not None and final else {}
+        assert run.data.image_size is not None
+        return _record(trainer, keeper, final, checks, weights, cost or published_cost(run.network, run.data.image_size))
 
 
 def starting_trainer(
@@ -125,78 +102,64 @@ def starting_trainer(
     return Trainer(run, seed, splits, device, model, keep_best, cost)
 
 
-@dataclass(frozen=True)
-class _Beginning:
-    """What a run starts from."""
+def final_measures(trainer: Trainer, hooks: Hooks) -> dict[str, Measured]:
+    """Loss and error of each split, after the last epoch and in evaluation mode: the one reading of the test images that counts.
 
-    run: RunSpec
-    seed: int
-    splits: Splits
-    device: str
-    keep_best: bool
-    initial_weights: Mapping[str, Tensor] | None
-    cost: Cost | None
-
-    def trainer(self) -> Trainer:
-        """The run at iteration 0."""
-        return starting_trainer(
-            self.run,
-            self.seed,
-            self.splits,
-            self.device,
-            keep_best=self.keep_best,
-            initial_weights=self.initial_weights,
-            cost=self.cost,
-        )
+    Batch-norm statistics that a recipe wants averaged are averaged first, always from nothing, so that a run stopped here can begin here again.
+    """
+    splits = trainer.splits
+    if trainer.run.training.precise_bn:
+        average_bn_statistics(trainer.model, trainer.clean_batches(splits.train, hooks), bf16=trainer.bf16)
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    return {name: trainer.measure(split, hooks) for name, split in parts.items() if split is not None}
 
 
-class _Watch:
-    """Stands between two iterations: writes checkpoints in time, and stops the run where it was asked to."""
+def _keep_weights(trainer: Trainer, folder: Path) -> dict[str, str]:
+    """Write the final weights, and the best on validation; returns which -> sha256.
 
-    def __init__(self, keeper: Keeper, should_stop: Callable[[], bool] | None, *, began: float) -> None:
-        self.keeper, self._should_stop, self._began = keeper, should_stop, began
-        self._seconds_before = 0.0
-        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+    The final ones are those that the final errors were measured with; the best have the moving batch-norm statistics of their epoch.
+    """
+    weights = {"last": snapshot(trainer.model)} | ({"best": trainer.best.weights} if trainer.best else {})
+    return {which: save_weights(folder, which, tensors) for which, tensors in weights.items()}
 
-    @property
-    def seconds(self) -> float:
-        """Wall time of the run, all its pieces together."""
-        return self._seconds_before + time.perf_counter() - self._began
 
-    def __call__(self, trainer: Trainer) -> None:
-        if self._should_stop is not None and self._should_stop():
-            kept = self.keeper.write(lambda: self._state(trainer))
-            raise Stopped(trainer.iteration, trainer.iterations, kept)
-        if self.keeper.due:
-            self.keeper.write(lambda: self._state(trainer))
-
-    def resumed(self, begin: _Beginning) -> Trainer:
-        """The run where its newest good checkpoint left it, or at its start."""
-        trainer = begin.trainer()
-        if self.keeper.folder is None:
-            return trainer
-        state, notes = load_checkpoint(self.keeper.folder, self.keeper.identity)
-        self.keeper.notes += notes
-        if state is None:
-            return trainer
-        try:
-            trainer.restore(state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            self.keeper.notes.append(f"the checkpoint does not fit ({str(error).splitlines()[0]}): the run began anew")
-            return begin.trainer()
-        self._take_over(state, environment(trainer.device))
-        return trainer
-
-    def _take_over(self, state: State, here: dict[str, str]) -> None:
-        """Times and notes of the earlier pieces; a note where this piece runs elsewhere."""
-        there = state["environment"]
-        self._seconds_before, self.started = state["seconds"], state["started"]
-        changed = [f"{name} {here[name]} after {there[name]}" for name in BITWISE if here[name] != there[name]]
-        elsewhere = f"from iteration {state['iteration']} on with {', '.join(changed)}: not the same to the last bit as an unbroken run"
-        earlier = [note for note in state["notes"] if note not in self.keeper.notes]
-        self.keeper.notes[:0] = earlier
-        self.keeper.notes += [elsewhere] if changed else []
-
-    def _state(self, trainer: Trainer) -> State:
-        times = {"seconds": self.seconds, "started": self.started}
-        return {**trainer.state(), **times, "notes": list(self.keeper.notes), "environment": environment(trainer.device)}
+def _record(
+    trainer: Trainer, keeper: Keeper, final: dict[str, Measured], checks: dict[str, str], weights: dict[str, str], cost: Cost
+) -> RunRecord:
+    """The record of a run that came to its end."""
+    run, splits = trainer.run, trainer.splits
+    errors = {split: measured.error for split, measured in final.items()}  # none of a run that diverged
+    losses = {split: measured.loss for split, measured in final.items()}
+    arrays: dict[str, Any] = {}
+    if trainer.norms:
+        arrays["gradient_norms"] = torch.stack(trainer.norms).numpy()
+    if "test" in final:
+        arrays["test_correct"] = np.packbits(final["test"].correct)
+    if weights:  # what they expect of a pixel, so that they are of use without the images that they were trained on
+        normalization = splits.train.normalization
+        arrays |= {"pixel_scale": normalization.scale.cpu().numpy(), "pixel_shift": normalization.shift.cpu().numpy()}
+    return RunRecord(
+        fingerprint=fingerprint(run),
+        seed=trainer.seed,
+        spec=as_plain(run),
+        status="diverged" if trainer.diverged else "done",
+        train_error=errors.get("train"),
+        train_loss=losses.get("train"),
+        test_error=errors.get("test"),
+        test_loss=losses.get("test"),
+        validation_error=errors.get("validation"),
+        params=cost.params,
+        macs=cost.macs,
+        seconds=keeper.seconds,
+        started=keeper.started,
+        epochs=tuple(trainer.epochs),
+        blocks=tuple(name for name, _ in trainer.rows),
+        images={"train": len(splits.train), "validation": len(splits.validation or ()), "test": len(splits.test)},
+        environment=environment(trainer.device),
+        warmup_ended=trainer.warmup_ended if run.training.warmup and run.training.warmup.lr else None,
+        weights=weights,
+        notes=tuple(keeper.notes),
+        checks=checks,
+        class_names=splits.class_names,
+        arrays=arrays,
+    )

@@ -33,6 +33,12 @@ def study(tmp_path):
     return make
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For reports whose figures are not at stake: drawing them takes most of the time."""
+    monkeypatch.setattr("resnet_lab.report.figures.FIGURES", {})
+
+
 @pytest.fixture(scope="session")
 def whole_report(tmp_path_factory) -> Path:
     """The folder of one report with a bit of everything: a failure, a divergence, missing runs, names in three scripts, no evidence."""

@@ -2,6 +2,8 @@
 
 import pytest
 
+from resnet_lab.report.figures import FIGURES
+
 pytestmark = pytest.mark.browser
 
 
@@ -16,7 +18,7 @@ def test_every_figure_is_shown(browser, whole_report):
     """Catches an SVG that a browser refuses to draw as an image."""
     browser.open(whole_report / "report.html", width=1200)
     widths = browser.value("[...document.images].map(image => image.complete ? image.naturalWidth : 0)")
-    assert len(widths) == 5
+    assert len(widths) == len(FIGURES)
     assert all(width > 100 for width in widths)
 
 

@@ -6,7 +6,11 @@ import pytest
 from factories import degradation
 
 from resnet_lab.report.build import write_report
-from resnet_lab.report.page import machine, mixed, settings, troubles
+from resnet_lab.report.figures import FIGURES
+from resnet_lab.report.page import machine, mixed, troubles
+from resnet_lab.report.tables import differing_settings, shared_settings
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def page_of(made) -> str:
@@ -18,7 +22,7 @@ def test_page_refers_to_nothing_outside_its_folder(whole_report):
     page = (whole_report / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r"""\bsrc\s*=\s*["']([^"']*)""", page)
     links = re.findall(r"""\bhref\s*=\s*["']([^"']*)""", page)
-    assert len(sources) == 5
+    assert len(sources) == len(FIGURES)
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert not [link for link in links if link != "data:," and re.match(r"[a-z]+:|//", link)]
     assert all((whole_report / link).is_file() for link in links if link != "data:,")
@@ -98,13 +102,13 @@ def test_cards_say_what_the_verdicts_say(study):
 
 def test_settings_tell_shared_from_different(study):
     """Catches a difference between cells that the page hides among what they share."""
-    found = settings(study().data)
+    data = study().data
+    found, shared = differing_settings(data), shared_settings(data.plan)
     assert found.headers == ("cell", "network.shortcut", "network.depths")
     assert found.rows[0] == ("plain/20", "none", "3, 3, 3")
-    shared = {f"{section}.{name}": value for section, fields in found.shared for name, value in fields}
-    assert shared["network.widths"] == "8, 16, 32"
-    assert shared["training.momentum"] == "0.9"
-    assert "network.shortcut" not in shared
+    assert shared["network"]["widths"] == "8, 16, 32"
+    assert shared["training"]["momentum"] == "0.9"
+    assert "shortcut" not in shared["network"]
 
 
 def test_runs_made_with_different_versions_are_warned_about(study):

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from resnet_lab.report.build import write_report
-from resnet_lab.report.errors import ReportError
 from resnet_lab.report.figures import FIGURES
 from resnet_lab.report.terminal import terminal_table
+from resnet_lab.runs.files import StoreError
 
-FILES = [".drawn.json", "epochs.csv", "gradients.csv", "report.html", "runs.csv", "verdicts.json"]
+FILES = ["epochs.csv", "gradients.csv", "report.html", "runs.csv", "verdicts.json"]
 
 
 def written(made, **options):
@@ -29,11 +29,10 @@ def test_every_file_is_there(whole_report):
     """Catches a figure or table without one of its forms."""
     assert sorted(path.name for path in whole_report.iterdir() if path.is_file()) == FILES
     assert {path.name for path in (whole_report / "figures").iterdir()} == {
-        f"{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png")
+        f"{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png", "csv")
     }
     assert {path.name for path in (whole_report / "tables").iterdir()} == {
-        "settings.csv",
-        *(f"{name}.{form}" for name in ("results", "verdicts", "deviations") for form in ("csv", "tex")),
+        f"{name}.{form}" for name in ("results", "verdicts", "deviations", "settings") for form in ("csv", "tex")
     }
 
 
@@ -88,7 +87,7 @@ def test_a_file_in_the_way_is_a_clear_error(study):
     """Catches a bare traceback: the message names the folder and the remedy."""
     made = study()
     made.reports.write_text("not a folder")
-    with pytest.raises(ReportError, match=r"cannot be written to .*laptop.*--reports"):
+    with pytest.raises(StoreError, match=r"laptop cannot be written to.*--reports"):
         written(made)
 
 
@@ -97,7 +96,7 @@ def test_a_folder_without_permission_is_a_clear_error(study):
     """Catches an error that comes only after everything was computed."""
     made = study()
     made.reports.mkdir(mode=0o500)
-    with pytest.raises(ReportError, match="cannot be written"):
+    with pytest.raises(StoreError, match="cannot be written"):
         written(made)
 
 

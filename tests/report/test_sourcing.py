@@ -8,8 +8,7 @@ from paper_study import measured, shipped_plan
 
 from resnet_lab.analysis.verdicts import judge
 from resnet_lab.report.build import write_report
-from resnet_lab.report.figures import draw_figures
-from resnet_lab.report.figures.errors import PUBLISHED
+from resnet_lab.report.figures import PUBLISHED, draw_figures
 from resnet_lab.report.tables import TABLES, main_frame, main_text
 from resnet_lab.report.terminal import terminal_table
 
@@ -66,7 +65,7 @@ def test_tables_at_the_papers_scale_carry_the_published_numbers(tmp_path):
     assert frame.loc["residual/20", "difference"] == pytest.approx(0.07)
 
 
-def test_a_page_at_reduced_scale(tmp_path):
+def test_a_page_at_reduced_scale(tmp_path, no_figures):
     """Would catch a report whose first line promises more than its scale, or that has no ledger."""
     html = page(tmp_path, shipped_plan(scale="laptop", seeds=(0, 1)), checks={"test set": "once, after the last epoch"})
     header = html[html.index("<header>") : html.index("</header>")]
@@ -78,7 +77,7 @@ def test_a_page_at_reduced_scale(tmp_path):
     assert "once, after the last epoch" in html
 
 
-def test_a_page_at_the_papers_scale(tmp_path):
+def test_a_page_at_the_papers_scale(tmp_path, no_figures):
     html = page(tmp_path, shipped_plan(seeds=(0, 1)), **{"measured": {"residual/20": (8.6, 8.9)}, "metric": "test_error"})
     assert FIRST_LINE not in html
     assert "Against published numbers" in html
@@ -86,13 +85,13 @@ def test_a_page_at_the_papers_scale(tmp_path):
     assert "Deviations from the source" in html
 
 
-def test_a_question_without_a_source_says_so_on_its_page(tmp_path):
+def test_a_question_without_a_source_says_so_on_its_page(tmp_path, no_figures):
     html = page(tmp_path, make_plan(source="", seeds=(0, 1)))
     assert "This question names no source: it is its author&#39;s own" in html
     assert FIRST_LINE not in html
 
 
-def test_files_of_tables_that_no_longer_apply_are_removed(tmp_path):
+def test_files_of_tables_that_no_longer_apply_are_removed(tmp_path, no_figures):
     """Would catch published numbers of the paper's scale lying beside the report of a variant in the same folder."""
     plan = shipped_plan(seeds=(0, 1))
     page(tmp_path, plan)

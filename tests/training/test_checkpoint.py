@@ -16,7 +16,7 @@ import torch
 from resnet_lab.runs.store import CHECKPOINTS, RunStore
 from resnet_lab.training import checkpoint
 from resnet_lab.training.checkpoint import Keeper, identity_of
-from resnet_lab.training.train import Stopped, train
+from resnet_lab.training.train import Stopped, starting_trainer, train
 
 NEW, NEWEST, BEFORE = CHECKPOINTS
 TWICE_AUGMENTED = {"data": {"pad_crop": 1, "flip": True, "validation": 0.25}, "record": {"weights": True, "test_curve": True}}
@@ -306,7 +306,7 @@ def test_a_full_disk_does_not_stop_a_run_and_is_said(small_run, splits_of, asser
         train(small_run(), 3, splits_of(small_run()), checkpoints=tmp_path, should_stop=after(2))
 
 
-def test_checkpoints_are_as_rare_as_asked_and_rarer_where_they_take_long(small_run, tmp_path, monkeypatch):
+def test_checkpoints_are_as_rare_as_asked_and_rarer_where_they_take_long(small_run, splits_of, tmp_path, monkeypatch):
     """Would catch a run that writes more than it trains."""
     now = [100.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
@@ -316,7 +316,7 @@ def test_checkpoints_are_as_rare_as_asked_and_rarer_where_they_take_long(small_r
     assert not keeper.due
     now[0] += 2
     assert keeper.due
-    assert keeper.write(dict)
+    assert keeper.write(starting_trainer(small_run(), 0, splits_of(small_run()), "cpu"))
     now[0] += 149  # three seconds are two percent of 150
     assert not keeper.due
     now[0] += 2

@@ -66,7 +66,7 @@ def test_a_rate_that_never_leaves_the_warm_up(trained, monkeypatch):
 
 def test_a_warm_up_until_an_error_that_never_ends(trained, monkeypatch):
     """The fault that public code has: the error fell long ago, and the rate stays small."""
-    monkeypatch.setattr(loop.Trainer, "_watch_warmup", lambda self, step: None)
+    monkeypatch.setattr(loop.Trainer, "_end_warmup", lambda self, step: None)
     assert broken(trained, UNTIL).startswith("warm-up: the training error was below 80 % in 2 epochs, and the warm-up has not ended")
 
 

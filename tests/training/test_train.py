@@ -19,8 +19,7 @@ from resnet_lab.runs.record import RunRecord, correct_bits
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.resolve import merge, resolve_run
 from resnet_lab.spec.run import RunSpec, fingerprint
-from resnet_lab.training.evaluate import average_bn_statistics, evaluate
-from resnet_lab.training.gradients import gradient_norms
+from resnet_lab.training.measure import average_bn_statistics, evaluate, gradient_norms
 from resnet_lab.training.runtime import pick_device
 from resnet_lab.training.train import Progress, starting_trainer, train
 

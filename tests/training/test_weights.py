@@ -10,7 +10,7 @@ from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.store import RunStore, weights_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.training import loop
-from resnet_lab.training.evaluate import evaluate
+from resnet_lab.training.measure import evaluate
 from resnet_lab.training.optimizers import make_optimizer
 from resnet_lab.training.train import train
 from resnet_lab.training.weights import fit_weights, load_weights, save_weights, snapshot

@@ -1,4 +1,4 @@
-"""Measuring a net in evaluation mode: mean loss, error in percent, and one correctness bit an image."""
+"""Measuring a network: loss and error over images in evaluation mode, batch norm's plain averages, the gradient norm of each block."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import get_total_norm
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -69,3 +70,17 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def gradient_norms(rows: list[tuple[str, list[nn.Parameter]]]) -> Tensor:
+    """float32 tensor (rows,) on the CPU: the Euclidean norm of the loss gradient over all parameters of each block; stem and head are rows too.
+
+    From the gradients that a backward pass left on the parameters; nan for a frozen block, which has none.
+    """
+    return torch.stack([_norm(parameters) for _, parameters in rows]).float().cpu()
+
+
+def _norm(parameters: list[nn.Parameter]) -> Tensor:
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        return torch.tensor(float("nan"), device=parameters[0].device)
+    return torch.as_tensor(get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None]))
