@@ -1,6 +1,5 @@
 """A headless Chromium spoken to over a pipe, for tests that look at a page as a person does."""
 
-import base64
 import fcntl
 import json
 import os
@@ -70,10 +69,6 @@ class Browser:
             assert time.monotonic() < end, f"{expression} did not come true; the page says {self.value('document.body.innerText')!r}"
             time.sleep(0.1)
         return found
-
-    def screenshot(self, path: Path) -> None:
-        """Write what is seen as a PNG."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def requests(self) -> list[str]:
         """Addresses the page asked for, itself and embedded images aside."""

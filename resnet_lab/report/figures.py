@@ -235,7 +235,7 @@ def _error_layers(plot: so.Plot, frame: pd.DataFrame, layout: Layout, room: floa
     move = [style.Beside(width=room)] if room else []
     slot = room / len(_series(layout)) or 0.5
     sized = {"pointsize": 6, "edgecolor": "white", "edgewidth": 0.7}
-    plot = _add(plot, so.Dots(pointsize=3.2, stroke=0, fillalpha=0.4), rows.get("seed"), *move, so.Shift(x=-slot / 4))
+    plot = _add(plot, so.Dots(pointsize=3.2, stroke=0, fillalpha=0.4), rows.get("seed"), *move, so.Shift(x=-slot / 3))
     plot = _add(plot, so.Range(linewidth=1.3), means, *move, ymin="low", ymax="high")
     if layout.numeric:
         plot = _add(plot, so.Line(**sized), means, *move, marker="series", linestyle="series")
@@ -248,7 +248,9 @@ def _error_layers(plot: so.Plot, frame: pd.DataFrame, layout: Layout, room: floa
     plot = _add(plot, so.Text(fontsize=7.5, valign=inward, offset=6), diverged, *move, y="edge", text="count")
     if labels and means is not None:  # one label where several means have the same cost, at the topmost
         named = means[means["label"].isin(labels)].sort_values("value", ascending=False).drop_duplicates(["metric", "x", "label"])
-        plot = _add(plot, so.Text(color="#555555", fontsize=7.5, halign="right", valign="bottom"), named, *move, text="label", color=None)
+        plot = _add(
+            plot, so.Text(color="#555555", fontsize=7.5, halign="right", valign="bottom", offset=6), named, *move, text="label", color=None
+        )
     return plot
 
 
@@ -276,11 +278,10 @@ def _series(layout: Layout) -> list[str]:
 def _caption(data: StudyData, frame: pd.DataFrame, between: str) -> str:
     """What mean and interval are and of how many runs, what diverged, what is published, what is left out."""
     means, layout, paper = frame[frame["kind"] == "cell"], layout_of(data.plan), ledger_of(data.plan).paper
-    low, high = (int(means["n"].min()), int(means["n"].max())) if len(means) else (0, 0)
-    n = f"n = {low}" if low == high else f"n = {low} to {high}"
-    single = " (none where n = 1)" if low == 1 else ""
-    words = f" with its 95 % t interval{single}; {n} seeds a cell." if high > 1 else f" ({n} seed a cell: no interval can be given)."
-    words = words if high else "; no run has ended with a finite loss yet."
+    n = _n(means["n"])
+    words = f" with its 95 % t interval{' (none where n = 1)' if (means['n'] == 1).any() else ''}; {n} seeds a cell."
+    if not (means["n"] > 1).any():
+        words = f" ({n} seed a cell: no interval can be given)." if len(means) else "; no run has ended with a finite loss yet."
     count = int(frame.loc[(frame["kind"] == "diverged") & (frame["metric"] == frame["metric"].iloc[0]), "n"].sum())
     if count:
         where = "bottom" if frame["metric"].iloc[0].endswith("accuracy") else "top"
@@ -340,8 +341,7 @@ def draw_curves(frame: pd.DataFrame, layout: Layout) -> Figure:
 def curves_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What the curves are, and of how many runs."""
     means = frame[frame["kind"] == "mean"]
-    runs = means.groupby("cell")["n"].max().astype(int)
-    n = f"n = {runs.min()}" if runs.min() == runs.max() else f"n = {runs.min()} to {runs.max()}"
+    n = _n(means.groupby("cell")["n"].max())
     thin = "thin lines single runs" if (frame["kind"] == "seed").any() else "bands reach from the lowest to the highest run"
     augmented = any(cell.spec["data"]["pad_crop"] or cell.spec["data"]["flip"] for cell in data.plan.cells)
     training = f"a running mean over the epoch's own batches, {'augmented and ' if augmented else ''}in training mode"
@@ -423,15 +423,13 @@ def draw_gradients(frame: pd.DataFrame, layout: Layout) -> Figure:
 
 def gradients_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What is measured, on how many runs, and what the figure cannot show."""
-    low, high = (int(frame["n"].min()), int(frame["n"].max())) if len(frame) else (0, 0)
-    n = f"n = {low}" if low == high else f"n = {low} to {high}"
     norms = data.gradient_ends["norm"]
     left_out = int((~(np.isfinite(norms) & (norms > 0))).sum())
     zeros = f" Not drawn, since zero or not finite: {plural(left_out, 'norm')}." if left_out else ""
     diverged = " Runs that diverged are not in the right panels." if data.runs["status"].eq("diverged").any() else ""
     return (
         "Euclidean norm of the gradient of the loss with respect to all parameters of one block, on one training batch: geometric mean "
-        f"over seeds ({n}), shaded from the lowest to the highest seed. Norms depend on a block's number of parameters."
+        f"over seeds ({_n(frame['n'])}), shaded from the lowest to the highest seed. Norms depend on a block's number of parameters."
         f"{zeros}{diverged}{choose(layout_of(data.plan), 'gradients.csv').words}"
     )
 
@@ -522,8 +520,7 @@ def claims_caption(data: StudyData, frame: pd.DataFrame) -> str:
     effects = frame[frame["kind"] == "effect"]
     levels = [f"{100 * level:.4g} %" for level in sorted(effects["level"].dropna().unique())]
     level = f" at the level its verdict used ({' to '.join(dict.fromkeys((levels[0], levels[-1])))})" if levels else ""
-    known = sorted(set(effects["n"]))
-    n = f" n = {' to '.join(dict.fromkeys((str(known[0]), str(known[-1]))))} seeds." if known else ""
+    n = f" {_n(effects['n'])} seeds." if len(effects) else ""
     diverged = " A run that diverged counts as chance." if data.runs["status"].eq("diverged").any() else ""
     there = len(data.plan.claims)
     more = f" Drawn are the first {MOST_CLAIMS} of {there:,} claims; verdicts.json has them all." if there > MOST_CLAIMS else ""
@@ -572,6 +569,12 @@ def _said(effect: dict[Any, Any]) -> str:
 def _add(plot: so.Plot, mark: Any, rows: pd.DataFrame | None, *moves: Any, **variables: Any) -> so.Plot:
     """The plot with one more layer, where there are rows for it: some of the plot's own, by whose index seaborn joins them."""
     return plot if rows is None or rows.empty else plot.add(mark, *moves, data=rows, legend=False, **variables)
+
+
+def _n(counts: "pd.Series[Any]") -> str:
+    """`n = 5`, `n = 4 to 5`."""
+    low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def _placed(rows: pd.DataFrame, layout: Layout) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import jinja2
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import numbers
-from resnet_lab.report.tables import TABLES, ledger, level_text, provenance, region_text, shared_settings, unit_of
+from resnet_lab.report.tables import TABLES, VERDICT_ICONS, ledger, level_text, provenance, region_text, shared_settings, unit_of
 from resnet_lab.text import DASH, duration, plural
 
 MOST_ROWS = 100
@@ -25,15 +25,11 @@ MANY_ROWS = 60
 
 @dataclass(frozen=True)
 class Card:
-    """One claim as the page shows it."""
+    """One claim as the page shows it: `facts` are numbers by what they are called."""
 
-    verdict: str
-    icon: str
-    name: str
-    statement: str
+    verdict: Verdict
     words: str
-    facts: tuple[tuple[str, str], ...]
-    post_hoc: bool
+    facts: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,7 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
         formats=[*formats, "csv"],
         tables={name: table.text(data, verdicts) for name, table in TABLES.items()},
         troubles=troubles(data),
+        icons=VERDICT_ICONS,
         more_troubles=max(0, counts["diverged"] + counts["failed"] - MANY_ROWS),
         shared=shared_settings(plan),
         most_rows=MOST_ROWS,
@@ -140,27 +137,21 @@ def troubles(data: StudyData) -> list[Trouble]:
 
 
 def _card(verdict: Verdict) -> Card:
-    facts = [("expected", region_text(verdict.expect, unit_of(verdict)))]
-    if verdict.wanted is not None:
-        facts.append(("effect looked for", f"{numbers.number(verdict.wanted)} {unit_of(verdict)}"))
-    if verdict.effect is not None:
-        facts.append(("effect", f"{numbers.number(verdict.effect)} {unit_of(verdict)}"))
-    if verdict.ci_low is not None:
-        facts.append((f"{level_text(verdict)} interval", numbers.interval(verdict.ci_low, verdict.ci_high)))
-    if verdict.new_images_low is not None:
-        facts.append(("over new images", numbers.interval(verdict.new_images_low, verdict.new_images_high)))
-    if verdict.failure_bound is not None:
-        facts.append(("no failure seen: at most", f"{100 * verdict.failure_bound:.2g} % fail"))
-    if verdict.correlation is not None:
-        facts.append(("correlation of the cells", numbers.number(verdict.correlation, 2)))
-    if verdict.p_sign is not None:
-        facts.append(("sign test", numbers.probability(verdict.p_sign)))
-    n = f"{verdict.n} of {verdict.n_planned}" if verdict.n != verdict.n_planned else str(verdict.n)
-    facts.append(("seeds", n))
-    if verdict.look is not None:
-        facts.append(("decided at", f"look {verdict.look} of {verdict.looks}"))
+    unit, effect, wanted = unit_of(verdict), verdict.effect, verdict.wanted
+    facts = {
+        "expected": region_text(verdict.expect, unit),
+        "effect looked for": "" if wanted is None else f"{numbers.number(wanted)} {unit}",
+        "effect": "" if effect is None else f"{numbers.number(effect)} {unit}",
+        f"{level_text(verdict)} interval": "" if verdict.ci_low is None else numbers.interval(verdict.ci_low, verdict.ci_high),
+        "over new images": "" if verdict.new_images_low is None else numbers.interval(verdict.new_images_low, verdict.new_images_high),
+        "no failure seen: at most": "" if verdict.failure_bound is None else f"{100 * verdict.failure_bound:.2g} % fail",
+        "correlation of the cells": "" if verdict.correlation is None else numbers.number(verdict.correlation, 2),
+        "sign test": "" if verdict.p_sign is None else numbers.probability(verdict.p_sign),
+        "seeds": f"{verdict.n} of {verdict.n_planned}" if verdict.n != verdict.n_planned else str(verdict.n),
+        "decided at": "" if verdict.look is None else f"look {verdict.look} of {verdict.looks}",
+    }
     words = verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ")  # the card says the verdict itself above
-    return Card(verdict.verdict, _ICONS[verdict.verdict], verdict.name, verdict.statement, words, tuple(facts), verdict.post_hoc)
+    return Card(verdict, words, {name: said for name, said in facts.items() if said})
 
 
 def _images(data: StudyData) -> str:
@@ -171,6 +162,3 @@ def _images(data: StudyData) -> str:
     named = {"train": "training", "validation": "validation", "test": "test"}
     parts = [f"{images[name]:,} {words}" for name, words in named.items() if images.get(name)]
     return f"Each run saw {', '.join(parts)} images."
-
-
-_ICONS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "waiting": "…"}

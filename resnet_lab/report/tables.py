@@ -10,10 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_lab.analysis.run_checks import check_findings
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
-from resnet_lab.papers.comparison import NetComparison, compare, published_nets, published_text
+from resnet_lab.papers.comparison import compare, published_nets, published_text
 from resnet_lab.papers.deviations import Ledger, ledger_of
 from resnet_lab.report import numbers
 from resnet_lab.runs.plan import Plan
@@ -91,14 +90,10 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
         headers.insert(-3, "published, %")
     rows = []
     for row in frame.to_dict("records"):
-        errors = [
-            text
-            for metric in ("train_error", "test_error")
-            for text in (
-                numbers.spread(row[f"{metric}_mean"], row[f"{metric}_sd"]),
-                numbers.interval(row[f"{metric}_ci_low"], row[f"{metric}_ci_high"]),
-            )
-        ]
+        errors = []
+        for metric in ("train_error", "test_error"):
+            errors.append(numbers.spread(row[f"{metric}_mean"], row[f"{metric}_sd"]))
+            errors.append(numbers.interval(row[f"{metric}_ci_low"], row[f"{metric}_ci_high"]))
         cost = [numbers.short(row["params"]), numbers.short(row["macs"]), duration(row["seconds_median"])]
         published = [(published_text(nets[row["cell"]]) if row["cell"] in nets else "") or DASH] if nets else []
         rows.append((str(row["cell"]), str(row["n_done"]), *(str(row[f"n_{status}"]) for status in troubled), *errors, *published, *cost))
@@ -176,54 +171,51 @@ def deviations_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
 
 def published_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """One row a cell that is a net of the source at the source's scale."""
-    rows = [
-        {
-            "cell": each.cell,
-            "paper": each.net.paper,
-            "table": each.net.table,
-            "net": each.net.name,
-            "published": each.net.test_error,
-            "published_runs": each.net.runs,
-            "n": each.n,
-            "diverged": each.diverged,
-            "mean": each.mean,
-            "sd": each.sd,
-            "difference": each.gap.difference if each.gap else None,
-            "half_width": each.gap.half_width if each.gap else None,
-            "consistent": each.gap.consistent if each.gap else None,
-            "agrees": each.gap.agrees if each.gap else None,
-            "band": each.label,
-        }
-        for each in compare(data)
-    ]
+    rows = []
+    for each in compare(data):
+        net = {"cell": each.cell, "paper": each.net.paper, "table": each.net.table, "net": each.net.name}
+        published = {"published": each.net.test_error, "published_runs": each.net.runs}
+        ours = {name: getattr(each, name) for name in ("n", "diverged", "mean", "sd")}
+        gap = {name: getattr(each.gap, name, None) for name in ("difference", "half_width", "consistent", "agrees")}
+        rows.append({**net, **published, **ours, **gap, "band": each.label})
     return pd.DataFrame(rows)
 
 
 def published_table(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     """Our errors beside the published ones, in words."""
-    found = compare(data)
+    rows = []
+    for each in compare(data):
+        band = f"{each.label} {each.band[0]:g} to {each.band[1]:g}" if each.band and each.label else DASH
+        ours = (numbers.spread(each.mean, each.sd), str(each.n), each.words, band)
+        rows.append((each.cell, f"{each.net.name}, {each.net.table}", published_text(each.net), *ours))
     headers = ("cell", "published as", "published, %", "ours, %", "n", "compared", "replications")
     note = (
         "Test errors. Consistent: the difference lies within its 95 % t interval, published runs taken to spread as ours do; agrees: that interval "
         "lies within half a percentage point. Outside the family of claims. The bands of independent replications are labels and no "
         "tests: laboratories differ by more than the bands are wide."
     )
-    return TextTable(
-        "Against published numbers", headers, (False, False, True, True, True, False, False), tuple(_row(each) for each in found), note
-    )
+    return TextTable("Against published numbers", headers, (False, False, True, True, True, False, False), tuple(rows), note)
 
 
 def checks_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """One row per check and finding: in how many runs."""
-    rows = [(each.check, words, runs) for each in check_findings(data) for words, runs in each.found.items()]
-    return pd.DataFrame(rows, columns=["check", "found", "runs"])
+    """One row per check and finding, the commonest first: in how many runs. Checks stand in the order in which runs record them."""
+    found = [check for record in data.records.values() for check in record.checks.items()]
+    counts = pd.DataFrame(found, columns=["check", "found"]).value_counts().rename("runs").reset_index()
+    order = list(dict.fromkeys(check for check, _ in found))
+    return counts.sort_values("check", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
 def checks_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
-    """What the checks found, as read."""
-    rows = tuple((each.check, _found(each.found), str(each.runs)) for each in check_findings(data))
+    """What the checks found, as read: a row a check."""
+    rows = []
+    for check, own in checks_frame(data, verdicts).groupby("check", sort=False):
+        shown = [
+            words if len(own) == 1 else f"{words} ({plural(runs, 'run')})" for words, runs in zip(own["found"], own["runs"], strict=True)
+        ]
+        more = [f"and {len(own) - MOST_WORDS} more"] if len(own) > MOST_WORDS else []
+        rows.append((str(check), "; ".join(shown[:MOST_WORDS] + more), str(own["runs"].sum())))
     note = "Checked while each run trained. A run in which a check fails has no result: it is listed with the runs that failed."
-    return TextTable("Checks", ("check", "found", "runs"), (False, False, True), rows, note)
+    return TextTable("Checks", ("check", "found", "runs"), (False, False, True), tuple(rows), note)
 
 
 def differing_settings(data: StudyData, verdicts: Sequence[Verdict] = ()) -> TextTable:
@@ -282,19 +274,7 @@ def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
     return [(key, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value))]
 
 
-def _row(each: NetComparison) -> tuple[str, ...]:
-    ours = numbers.spread(each.mean, each.sd)
-    band = f"{each.label} {each.band[0]:g} to {each.band[1]:g}" if each.band and each.label else DASH
-    return (each.cell, f"{each.net.name}, {each.net.table}", published_text(each.net), ours, str(each.n), each.words, band)
-
-
-def _found(found: dict[str, int]) -> str:
-    shown = list(found.items())[:MOST_WORDS]
-    counted = [words if len(found) == 1 else f"{words} ({plural(runs, 'run')})" for words, runs in shown]
-    more = f"; and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
-    return "; ".join(counted) + more
-
-
+VERDICT_ICONS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "waiting": "…"}
 TABLES: dict[str, Table] = {
     "results": Table(main_frame, main_text),
     "verdicts": Table(verdict_frame, verdict_text),

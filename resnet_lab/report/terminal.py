@@ -9,7 +9,7 @@ from rich.text import Text
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.deviations import first_line
-from resnet_lab.report.tables import TextTable, main_text
+from resnet_lab.report.tables import VERDICT_ICONS, TextTable, main_text
 
 
 def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableType:
@@ -22,10 +22,14 @@ def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableTy
     if not data.plan.evidence:
         parts.append(Text("NOT EVIDENCE: this scale checks the machinery only.", style="bold red"))
     for verdict in verdicts:
-        icon, style = _LOOKS[verdict.verdict]
         words = verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ")
         late = " (post hoc)" if verdict.post_hoc else ""
-        parts.append(Text.assemble((f"{icon} {verdict.verdict}", f"bold {style}"), f"  {verdict.name}{late}: {words}"))
+        parts.append(
+            Text.assemble(
+                (f"{VERDICT_ICONS[verdict.verdict]} {verdict.verdict}", f"bold {_COLORS[verdict.verdict]}"),
+                f"  {verdict.name}{late}: {words}",
+            )
+        )
     return Group(*parts)
 
 
@@ -62,4 +66,4 @@ MOST_CELLS = 60
 """Cells beyond which nobody reads on in a terminal."""
 _COUNTS = ("diverged", "failed", "missing")
 _MOST = 8
-_LOOKS = {"supported": ("✓", "green"), "contradicted": ("✗", "red"), "undecided": ("?", "yellow"), "waiting": ("…", "dim")}
+_COLORS = {"supported": "green", "contradicted": "red", "undecided": "yellow", "waiting": "dim"}

@@ -84,7 +84,7 @@ def test_macs_frame_stands_at_the_planned_cost(study):
 
 
 def test_curves_are_means_over_all_seeds_of_what_was_recorded(study):
-    """Catches a mean over another axis, and a caption about a test curve that is not there."""
+    """Catches a mean over another axis, a caption about a test curve that is not there, and thinning where every line can be seen."""
     made = study()
     whole = figures.curves_frame(made.data, ())
     frame = rows(whole, quantity="train_error", cell="plain/56")
@@ -92,6 +92,10 @@ def test_curves_are_means_over_all_seeds_of_what_was_recorded(study):
     assert rows(frame, kind="mean")["value"].tolist() == pytest.approx(np.mean(recorded, axis=0).tolist())
     assert rows(frame, kind="seed", seed=1)["value"].tolist() == recorded[1]
     assert set(whole["quantity"]) == {"train_error"}
+    assert set(whole["cell"]) == {cell.name for cell in made.plan.cells}
+    assert "Drawn are" not in figures.curves_caption(made.data, whole) + figures.depth_caption(
+        made.data, figures.depth_frame(made.data, ())
+    )
     assert "test error" not in figures.curves_caption(made.data, whole).lower()
 
 
@@ -266,19 +270,11 @@ def test_a_large_study_draws_what_can_be_told_apart_and_says_so(study):
         assert len(labels) == MOST_LINES
         assert (labels[0], labels[-1]) == (0.001, 0.06)
         assert set(frame["series"]) == {"plain", "residual"}
-    assert f"{MOST_LINES} of 60 values of lr" in figures.curves_caption(made.data, curve)
-    assert "epochs.csv has them all" in figures.curves_caption(made.data, curve)
+    said = figures.curves_caption(made.data, curve)
+    assert (f"{MOST_LINES} of 60 values of lr" in said, "epochs.csv has them all" in said) == (True, True)
     assert "gradients.csv has them all" in figures.gradients_caption(made.data, norms)
     assert len(figures.draw_curves(curve, layout_of(made.plan)).legends[0].get_texts()) == MOST_LINES
     assert len(rows(figures.depth_frame(made.data, ()), kind="cell", metric="test_error")) == 120  # points are not thinned, only lines
-
-
-def test_a_small_study_is_drawn_whole(study):
-    """Catches thinning where every line can be seen."""
-    made = study()
-    curve, errors = figures.curves_frame(made.data, ()), figures.depth_frame(made.data, ())
-    assert set(curve["cell"]) == {cell.name for cell in made.plan.cells}
-    assert "Drawn are" not in figures.curves_caption(made.data, curve) + figures.depth_caption(made.data, errors)
 
 
 @pytest.mark.parametrize(("axes", "numeric"), [({"layers": (20, 56)}, True), ({}, False)])
