@@ -12,7 +12,6 @@ from resnet_lab.spec.errors import SpecError
 from resnet_lab.study import deadline
 from resnet_lab.study.deadline import parse_time_limit
 from resnet_lab.study.running import run_prepared
-from resnet_lab.study.stopping import PATIENCE_SECONDS
 from resnet_lab.training.checkpoint import identity_of, load_checkpoint
 
 
@@ -29,21 +28,21 @@ def test_what_is_no_limit(text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["inline", "processes"])
+@pytest.mark.parametrize(("executor", "limit"), [("inline", 5.0), ("processes", 15.0)])  # a worker takes seconds to start
 def test_a_run_longer_than_every_limit_advances_with_each_call(
-    prepare, studies: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+    prepare, studies: Path, monkeypatch: pytest.MonkeyPatch, executor: str, limit: float
 ) -> None:
     """Would catch a run that is never begun because it does not fit, one that outlives the limit, and one that begins anew with every call."""
     monkeypatch.setattr(deadline, "MARGIN_SECONDS", 0.0)
     reached = [0]
     for _ in range(2):
         prepared = prepare(
-            overrides=["grid.network.layers=[6]", "training.epochs=1000000"], seeds=1, executor=executor, time_limit=5.0, workers=1
+            overrides=["grid.network.layers=[6]", "training.epochs=1000000"], seeds=1, executor=executor, time_limit=limit, workers=1
         )
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             run_prepared(prepared)
-        assert time.monotonic() - began < 5 + PATIENCE_SECONDS
+        assert time.monotonic() - began < limit + 60
         task = prepared.tasks[0]
         identity = identity_of(task.run, task.seed, keep_weights=False)
         state, notes = load_checkpoint(RunStore(studies).folder(task.fingerprint, task.seed), identity)
