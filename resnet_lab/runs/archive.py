@@ -21,7 +21,7 @@ import tarfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resnet_lab.runs.files import StoreError, write_atomically
+from resnet_lab.runs.files import StoreError, from_json, inside, write_atomically, writing
 from resnet_lab.runs.looks import looks_path
 from resnet_lab.runs.plan import Plan, driven_plan, load_plan, parse_plan
 from resnet_lab.runs.store import CHECKPOINTS, RunStore, checkpoint_iteration, newest_checkpoint
@@ -31,6 +31,14 @@ _RUN_FILE = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{32}-seed\d+/(result\.json|arr
 _CHECKPOINT = f"/{CHECKPOINTS[1]}"
 _MEMBER_BYTES = 1024
 """What an archive adds to a file at most: its header and its padding."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an archive says of itself: the study's name, and file -> checksum."""
+
+    study: str
+    sha256: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -97,8 +105,7 @@ def _packed(study: str, content: dict[str, bytes]) -> bytes:
     """An archive of these files; the same files give the same bytes."""
     manifest = {
         "format": ARCHIVE_FORMAT,
-        "study": study,
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
+        **vars(Manifest(study, {name: hashlib.sha256(data).hexdigest() for name, data in content.items()})),
     }
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
@@ -123,34 +130,31 @@ def import_study(studies: Path, file: Path, tag: str = "") -> Imported:
     """Unpack an archive into a studies folder. What is there already stays: a finished run, and a checkpoint that is as far as the archive's.
 
     A study of the same name with another plan is not overwritten: `tag` gives the imported one its own name. Raises StoreError for what is no
-    archive of ours, was cut short or changed, or comes from another version.
+    archive of ours, was cut short or changed, comes from another version, or would write outside the folder.
     """
     content = _verified(file)
-    plan = parse_plan(content["plan.json"], f"plan.json in {file}")
-    plan = replace(plan, tag=tag or plan.tag)
+    plan = parse_plan(content["plan.json"], f"plan.json in {file}", tag)
     earlier = load_plan(studies, plan.name)
     if earlier is not None and {cell.fingerprint for cell in earlier.cells} != {cell.fingerprint for cell in plan.cells}:
         raise StoreError(f"there is another study {plan.name} in {studies}: import this one under its own name with --tag T")
-    store = RunStore(studies)
-    there = {str(path.relative_to(studies).as_posix()) for path in store.root.glob("*/*/result.json")}
-    runs = [name for name in content if name.endswith("/result.json")]
-    new = {name.rpartition("/")[0] for name in runs if name not in there}
-    write_into(
-        studies, {name: data for name, data in content.items() if name.rpartition("/")[0] in new and not name.endswith("result.json")}
-    )
-    write_into(
-        studies, {name: content[name] for name in runs if name.rpartition("/")[0] in new}
-    )  # results last: a run is there whole or not
+    results = [name for name in content if name.endswith("/result.json")]
+    new = {_run(name) for name in results if not (studies / name).exists()}
+    files = [name for name in content if _run(name) in new]
+    files.sort(key=lambda name: name in results)  # results last: a run is there whole or not
     unfinished = [name for name in content if name.endswith(_CHECKPOINT) and not (studies / name).with_name("result.json").exists()]
-    further = {name: content[name] for name in unfinished if _is_further(content[name], newest_checkpoint((studies / name).parent))}
-    write_into(studies, further)
+    further = [name for name in unfinished if _is_further(content[name], newest_checkpoint((studies / name).parent))]
+    _write_into(studies, {name: content[name] for name in (*files, *further)})
     for name in further:
         (studies / name).with_name(CHECKPOINTS[0]).unlink(missing_ok=True)  # it would be read first
     if earlier is None:
         if "looks.json" in content:  # without them nobody could tell when its claims were decided
-            write_into(studies, {f"{plan.name}/looks.json": content["looks.json"]})
+            _write_into(studies, {f"{plan.name}/looks.json": content["looks.json"]})
         plan.save(studies)
-    return Imported(plan, len(new), len(runs) - len(new), len(further))
+    return Imported(plan, len(new), len(results) - len(new), len(further))
+
+
+def _run(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _is_further(content: bytes, there: tuple[int, bytes] | None) -> bool:
@@ -158,33 +162,29 @@ def _is_further(content: bytes, there: tuple[int, bytes] | None) -> bool:
     return iteration is not None and (there is None or iteration > there[0])
 
 
-def write_into(root: Path, content: dict[str, bytes]) -> None:
-    """Write files under a root, each whole or not at all. Raises StoreError where that fails."""
-    try:
-        for name, data in content.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(root / name, data)
-    except OSError as error:
-        raise StoreError(f"{root} cannot be written to: {error.strerror}") from error
+def _write_into(root: Path, content: dict[str, bytes]) -> None:
+    for name, data in content.items():
+        path = inside(root, name)
+        with writing(path.parent):
+            write_atomically(path, data)
 
 
 def _verified(file: Path) -> dict[str, bytes]:
+    """The files of an archive but for its manifest, which is held against them."""
     try:
         with tarfile.open(file, "r:gz") as archive:
             found = {member.name: (archive.extractfile(member) or io.BytesIO()).read() for member in archive if member.isfile()}
-        manifest = json.loads(found.pop("manifest.json"))
-        sums = manifest["sha256"]
+        listed = found.pop("manifest.json")
     except FileNotFoundError as error:
         raise StoreError(f"there is no {file}") from error
-    except (tarfile.TarError, OSError, EOFError, KeyError, json.JSONDecodeError) as error:
+    except (tarfile.TarError, OSError, EOFError, KeyError) as error:
         raise StoreError(f"{file} is no study archive, or was cut short: {error}") from error
-    if manifest.get("format", 0) > ARCHIVE_FORMAT:
-        raise StoreError(f"{file} was written by a newer version of resnet_lab: update resnet_lab")
+    sums = from_json(Manifest, listed, f"manifest.json in {file}", newest=ARCHIVE_FORMAT, remedy="get the archive again").sha256
     for name, data in found.items():
         if name not in ("plan.json", "question.toml", "looks.json") and not _RUN_FILE.fullmatch(name):
             raise StoreError(f"{file} has a file that no study has: {name}")
         if hashlib.sha256(data).hexdigest() != sums.get(name):
             raise StoreError(f"{name} in {file} does not match its checksum: get the archive again")
-    if missing := set(sums) - set(found):
+    if missing := {"plan.json", *sums} - set(found):
         raise StoreError(f"{file} lacks {sorted(missing)[0]}: get the archive again")
     return found

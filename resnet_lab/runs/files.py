@@ -1,16 +1,21 @@
-"""Writing files and folders so that they are there whole or not at all, and what to do where that is refused. All rooms write through here."""
+"""Files and folders that are there whole or not at all, what to do where writing is refused, and JSON read back strictly. All rooms write through here."""
 
 import errno
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
 
 ELSEWHERE = "choose another folder with --studies"
+T = TypeVar("T")
 
 
 class StoreError(RuntimeError):
@@ -81,6 +86,50 @@ def locked(folder: Path, name: str, elsewhere: str = ELSEWHERE) -> Iterator[None
         yield
     finally:
         lock.release()
+
+
+def inside(root: Path, name: str) -> Path:
+    """`root / name`. Raises StoreError for a name that leads out of the root, as one in an archive from elsewhere may.
+
+    Goes by the path as written: a link that somebody made inside the root, to another disk perhaps, is theirs to follow.
+    """
+    path = Path(os.path.normpath(root / name))
+    if not path.is_relative_to(os.path.normpath(root)):
+        raise StoreError(f"{name!r} leads out of {root}: nothing is read or written there")
+    return path
+
+
+def from_json(kind: type[T], content: str | bytes, path: str, *, newest: int, remedy: str) -> T:
+    """The dataclass `kind` that a JSON file holds: every field that has no default, no other, each of its type, and a `format` up to `newest`.
+
+    `path` and `remedy` are for the errors: raises StoreError for anything else.
+    """
+    try:
+        plain = json.loads(content)
+        found = plain.pop("format")
+        if found > newest:
+            raise StoreError(
+                f"{path} was written by a newer version of resnet_lab (format {found}, this one reads {newest}): update resnet_lab"
+            )
+        return from_plain(kind, plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{path} was written by another version of resnet_lab, or changed ({where}: {first['msg']}): {remedy}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, no table, no format
+        raise StoreError(f"{path} was cut short, or is none of ours: {remedy}") from error
+
+
+def from_plain(kind: type[T], plain: dict[str, Any]) -> T:
+    """The dataclass that a table of JSON values holds. Raises pydantic's ValidationError where it has other fields or types."""
+    adapter = _adapter(kind)  # type: ignore[arg-type]  # mypy takes no generic type for hashable
+    found: T = adapter.validate_json(json.dumps(plain), strict=True, extra="forbid")  # strict JSON: lists make tuples, "1" is no 1
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def why_refused(error: OSError, elsewhere: str = ELSEWHERE) -> str:

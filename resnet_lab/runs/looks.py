@@ -6,9 +6,8 @@ STUDIES/NAME/SCALE/looks.json, beside plan.json. A look is a reading of all unde
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from resnet_lab.runs.files import StoreError, write_atomically, writing
+from resnet_lab.runs.files import from_json, inside, write_atomically, writing
 
 LOOKS_FORMAT = 1
 
@@ -73,28 +72,15 @@ class Looks:
 
 def looks_path(studies: Path, name: str) -> Path:
     """Where the looks of a study lie."""
-    return studies / name / "looks.json"
+    return inside(studies, name) / "looks.json"
 
 
 def load_looks(studies: Path, name: str) -> Looks | None:
     """The looks of a study, or None where its verdicts were never read. Raises StoreError where the file cannot be used."""
     path = looks_path(studies, name)
     try:
-        plain = json.loads(path.read_bytes())
-        if plain.pop("format", 0) > LOOKS_FORMAT:
-            raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab")
-        return _looks(plain)
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} is damaged: restore it from a copy; without it nobody can tell at how many seeds these verdicts were read first"
-        ) from error
-
-
-def _looks(plain: dict[str, Any]) -> Looks:
-    done = tuple(
-        Look(tuple(look["seeds"]), look["alpha"], {digest: Decision(**decision) for digest, decision in look["decisions"].items()})
-        for look in plain["done"]
-    )
-    return Looks(tuple(plain["schedule"]), plain["alpha"], done, plain["controlled"])
+    remedy = "restore it from a copy; without it nobody can tell at how many seeds these verdicts were read first"
+    return from_json(Looks, content, str(path), newest=LOOKS_FORMAT, remedy=remedy)

@@ -5,13 +5,15 @@ STUDIES/NAME/SCALE@TAG/plan.json       a variant (`--set`, `--tag`): nothing is 
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.runs.files import StoreError, write_atomically, writing
-from resnet_lab.spec.claims import Claim, claim_from_plain
+from resnet_lab.runs.files import StoreError, from_json, inside, write_atomically, writing
+from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.names import is_name, not_a_name
 
 PLAN_FORMAT = 1
 
@@ -73,8 +75,6 @@ class Plan:
     """Of the working tree the study was last planned from; empty where there is none."""
     changes: tuple[str, ...] = ()
     """What was changed in the recipe of its cells after the study first ran, in words; also among the warnings."""
-    counted: str = ""
-    """Which source counted params and macs of the cells."""
 
     @property
     def name(self) -> str:
@@ -107,8 +107,8 @@ def study_name(ablation: str, scale: str, tag: str) -> str:
 
 
 def plan_path(studies: Path, name: str) -> Path:
-    """Where the plan of a study lies."""
-    return studies / name / "plan.json"
+    """Where the plan of a study lies. Raises StoreError for a name that leads out of the studies folder."""
+    return inside(studies, name) / "plan.json"
 
 
 def load_plan(studies: Path, name: str) -> Plan | None:
@@ -134,22 +134,17 @@ def driven_plan(studies: Path, name: str) -> Plan:
     return plan
 
 
-def parse_plan(content: bytes, path: str) -> Plan:
-    """The plan in a plan.json's content; `path` is named in errors. Raises StoreError where it cannot be used."""
-    try:
-        plain = json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} was cut short: run the study again, finished runs are kept") from error
-    if plain.pop("format", 0) > PLAN_FORMAT:
-        raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab")
-    try:
-        plain["cells"] = tuple(PlannedCell(**cell) for cell in plain["cells"])
-        plain["claims"] = tuple(claim_from_plain(claim) for claim in plain["claims"])
-        for key in ("varies", "axes", "seeds", "warnings", "overrides", "changes"):
-            plain[key] = tuple(plain.get(key, ()))
-        plain["registered"] = None if plain["registered"] is None else tuple(plain["registered"])
-        return Plan(**plain)
-    except (KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} was written by another version of resnet_lab: use that one, or move it away and run the study again"
-        ) from error
+def parse_plan(content: bytes, path: str, tag: str = "") -> Plan:
+    """The plan in a plan.json's content, under another `tag` where one is given; `path` is named in errors.
+
+    Raises StoreError where it cannot be used, or where its names are none: folders are called by them, and it may come from elsewhere.
+    """
+    plan = from_json(Plan, content, path, newest=PLAN_FORMAT, remedy="move it away and run the study again, finished runs are kept")
+    plan = replace(plan, tag=tag or plan.tag)
+    for what, name in (("a question", plan.ablation), ("a scale", plan.scale), *([("a variant", plan.tag)] if plan.tag else [])):
+        if not is_name(name):
+            raise StoreError(f"{path}: {not_a_name(name, what)}")
+    for cell in plan.cells:
+        if not re.fullmatch("[0-9a-f]{64}", cell.fingerprint):  # a run's folder is called by it
+            raise StoreError(f"{path}: {cell.fingerprint!r} is no fingerprint")
+    return plan

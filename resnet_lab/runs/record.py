@@ -7,11 +7,14 @@ the network was trained with: what it sees is pixel * scale - shift, pixels coun
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import SkipValidation
+
+from resnet_lab.runs.files import from_plain
 
 FORMAT = 4
 """Version of result.json. A store with a higher number was written by a newer version and is left alone."""
@@ -40,6 +43,8 @@ class EpochRecord:
 @dataclass(frozen=True)
 class RunRecord:
     """A finished run. Final errors are measured after the last epoch in evaluation mode without augmentation; none where it diverged."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}  # arrays, which no JSON holds
 
     fingerprint: str
     seed: int
@@ -75,7 +80,7 @@ class RunRecord:
     """What the classes are called, in the order of the network's outputs."""
     checks: dict[str, str] = field(default_factory=dict)
     """What was checked while the run trained -> what was found (training/checks.py)."""
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False)
+    arrays: Annotated[Mapping[str, NDArray[Any]], SkipValidation] = field(default_factory=dict, compare=False)
     checksum: str = field(default="", compare=False)
     """Of the stored record and its arrays; empty for one that does not come from the store."""
 
@@ -87,15 +92,12 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], arrays: Mapping[str, NDArray[Any]], checksum: str = "") -> "RunRecord":
-        """The record that `as_json` wrote. Raises KeyError or TypeError where fields are missing."""
-        values = {key: value for key, value in plain.items() if key != "format"}
-        values["epochs"] = tuple(
-            EpochRecord(**{**epoch, "loss": math.nan if epoch["loss"] is None else epoch["loss"]}) for epoch in values["epochs"]
-        )
-        values["blocks"] = tuple(values["blocks"])
-        values["notes"] = tuple(values.get("notes", ()))
-        values["class_names"] = tuple(values.get("class_names", ()))
-        return cls(**values, arrays=arrays, checksum=checksum)
+        """The record that `as_json` wrote. Raises ValueError or TypeError where it has other fields or types."""
+        values = {name: value for name, value in plain.items() if name != "format"}
+        values["epochs"] = [
+            {**epoch, "loss": math.nan if epoch.get("loss") is None else epoch["loss"]} for epoch in values.get("epochs", ())
+        ]
+        return replace(from_plain(cls, values), arrays=arrays, checksum=checksum)
 
 
 def _or_null(value: Any) -> Any:

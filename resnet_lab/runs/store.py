@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_lab.runs.files import StoreError, write_atomically, writing
+from resnet_lab.runs.files import StoreError, from_plain, write_atomically, writing
 from resnet_lab.runs.record import FORMAT, RunRecord
 from resnet_lab.spec.errors import SpecError
 
@@ -117,8 +117,8 @@ class RunStore:
     def failure(self, fingerprint: str, seed: int) -> Failure | None:
         """Why the run failed when it was last tried, or None."""
         try:
-            return Failure(**json.loads((self.folder(fingerprint, seed) / "failure.json").read_bytes()))
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
+            return from_plain(Failure, json.loads((self.folder(fingerprint, seed) / "failure.json").read_bytes()))
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
     @staticmethod
@@ -171,25 +171,25 @@ class RunStore:
                 continue
 
     def _read(self, folder: Path) -> RunRecord:
-        text = (folder / "result.json").read_bytes()
+        path, arrays = folder / "result.json", folder / "arrays.npz"
+        text = path.read_bytes()
         try:
-            plain: dict[str, Any] = json.loads(text)
-            found = plain["format"]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise _DamagedError(f"{folder / 'result.json'} was cut short or is no result") from error
-        if found > FORMAT:
+            plain = json.loads(text)
+            is_newer = plain["format"] > FORMAT
+        except (ValueError, KeyError, TypeError) as error:
+            raise _DamagedError(f"{path} was cut short or is no result") from error
+        if is_newer:
             raise StoreError(
-                f"{folder} was written by a newer version of resnet_lab (format {found}, this one reads {FORMAT}): update resnet_lab"
+                f"{folder} was written by a newer version of resnet_lab (format {plain['format']}, this one reads {FORMAT}): update resnet_lab"
             )
         checksum = plain.pop("sha256", "")
         if checksum != _checksum(plain):
-            raise _DamagedError(f"{folder / 'result.json'} does not match its checksum")
-        arrays = folder / "arrays.npz"
-        _check_arrays(arrays, plain.pop("arrays_sha256"))
+            raise _DamagedError(f"{path} does not match its checksum")
+        _check_arrays(arrays, plain.pop("arrays_sha256", ""))
         try:
             return RunRecord.from_json(plain, StoredArrays(arrays), checksum)
-        except (KeyError, TypeError) as error:
-            raise _DamagedError(f"{folder / 'result.json'} has other fields than this version: {error}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _DamagedError(f"{path} has other fields than this version: {error}") from error
 
 
 class _DamagedError(Exception):

@@ -151,17 +151,6 @@ def parse_expect(expect: str, unit: str = "") -> Region:
     return Region(bound, math.inf) if match["kind"] == ">" else Region(-math.inf, bound)
 
 
-def claim_from_plain(plain: dict[str, Any]) -> Claim:
-    """The claim that `dataclasses.asdict` and JSON made plain values of. Fields it does not know raise TypeError."""
-    values = dict(plain)
-    values["scales"] = values.get("scales") and tuple(values["scales"])
-    values["trend"] = values.get("trend") and Trend(**values["trend"])
-    values["fails"] = values.get("fails") and Fails(**values["fails"])
-    if not isinstance(values["contrast"], dict):
-        values["contrast"] = tuple(values["contrast"])
-    return Claim(**values)
-
-
 def claim_problems(claim: Claim) -> list[Problem]:
     """What is wrong with a claim by itself, before the cells of a scale are known; keys are relative to the claim."""
     problems = [*_shape_problems(claim), *_fails_problems(claim)]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import resnet_lab
-from resnet_lab.networks.counted import Cost, counting_version
+from resnet_lab.networks.counted import Cost
 from resnet_lab.runs.plan import Plan, PlannedCell, load_plan, study_name
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
@@ -56,7 +56,6 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         created=earlier.created if earlier and earlier.registered is not None else datetime.now(UTC).isoformat(timespec="seconds"),
         commit=source_commit(),
         changes=changes,
-        counted=counting_version(),
     )
 
 
@@ -145,10 +144,8 @@ def _both(record: RunRecord, asked: RecordSpec) -> RecordSpec:
 
 
 def _counted(earlier: Plan | None) -> dict[str, Cost]:
-    """Fingerprint -> cost of the cells of an earlier plan, where the same source counted them."""
-    if earlier is None or earlier.counted != counting_version():
-        return {}
-    return {cell.fingerprint: Cost(cell.params, cell.macs) for cell in earlier.cells}
+    """Fingerprint -> cost of the cells of an earlier plan: equal fingerprints mean equal networks."""
+    return {cell.fingerprint: Cost(cell.params, cell.macs) for cell in earlier.cells} if earlier else {}
 
 
 def _planned(cell: Cell, known: dict[str, Cost]) -> PlannedCell:

@@ -1,6 +1,7 @@
 """A study as one archive: what goes out comes back, and what is not ours stays out."""
 
 import gzip
+import hashlib
 import io
 import json
 import random
@@ -127,8 +128,6 @@ def test_a_large_study_is_split_and_comes_back_whole(tmp_path: Path, plan: Plan)
 
 def repacked(archive: Path, change: dict[str, bytes], *, listed: bool) -> Path:
     """The archive with files added or replaced, its manifest brought up to date or not."""
-    import hashlib
-
     with tarfile.open(archive) as old:
         content = {member.name: old.extractfile(member).read() for member in old}
     content |= change
@@ -150,6 +149,24 @@ def test_files_that_no_study_has_stay_out(tmp_path: Path, archive: Path, name: s
     with pytest.raises(StoreError, match="no study has"):
         import_study(tmp_path / "there", repacked(archive, {name: b"x"}, listed=True))
     assert not (tmp_path / "there").exists()
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", ".hidden"])
+@pytest.mark.parametrize("field", ["ablation", "scale", "tag", "--tag"])
+def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, plan: Plan, archive: Path, field: str, name: str) -> None:
+    """Would catch plan.json written where the archive, or a slip of the hand, says: outside the studies folder."""
+    hostile = plan if field == "--tag" else replace(plan, **{field: name})
+    file = repacked(archive, {"plan.json": hostile.as_text().encode()}, listed=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(StoreError, match="cannot name"):
+        import_study(tmp_path / "studies", file, tag=name if field == "--tag" else "")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("manifest", [b"[]", b"{}", b'{"format": 1, "study": "x", "sha256": ["plan.json"]}', b"\xff"])
+def test_a_manifest_of_another_shape_is_refused(tmp_path: Path, archive: Path, manifest: bytes) -> None:
+    with pytest.raises(StoreError, match="manifest"):
+        import_study(tmp_path / "there", repacked(archive, {"manifest.json": manifest}, listed=False))
 
 
 def test_a_changed_result_is_refused(tmp_path: Path, plan: Plan, archive: Path) -> None:

@@ -1,12 +1,15 @@
 """plan.json: what a study last drove comes back as it was."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import make_plan
+from factories import degradation, make_plan
 
 from resnet_lab.runs.files import StoreError
-from resnet_lab.runs.plan import load_plan, plan_path
+from resnet_lab.runs.looks import Looks
+from resnet_lab.runs.plan import load_plan, parse_plan, plan_path
+from resnet_lab.spec.claims import Claim, Fails, Trend
 
 
 @pytest.mark.parametrize("tag", ["", "wide"])
@@ -16,6 +19,16 @@ def test_a_plan_comes_back_as_it_was(tmp_path: Path, tag: str) -> None:
     assert plan.save(tmp_path) == plan_path(tmp_path, plan.name)
     assert load_plan(tmp_path, plan.name) == plan
     assert plan.name.endswith("@wide") == bool(tag)
+
+
+def test_every_kind_of_claim_survives_the_plan() -> None:
+    claims = (
+        degradation(scales=("laptop",), effect=1.0),
+        Claim("several", ({"plain/20": 1.0}, {"plain/56": 2.0}), "> 0"),
+        Claim("trend", {"plain/20": 1.0}, "> 0", trend=Trend("layers", "plain", "residual"), pairing="none"),
+        Claim("fails", {"plain/20": 1.0}, fails=Fails(20, 0.6)),
+    )
+    assert parse_plan(make_plan(claims=claims).as_text().encode(), "plan.json").claims == claims
 
 
 def test_no_plan(tmp_path: Path) -> None:
@@ -32,6 +45,36 @@ def test_a_plan_that_was_cut_short_or_is_of_another_version_is_refused(tmp_path:
     path.write_text(text.replace('"format": 1', '"format": 99'))
     with pytest.raises(StoreError, match="newer version"):
         load_plan(tmp_path, plan.name)
-    path.write_text(text.replace('"question":', '"asked":'))
-    with pytest.raises(StoreError, match="another version"):
-        load_plan(tmp_path, plan.name)
+    for content, says in (
+        (text.replace('"question":', '"asked":'), "another version"),
+        (text.replace('"seeds": [', '"seeds": ["0",'), r"another version .*seeds\.0"),
+        ("[]", "none of ours"),
+        ("null", "none of ours"),
+    ):
+        path.write_text(content)
+        with pytest.raises(StoreError, match=says):
+            load_plan(tmp_path, plan.name)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "..", ".hidden", "a/b", "a\\b", "", "a\n", "x" * 101])
+@pytest.mark.parametrize("field", ["ablation", "scale", "tag"])
+def test_what_is_no_name_is_refused(tmp_path: Path, field: str, name: str) -> None:
+    """Would catch a plan from elsewhere that has its files written outside the studies folder."""
+    if field == "tag" and not name:
+        return  # the study as shipped has no tag
+    plan = replace(make_plan(), **{field: name})
+    with pytest.raises(StoreError, match="cannot name"):
+        parse_plan(plan.as_text().encode(), "plan.json")
+    studies = tmp_path / "studies"
+    if name in ("../../outside", "/outside") and field == "ablation":
+        for write in (lambda: plan.save(studies), lambda: Looks((5,)).save(studies, plan.name)):
+            with pytest.raises(StoreError, match="leads out of"):
+                write()
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_fingerprint_that_is_a_path_is_refused() -> None:
+    plan = make_plan()
+    hostile = replace(plan, cells=(replace(plan.cells[0], fingerprint="../" * 21 + "x"),))
+    with pytest.raises(StoreError, match="no fingerprint"):
+        parse_plan(hostile.as_text().encode(), "plan.json")

@@ -1,5 +1,6 @@
 """The run store: whole or not at all, damage is noticed, newer formats are left alone."""
 
+import hashlib
 import json
 import math
 import os
@@ -12,7 +13,8 @@ from factories import make_plan, make_record
 
 from resnet_lab.runs.files import StoreError, write_atomically
 from resnet_lab.runs.record import FORMAT, RunRecord, correct_bits
-from resnet_lab.runs.store import Failure, RunStore
+from resnet_lab.runs.store import Failure, RunStore, weights_name
+from resnet_lab.spec.errors import SpecError
 
 
 @pytest.fixture
@@ -50,12 +52,16 @@ def test_a_run_that_is_not_there(store: RunStore) -> None:
     assert store.damage("0" * 64, 0) is None
 
 
-@pytest.mark.parametrize("name", ["result.json", "arrays.npz"])
-@pytest.mark.parametrize("keep", [0, 10, -20])
-def test_a_file_that_was_cut_short_counts_as_missing_and_says_so(store: RunStore, record: RunRecord, name: str, keep: int) -> None:
-    """A full disk or a broken copy leaves half a file: it must neither be believed nor stop the study."""
+@pytest.mark.parametrize(
+    ("name", "keep"), [("result.json", 0), ("result.json", -20), ("arrays.npz", 0), ("arrays.npz", -20), ("arrays.npz", None)]
+)
+def test_a_file_that_was_cut_short_counts_as_missing_and_says_so(store: RunStore, record: RunRecord, name: str, keep: int | None) -> None:
+    """A full disk or a broken copy leaves half a file, or none: it must neither be believed nor stop the study."""
     path = store.save(record) / name
-    path.write_bytes(path.read_bytes()[:keep])
+    if keep is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:keep])
     assert store.load(record.fingerprint, record.seed) is None
     assert name in (store.damage(record.fingerprint, record.seed) or "")
     assert list(store) == []
@@ -73,9 +79,18 @@ def test_a_changed_number_is_noticed(store: RunStore, record: RunRecord) -> None
     assert "checksum" in (store.damage(record.fingerprint, record.seed) or "")
 
 
-def test_missing_arrays_are_noticed(store: RunStore, record: RunRecord) -> None:
-    (store.save(record) / "arrays.npz").unlink()
-    assert "missing" in (store.damage(record.fingerprint, record.seed) or "")
+@pytest.mark.parametrize(
+    ("field", "value"), [("epochs", 3), ("train_error", "1.5"), ("blocks", None), ("unheard_of", 1), ("epochs", [{"epoch": 1}])]
+)
+def test_a_record_of_another_shape_is_no_traceback(store: RunStore, record: RunRecord, field: str, value: object) -> None:
+    """An archive may bring any JSON with a checksum that fits."""
+    path = store.save(record) / "result.json"
+    plain = {**json.loads(path.read_text()), field: value}
+    del plain["sha256"]
+    plain["sha256"] = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps(plain))
+    assert store.load(record.fingerprint, record.seed) is None
+    assert "other fields" in (store.damage(record.fingerprint, record.seed) or "")
 
 
 def test_a_newer_format_is_refused_and_left_alone(store: RunStore, record: RunRecord) -> None:
@@ -138,3 +153,71 @@ def test_the_checksum_of_a_loaded_run_tells_results_apart(store: RunStore, recor
         assert found is not None
         seen.add(found.checksum)
     assert len(seen) == 3
+
+
+@pytest.fixture
+def cell():
+    return replace(make_plan().cells[0], fingerprint="3f2a91c04b77" + "0" * 52)
+
+
+def test_a_run_is_found_by_its_id_and_by_any_beginning_that_is_its_own(store, cell):
+    """Would catch an id that is printed and not understood."""
+    other = replace(cell, fingerprint="3f99" + "1" * 60)
+    for planned, seed in ((cell, 0), (cell, 12), (other, 0)):
+        store.save(make_record(planned, seed))
+    name = RunStore.run_id(cell.fingerprint, 12)
+
+    assert name == "3f2a91c04b77-12"
+    for text in (name, "3f2a-12", f"{cell.fingerprint}-12", f"{cell.fingerprint[:32]}-seed12", " 3f2a91c04b77-12\n"):
+        folder, record = store.find(text)
+        assert (record.fingerprint, record.seed) == (cell.fingerprint, 12)
+        assert folder == store.folder(cell.fingerprint, 12)
+    assert store.find("3f99")[1].fingerprint == other.fingerprint
+    for text, count in (("3f", 3), ("3f2a91c04b77", 2), ("3f-0", 2)):
+        with pytest.raises(SpecError, match=f"'{text}' is the beginning of {count} runs: 3f2a91c04b77-0, ") as error:
+            store.find(text)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["3f2a91c04b77-1", "resnet56", "", "3", "../../etc", "*"])
+def test_a_run_that_is_not_there_is_an_error_that_names_those_that_are(store, cell, text):
+    with pytest.raises(SpecError, match=r"no run .* there is none yet"):
+        store.find(text)
+    store.save(make_record(cell, 0))
+    with pytest.raises(SpecError, match=r"no run .*: the latest are 3f2a91c04b77-0$"):
+        store.find(text)
+
+
+def test_the_latest_runs_are_named_newest_first(store, cell):
+    for seed in range(8):
+        os.utime(store.save(make_record(cell, seed)) / "result.json", (1000 + seed, 1000 + seed))
+    with pytest.raises(SpecError, match="the latest are " + ", ".join(f"3f2a91c04b77-{seed}" for seed in (7, 6, 5, 4, 3)) + "$"):
+        store.find("aa")
+
+
+def test_a_damaged_run_is_said_to_be(store, cell):
+    path = store.save(make_record(cell, 0)) / "result.json"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(StoreError, match=r"run 3f2a91c04b77-0 cannot be read: .* was cut short or is no result: do it again"):
+        store.find("3f2a")
+
+
+def test_weights_lie_beside_the_record(store, cell):
+    """Would catch weights of an earlier result that outlive it, and weights removed with the checkpoints."""
+    record = replace(make_record(cell, 0), weights={"last": hashlib.sha256(b"last").hexdigest()}, notes=("a note",))
+    folder = store.folder(cell.fingerprint, 0)
+    folder.mkdir(parents=True)
+    for name, content in ((weights_name("last"), b"last"), (weights_name("best"), b"of before"), ("checkpoint.bin", b"c")):
+        (folder / name).write_bytes(content)
+    store.save(record)
+
+    assert store.load(cell.fingerprint, 0) == record
+    assert store.weights_path(record).read_bytes() == b"last"
+    assert sorted(path.name for path in folder.iterdir()) == ["arrays.npz", "result.json", "weights-last.safetensors"]
+    with pytest.raises(StoreError, match="run 3f2a91c04b77-0 has no weights 'best', only last: best needs validation images"):
+        store.weights_path(record, "best")
+    with pytest.raises(StoreError, match="kept no weights: do it again"):
+        store.weights_path(replace(record, weights={}))
+    store.weights_path(record).unlink()
+    with pytest.raises(StoreError, match=r"weights-last\.safetensors is gone"):
+        store.weights_path(record)
