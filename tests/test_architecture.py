@@ -56,7 +56,7 @@ HOME: dict[str, set[str]] = {
     "matplotlib": {"report", "architecture", "fonts", "output"},
     "seaborn": {"report"},
     "jinja2": {"report"},
-    "pydantic": {"spec"},
+    "pydantic": {"spec", "runs"},
     "click": {"cli"},
     "sklearn": {"data"},
     "h5py": {"data", "classifier"},
