@@ -1,7 +1,7 @@
 """Batches for training and evaluation: normalized float32 images, shuffled and augmented on whole batches.
 
 A training stream depends on (seed, epoch) and the DataSpec, never on the network or the device: twins see the same images, bit for bit.
-What an epoch draws is drawn at its start, on the CPU, so that an interrupted epoch goes on at any batch exactly as it would have.
+What an epoch draws is drawn at its start, on the CPU, so that an interrupted epoch resumes at any batch exactly as it would have.
 """
 
 import hashlib

@@ -30,7 +30,7 @@ from resnet_lab.spec.errors import SpecError
 
 CHECKPOINTS = ("checkpoint.new.bin", "checkpoint.bin", "checkpoint.previous.bin")
 """Names of a run's checkpoints in its folder, newest first."""
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 _CHECKPOINT_HEADER = b"resnet_lab checkpoint %d %d %s\n"  # format, iteration, sha256 of what follows
 RECENT = 5
 """How many runs are named where one was asked for that is not there."""

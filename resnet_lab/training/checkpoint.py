@@ -1,6 +1,6 @@
 """Checkpoints: the state of a run in its folder, whole or not at all, so that a run that was stopped or killed is resumed bit for bit.
 
-A file is one line, `resnet_lab checkpoint 2 ITERATION SHA256`, and then what torch.save wrote, which the checksum covers. `checkpoint.bin` is the newest,
+A file is one line, `resnet_lab checkpoint 3 ITERATION SHA256`, and then what torch.save wrote, which the checksum covers. `checkpoint.bin` is the newest,
 `checkpoint.previous.bin` the one before; `checkpoint.new.bin` is a whole one that had not yet taken its place when its writer was killed.
 What is read back are tensors and plain values alone (weights_only): a file from elsewhere cannot run code.
 """
@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 
 from resnet_lab.runs.files import StoreError, write_atomically
 from resnet_lab.runs.store import CHECKPOINT_FORMAT, CHECKPOINTS, checkpoint_header, checkpoint_iteration
 from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_plain, fingerprint
+from resnet_lab.training.loop import State, Trainer
 from resnet_lab.training.runtime import environment
 
 EVERY_SECONDS = 60.0
@@ -28,35 +29,20 @@ BITWISE = ("device_name", "threads", "torch")
 LARGEST_SHARE = 0.02
 """Of the training time that writing checkpoints may take: where one takes long, they become rarer."""
 
-State = dict[str, Any]
-"""Tensors and plain values, as torch.load reads them with weights_only."""
 
-
-@dataclass(frozen=True)
-class Identity:
-    """Which run a checkpoint is of, and what it was asked to keep. A run is resumed only from a checkpoint of its own."""
-
-    fingerprint: str
-    seed: int
-    version: int
-    record: dict[str, Any]
-    keep_weights: bool
-
-    def differs(self, found: State) -> str:
-        """In what the run of a checkpoint is another one; empty where it is the same."""
-        names = {
-            "fingerprint": "recipe",
-            "seed": "seed",
-            "version": "version of the training",
-            "record": "[record] section",
-            "keep_weights": "choice of weights to keep",
-        }
-        return " and ".join(words for name, words in names.items() if found.get(name) != getattr(self, name))
+Identity = dict[str, Any]
+"""Which run a checkpoint is of, and what it was asked to keep; a run is resumed only from a checkpoint of its own. The names are read by people."""
 
 
 def identity_of(run: RunSpec, seed: int, *, keep_weights: bool) -> Identity:
     """The identity of a run's checkpoints."""
-    return Identity(fingerprint(run), seed, TRAINING_VERSION, as_plain(run)["record"], keep_weights)
+    return {
+        "recipe": fingerprint(run),
+        "seed": seed,
+        "version of the training": TRAINING_VERSION,
+        "[record] section": as_plain(run)["record"],
+        "choice of weights to keep": keep_weights,
+    }
 
 
 def load_checkpoint(folder: Path, identity: Identity) -> tuple[State | None, tuple[str, ...]]:
@@ -77,18 +63,18 @@ def load_checkpoint(folder: Path, identity: Identity) -> tuple[State | None, tup
         state = _unpack(content)
         if state is None:
             notes.append(f"{name} was cut short or damaged")
-        elif differs := identity.differs(state["identity"]):
-            notes.append(f"{name} is of a run with another {differs}")
+        elif other := [what for what, value in identity.items() if state["identity"].get(what) != value]:
+            notes.append(f"{name} is of a run with another {' and '.join(other)}")
         else:
-            where = f"went on from the checkpoint before it, at iteration {state['iteration']}"
+            where = f"resumed from the checkpoint before it, at iteration {state['iteration']}"
             return state, tuple(f"{note}: {where}" for note in notes)
-    return None, tuple(f"{note}: the run began anew" for note in notes)
+    return None, tuple(f"{note}: the run started over" for note in notes)
 
 
 def save_checkpoint(folder: Path, state: State, identity: Identity) -> None:
     """Make this state the newest; the one that was becomes the one before. Raises OSError where it cannot be written: then both stay."""
     payload = io.BytesIO()
-    torch.save({**state, "identity": vars(identity)}, payload)
+    torch.save({**state, "identity": identity}, payload)
     content = payload.getbuffer()
     new, newest, before = (folder / name for name in CHECKPOINTS)
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +87,7 @@ def save_checkpoint(folder: Path, state: State, identity: Identity) -> None:
 def _refuse_newer(content: bytes, path: Path) -> None:
     found = re.match(rb"resnet_lab checkpoint (\d+) ", content)
     if found and int(found[1]) > CHECKPOINT_FORMAT:
-        raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab, or move it away and the run begins anew")
+        raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab, or move it away and the run starts over")
 
 
 def _unpack(content: bytes) -> State | None:
@@ -125,23 +111,6 @@ class Stopped(Exception):  # noqa: N818  # no error: it was asked for
     def __str__(self) -> str:
         rest = "its checkpoint is kept" if self.kept else "without a checkpoint"
         return f"stopped after iteration {self.iteration} of {self.iterations}, {rest}"
-
-
-class Resumable(Protocol):
-    """A run that can be written down after any iteration."""
-
-    device: str
-    iteration: int
-    iterations: int
-
-    def state(self) -> State:
-        """Everything that its rest depends on."""
-
-    def restore(self, state: State) -> None:
-        """Go on from there. Raises KeyError, TypeError, ValueError or RuntimeError where the state is not of this run."""
-
-
-R = TypeVar("R", bound=Resumable)
 
 
 @dataclass
@@ -173,14 +142,14 @@ class Keeper:
         """Whether it is time for the next checkpoint."""
         return self.folder is not None and time.monotonic() >= self._next
 
-    def __call__(self, run: Resumable) -> None:
+    def __call__(self, run: Trainer) -> None:
         """The run is between two iterations. Raises Stopped."""
         if self.should_stop is not None and self.should_stop():
             raise Stopped(run.iteration, run.iterations, kept=self.write(run))
         if self.due:
             self.write(run)
 
-    def resumed(self, begin: Callable[[], R]) -> R:
+    def resumed(self, begin: Callable[[], Trainer]) -> Trainer:
         """The run where its newest good checkpoint left it, else at its start, which `begin` makes."""
         run = begin()
         if self.folder is None:
@@ -192,7 +161,7 @@ class Keeper:
         try:
             run.restore(state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            self.notes.append(f"the checkpoint does not fit ({str(error).splitlines()[0]}): the run began anew")
+            self.notes.append(f"the checkpoint does not fit ({str(error).splitlines()[0]}): the run started over")
             return begin()
         self._seconds_before, self.started = state["seconds"], state["started"]
         self.notes[:0] = [note for note in state["notes"] if note not in self.notes]
@@ -202,7 +171,7 @@ class Keeper:
             self.notes.append(f"from iteration {run.iteration} on with {changed}: not the same to the last bit as an unbroken run")
         return run
 
-    def write(self, run: Resumable) -> bool:
+    def write(self, run: Trainer) -> bool:
         """Write a checkpoint now; whether it was written."""
         if self.folder is None:
             return False

@@ -17,7 +17,6 @@ from resnet_lab.networks.counted import Cost
 from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import iterations_per_epoch, total_epochs
-from resnet_lab.training.checkpoint import State
 from resnet_lab.training.checks import Checks
 from resnet_lab.training.measure import Batches, Measured, evaluate, gradient_norms
 from resnet_lab.training.optimizers import make_optimizer, set_rate
@@ -44,6 +43,8 @@ class Progress:
     train_error: float
 
 
+State = dict[str, Any]
+"""Tensors and plain values, as torch.load reads them with weights_only."""
 OnProgress = Callable[[Progress], None]
 OnEpoch = Callable[[tuple[EpochRecord, ...]], None]
 
@@ -130,7 +131,7 @@ class Trainer:
         recipe, first = self.run.training, len(self.epochs) * self.per_epoch
         steps, done = min(self.per_epoch, self.iterations - first), self.iteration - first
         self._clock = time.perf_counter()
-        # What an epoch shows is a function of (seed, epoch), not of the network: twins see the same images, and a stopped epoch goes on at any batch.
+        # What an epoch shows is a function of (seed, epoch), not of the network: twins see the same images, and a stopped epoch resumes at any batch.
         batches = epoch_batches(
             self.splits.train,
             self.run.data,

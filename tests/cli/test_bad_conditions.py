@@ -301,7 +301,7 @@ def test_a_checkpoint_of_a_newer_version_is_left_alone(study, tmp_path, patience
     result.unlink()
     (tmp_path / "studies" / "optuna.db").unlink()
     newer = result.with_name(CHECKPOINTS[1])
-    newer.write_bytes(b"resnet_lab checkpoint 2 " + b"0" * 64 + b"\nwhatever it holds")
+    newer.write_bytes(b"resnet_lab checkpoint 99 " + b"0" * 64 + b"\nwhatever it holds")
     before = newer.read_bytes()
 
     assert f"{newer} was written by a newer version of resnet_lab: update resnet_lab, or move it away" in refused(study())

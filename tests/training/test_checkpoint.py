@@ -8,12 +8,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from resnet_lab.runs.store import CHECKPOINTS, RunStore
+from resnet_lab.spec.run import fingerprint
 from resnet_lab.training import checkpoint
 from resnet_lab.training.checkpoint import Keeper, identity_of
 from resnet_lab.training.train import Stopped, starting_trainer, train
@@ -46,6 +48,13 @@ def stop_at(run, splits, folder, *iterations, done=0):
             train(run, 3, splits, checkpoints=folder, should_stop=after(iteration - done - 1))
         assert stopped.value.iteration == iteration
         done = iteration
+
+
+def resumed(run, splits, folder, *, seed=3, **options):
+    """Iterations that the run tells of after it was resumed, and its record."""
+    told = []
+    record = train(run, seed, splits, checkpoints=folder, on_progress=lambda progress: told.append(progress.iteration), **options)
+    return told, record
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
@@ -199,86 +208,55 @@ def test_the_times_of_a_run_in_pieces_are_those_of_its_pieces(small_run, splits_
     assert record.epochs[0].seconds > 0
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "no checkpoint"])
-def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(small_run, splits_of, assert_same, tmp_path, damage):
-    """Would catch a run that believes half a file, ends on it, or begins anew without a word."""
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "no checkpoint", "both cut"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_or_to_the_start_and_says_so(small_run, splits_of, assert_same, tmp_path, damage):
+    """Would catch a run that believes half a file, ends on it, or starts over without a word; and a note that the next stop forgets."""
     run = small_run({"training": {"epochs": 3}})
-    unbroken = train(run, 3, splits_of(run))
     stop_at(run, splits_of(run), tmp_path, 6, 10)
     content = (tmp_path / NEWEST).read_bytes()
-    bad = {"cut": content[:-100], "changed": content[:2000] + b"!" + content[2001:], "empty": b"", "no checkpoint": b"hello"}[damage]
+    bad = {"changed": content[:2000] + b"!" + content[2001:], "empty": b"", "no checkpoint": b"hello"}.get(damage, content[:-100])
     (tmp_path / NEWEST).write_bytes(bad)
-    told = []
-    record = train(run, 3, splits_of(run), checkpoints=tmp_path, on_progress=lambda progress: told.append(progress.iteration))
+    if damage == "both cut":
+        (tmp_path / BEFORE).write_bytes((tmp_path / BEFORE).read_bytes()[:-1])
+    start = 0 if damage == "both cut" else 6
+    stop_at(run, splits_of(run), tmp_path, start + 1, done=start)
+    told, record = resumed(run, splits_of(run), tmp_path)
 
-    (note,) = record.notes
-    assert note == f"{NEWEST} was cut short or damaged: went on from the checkpoint before it, at iteration 6"
-    assert told[0] == 7
-    assert_same(unbroken, type(record)(**{**vars(record), "notes": ()}))
-
-
-def test_with_no_good_checkpoint_left_the_run_begins_anew_and_says_so(small_run, splits_of, assert_same, tmp_path):
-    run = small_run()
-    stop_at(run, splits_of(run), tmp_path, 2, 5)
-    for name in (NEWEST, BEFORE):
-        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-1])
-    record = train(run, 3, splits_of(run), checkpoints=tmp_path)
-
-    assert record.notes == tuple(f"{name} was cut short or damaged: the run began anew" for name in (NEWEST, BEFORE))
-    assert_same(train(run, 3, splits_of(run)), type(record)(**{**vars(record), "notes": ()}))
-
-
-def test_a_note_outlives_the_next_stop(small_run, splits_of, tmp_path):
-    """Would catch a fallback that nobody hears of because the run was stopped once more."""
-    run = small_run()
-    stop_at(run, splits_of(run), tmp_path, 2, 4)
-    (tmp_path / NEWEST).write_bytes(b"")
-    stop_at(run, splits_of(run), tmp_path, 3, done=2)
-
-    assert len(train(run, 3, splits_of(run), checkpoints=tmp_path).notes) == 1
+    assert told[0] == start + 2
+    if damage == "both cut":
+        assert record.notes == tuple(f"{name} was cut short or damaged: the run started over" for name in (NEWEST, BEFORE))
+    else:
+        assert record.notes == (f"{NEWEST} was cut short or damaged: resumed from the checkpoint before it, at iteration 6",)
+    assert_same(train(run, 3, splits_of(run)), replace(record, notes=()))
 
 
 def test_a_writer_killed_between_two_renames_loses_nothing(small_run, splits_of, tmp_path):
     """Would catch a moment in which the newest checkpoint has no name that is looked for."""
-    run = small_run()
-    stop_at(run, splits_of(run), tmp_path, 3, 6)
+    stop_at(small_run(), splits_of(small_run()), tmp_path, 3, 6)
     (tmp_path / NEWEST).replace(tmp_path / NEW)
-    told = []
-    record = train(run, 3, splits_of(run), checkpoints=tmp_path, on_progress=lambda progress: told.append(progress.iteration))
+    told, record = resumed(small_run(), splits_of(small_run()), tmp_path)
 
-    assert told[0] == 7
-    assert record.notes == ()
+    assert (told[0], record.notes) == (7, ())
 
 
 @pytest.mark.parametrize(
-    ("change", "seed", "words"),
+    ("change", "seed", "version", "words"),
     [
-        ({"training": {"lr": 0.2}}, 3, "another recipe"),
-        ({}, 4, "another seed"),
-        ({"record": {"test_curve": True}}, 3, "another [record] section"),
+        ({"training": {"lr": 0.2}}, 3, 1, "another recipe"),
+        ({}, 4, 1, "another seed"),
+        ({"record": {"test_curve": True}}, 3, 1, "another [record] section"),
+        ({}, 3, 999, "version of the training"),
     ],
 )
-def test_the_checkpoint_of_another_run_is_passed_over_and_said(small_run, splits_of, tmp_path, change, seed, words):
+def test_the_checkpoint_of_another_run_is_passed_over_and_said(small_run, splits_of, tmp_path, monkeypatch, change, seed, version, words):
     """Would catch a run that goes on with another recipe's weights, or whose curve lacks its first epochs."""
     stop_at(small_run(), splits_of(small_run()), tmp_path, 5)
-    run = small_run(change)
-    told = []
-    record = train(run, seed, splits_of(run), checkpoints=tmp_path, on_progress=lambda progress: told.append(progress.iteration))
+    monkeypatch.setattr(checkpoint, "TRAINING_VERSION", version)
+    told, record = resumed(small_run(change), splits_of(small_run(change)), tmp_path, seed=seed)
 
     assert told[0] == 1
-    assert record.notes
-    for note in record.notes:
-        assert "is of a run with " in note
-        assert note.endswith("the run began anew")
+    assert all("is of a run with another " in note and note.endswith("the run started over") for note in record.notes)
     assert words in record.notes[0]
-
-
-def test_the_checkpoint_of_another_version_of_the_training_is_passed_over(small_run, splits_of, tmp_path, monkeypatch):
-    stop_at(small_run(), splits_of(small_run()), tmp_path, 5)
-    monkeypatch.setattr(checkpoint, "TRAINING_VERSION", 999)
-    record = train(small_run(), 3, splits_of(small_run()), checkpoints=tmp_path)
-
-    assert "another version of the training" in record.notes[0]
 
 
 def test_another_number_of_threads_is_said(small_run, splits_of, tmp_path):
@@ -326,17 +304,16 @@ def test_checkpoints_are_as_rare_as_asked_and_rarer_where_they_take_long(small_r
 
 def test_without_a_folder_nothing_is_written(small_run, splits_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(Stopped, match="stopped after iteration 3 of 8, without a checkpoint"):
         train(small_run(), 3, splits_of(small_run()), should_stop=after(2))
 
-    assert not stopped.value.kept
     assert list(tmp_path.iterdir()) == []
 
 
 def test_checkpoints_are_removed_once_the_result_is_stored_and_not_before(small_run, splits_of, tmp_path):
     """Would catch a store that fills with checkpoints, and a result lost between the removal and the writing."""
     run, store = small_run(), RunStore(tmp_path)
-    folder = store.folder(identity_of(run, 3, keep_weights=False).fingerprint, 3)
+    folder = store.folder(fingerprint(run), 3)
     stop_at(run, splits_of(run), folder, 2, 5)
     (folder / f".{NEW}.abc").touch()  # of a writer that was killed
     record = train(run, 3, splits_of(run), checkpoints=folder)
@@ -351,6 +328,6 @@ def test_epochs_are_told_one_by_one_and_all_of_them_after_a_stop(small_run, spli
     """Would catch a curve that lacks the epochs before a stop."""
     told = []
     stop_at(small_run(), splits_of(small_run()), tmp_path, 5)
-    train(small_run(), 3, splits_of(small_run()), checkpoints=tmp_path, on_epoch=lambda epochs: told.append([e.epoch for e in epochs]))
+    resumed(small_run(), splits_of(small_run()), tmp_path, on_epoch=lambda epochs: told.append([each.epoch for each in epochs]))
 
     assert told == [[1, 2]]

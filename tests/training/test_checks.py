@@ -9,19 +9,10 @@ from resnet_lab.training import checks, loop, optimizers
 from resnet_lab.training.checks import CheckFailed, computed_in, due_rate
 from resnet_lab.training.runtime import configure
 from resnet_lab.training.schedules import learning_rate
-from resnet_lab.training.train import Stopped, train
+from resnet_lab.training.train import Stopped
 
 STEP = {"training": {"epochs": 3, "schedule": "step", "milestones": [5, 8], "warmup": {"iterations": 2}}}
 UNTIL = {"training": {"epochs": 4, "schedule": "constant", "warmup": {"lr": 0.05, "until_train_error": 80.0}}}
-
-
-@pytest.fixture
-def trained(small_run, splits_of):
-    def make(*changes, seed=0, **options):
-        run = small_run(*changes)
-        return train(run, seed, splits_of(run), **options)
-
-    return make
 
 
 @pytest.fixture

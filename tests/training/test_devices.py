@@ -47,6 +47,7 @@ def test_all_gpus_are_used_unless_some_are_named(gpus, count, name, devices):
         ("cuda:0,cuda:7", "this machine has 2 CUDA device"),
         ("cuda:0,", "no device ''"),
         ("gpu", "no device 'gpu'"),
+        ("cuda:x", "cuda:N has a number"),
     ],
 )
 def test_what_is_wrong_is_said(gpus, name, says):
@@ -64,3 +65,9 @@ def test_ray_gives_each_run_a_device_of_its_own(gpus):
     assert pick_devices("auto", ray=True) == ("cpu",)
     with pytest.raises(SpecError, match="write --device cuda"):
         pick_devices("cuda:1", ray=True)
+
+
+def test_a_gpu_that_is_not_there_is_refused(gpus):
+    gpus(0)
+    with pytest.raises(SpecError, match="torch finds none"):
+        pick_devices("cuda")

@@ -1,65 +1,24 @@
 """One run: what it records, that it is a function of spec and seed, and that recipes do what they say. Real digits throughout."""
 
-from dataclasses import replace
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from resnet_lab.data.batches import epoch_batches
-from resnet_lab.data.datasets import dataset_facts
-from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.joins import JOINS
 from resnet_lab.networks.shortcuts import SHORTCUTS
-from resnet_lab.runs.record import RunRecord, correct_bits
-from resnet_lab.spec.data import DataSpec
-from resnet_lab.spec.resolve import merge, resolve_run
-from resnet_lab.spec.run import RunSpec, fingerprint
+from resnet_lab.runs.record import correct_bits
+from resnet_lab.spec.run import fingerprint
 from resnet_lab.training.measure import average_bn_statistics, evaluate, gradient_norms
-from resnet_lab.training.runtime import pick_device
-from resnet_lab.training.train import Progress, starting_trainer, train
+from resnet_lab.training.train import starting_trainer
 
-SMALL = {
-    "network": {"layers": 8, "widths": [4, 8, 8]},
-    "data": {"name": "digits", "train_images": 256},
-    "training": {"epochs": 2, "batch_size": 64},
-}
+AUGMENTED = {"data": {"pad_crop": 1, "flip": True}}
 
 
-@pytest.fixture(scope="module")
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-def spec(*changes: dict) -> RunSpec:
-    return resolve_run(merge(SMALL, *changes), lambda data: dataset_facts(data, data_root=None, cache=Path("unused")))
-
-
-def splits(run: RunSpec, folder: Path) -> Splits:
-    return _open(run.data, folder)
-
-
-@cache
-def _open(data: DataSpec, folder: Path) -> Splits:
-    return open_images(data, dataset_facts(data, data_root=None, cache=folder), data_root=None, cache=folder)
-
-
-def done(folder: Path, *changes: dict, seed: int = 0) -> RunRecord:
-    run = spec(*changes)
-    return train(run, seed, splits(run, folder))
-
-
-def without_times(record: RunRecord) -> RunRecord:
-    epochs = tuple(replace(epoch, seconds=0, images_per_second=0) for epoch in record.epochs)
-    return replace(record, seconds=0, started="", epochs=epochs)
-
-
-def test_a_record_has_everything_it_should(cache_folder: Path) -> None:
-    record = done(cache_folder, {"data": {"validation": 0.25}})
+def test_a_record_has_everything_it_should(trained, small_run):
+    record = trained({"data": {"validation": 0.25}})
     assert record.status == "done"
     assert record.images == {"train": 256, "validation": 359, "test": 360}
     assert [epoch.iteration for epoch in record.epochs] == [4, 8]
@@ -67,46 +26,42 @@ def test_a_record_has_everything_it_should(cache_folder: Path) -> None:
     assert record.arrays["gradient_norms"].shape == (3, 5)
     assert np.all(record.arrays["gradient_norms"] > 0)
     for epoch in record.epochs:
-        assert epoch.seconds > 0
         assert epoch.images_per_second == pytest.approx(256 / epoch.seconds)
         assert epoch.validation_error is not None
         assert epoch.test_error is None, "the test set is read once, after the last epoch"
     assert correct_bits(record).mean() == pytest.approx(1 - record.test_error / 100)
     assert record.epochs[-1].validation_error == record.validation_error
-    assert record.fingerprint == fingerprint(spec({"data": {"validation": 0.25}}))
+    assert record.fingerprint == fingerprint(small_run({"data": {"validation": 0.25}}))
     assert {"torch", "device", "threads", "processor"} <= set(record.environment)
 
 
-def test_a_run_is_a_function_of_spec_and_seed(cache_folder: Path) -> None:
+def test_a_run_is_a_function_of_spec_and_seed(trained, assert_same):
     """Would catch any draw from the global generator, and any state that leaks from an earlier run."""
-    first = done(cache_folder, {"data": {"pad_crop": 1, "flip": True}})
+    first = trained(AUGMENTED)
     torch.manual_seed(999)
-    done(cache_folder, seed=7)
-    again = done(cache_folder, {"data": {"pad_crop": 1, "flip": True}})
-    assert without_times(first) == without_times(again)
-    np.testing.assert_array_equal(first.arrays["gradient_norms"], again.arrays["gradient_norms"])
-    other = done(cache_folder, {"data": {"pad_crop": 1, "flip": True}}, seed=1)
+    other = trained(AUGMENTED, seed=1)
+    assert_same(first, trained(AUGMENTED))
     assert other.epochs[0].loss != first.epochs[0].loss
 
 
-def test_it_learns(cache_folder: Path) -> None:
+def test_it_learns(trained):
     """Would catch a sign, a rate or a normalization gone wrong: ResNet-8 must learn real digits in a few seconds."""
-    record = done(cache_folder, {"data": {"train_images": 1437}, "training": {"epochs": 6, "schedule": "one_cycle"}})
+    record = trained({"data": {"train_images": 1437}, "training": {"epochs": 6, "schedule": "one_cycle"}})
     assert record.train_error < 5
     assert record.test_error < 8
 
 
-def test_keeping_more_does_not_change_what_is_measured(cache_folder: Path) -> None:
+def test_keeping_more_does_not_change_what_is_measured(trained):
     """A run that is repeated for a test curve or without gradients must be bit-identical to the one it replaces."""
-    plain = done(cache_folder)
-    curve = done(cache_folder, {"record": {"test_curve": True, "gradients": False}})
+    plain = trained()
+    curve = trained({"record": {"test_curve": True, "gradients": False}})
     assert (curve.train_loss, curve.test_loss) == (plain.train_loss, plain.test_loss)
     assert curve.epochs[-1].test_error == curve.test_error
     assert "gradient_norms" not in curve.arrays
 
 
-def test_diverging_is_a_result_not_an_error(cache_folder: Path) -> None:
-    record = done(cache_folder, {"training": {"lr": 1e30, "epochs": 3}})
+def test_diverging_is_a_result_not_an_error(trained):
+    record = trained({"training": {"lr": 1e30, "epochs": 3}})
     assert record.status == "diverged"
     assert (record.train_error, record.test_error, record.test_loss) == (None, None, None)
     assert len(record.epochs) < 3
@@ -115,60 +70,55 @@ def test_diverging_is_a_result_not_an_error(cache_folder: Path) -> None:
 
 @pytest.mark.parametrize("layout", [False, True])
 @pytest.mark.parametrize("recipe", [{"optimizer": "adamw", "lr": 0.01}, {"optimizer": "sgd", "nesterov": True}, {"precision": "bf16"}])
-def test_every_recipe_lowers_the_loss(cache_folder: Path, recipe: dict, layout: bool) -> None:
-    record = done(cache_folder, {"training": {**recipe, "epochs": 4, "channels_last": layout}})
+def test_every_recipe_lowers_the_loss(trained, recipe, layout):
+    record = trained({"training": {**recipe, "epochs": 4, "channels_last": layout}})
     assert record.epochs[-1].loss < record.epochs[0].loss
     assert record.status == "done"
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1)])
-def test_every_device_precision_and_layout_begins_alike(
-    cache_folder: Path, device: str, precision: str, tolerance: float, channels_last: bool
-) -> None:
+def test_every_device_precision_and_layout_begins_alike(trained, device, precision, tolerance, channels_last):
     """Would catch fp32 that is TF32 on a GPU, bf16 that is none, and a layout in which a shortcut or a norm reads other pixels."""
-    plain = done(cache_folder, {"training": {"iterations": 1, "channels_last": False}})
-    run = spec({"training": {"iterations": 1, "precision": precision, "channels_last": channels_last}})
-    record = train(run, 0, splits(run, cache_folder), device=device)
+    plain = trained({"training": {"iterations": 1, "channels_last": False}})
+    record = trained({"training": {"iterations": 1, "precision": precision, "channels_last": channels_last}}, device=device)
     assert record.epochs[0].loss == pytest.approx(plain.epochs[0].loss, rel=tolerance)
     np.testing.assert_allclose(record.arrays["gradient_norms"], plain.arrays["gradient_norms"], rtol=tolerance)
     assert record.checks["precision"] == {"fp32": "float32", "bf16": "bfloat16"}[precision]
     assert record.environment["device"] == device
 
 
-def test_iterations_may_end_within_an_epoch(cache_folder: Path) -> None:
-    record = done(cache_folder, {"training": {"iterations": 6}})
+def test_iterations_may_end_within_an_epoch(trained):
+    record = trained({"training": {"iterations": 6}})
     assert [epoch.iteration for epoch in record.epochs] == [4, 6]
     assert record.epochs[1].images_per_second == pytest.approx(128 / record.epochs[1].seconds)
+    single = trained({"training": {"iterations": 1}})
+    assert single.arrays["gradient_norms"].shape == (2, 5), "its only step is the first and the last"
 
 
-def test_a_single_iteration_has_both_its_gradient_rows(cache_folder: Path) -> None:
-    assert done(cache_folder, {"training": {"iterations": 1}}).arrays["gradient_norms"].shape == (2, 5)
-
-
-def test_warm_up_until_an_error_ends_and_the_full_rate_follows(cache_folder: Path) -> None:
+def test_warm_up_until_an_error_ends_and_the_full_rate_follows(trained):
     """Users report a warm-up that never triggered for 64,000 iterations, and one whose rate never came back. Epochs here have four
     iterations, far fewer than the window that a warm-up looks at.
     """
-    warmup = {"warmup": {"lr": 0.02, "until_train_error": 80}, "schedule": "constant", "lr": 0.1, "epochs": 12}
-    record = done(cache_folder, {"training": warmup})
+    record = trained(
+        {"training": {"warmup": {"lr": 0.02, "until_train_error": 80}, "schedule": "constant", "lr": 0.1, "epochs": 12}},
+    )
     assert record.warmup_ended is not None
-    assert record.epochs[0].lr == 0.02
-    assert record.epochs[-1].lr == 0.1
+    assert (record.epochs[0].lr, record.epochs[-1].lr) == (0.02, 0.1)
 
 
 ARMS = [{"shortcut": name} for name in SHORTCUTS] + [{"join": name} for name in JOINS] + [{"norm": "none"}]
 
 
-def test_arms_of_one_seed_see_the_same_batches_and_start_from_the_same_tensors(cache_folder: Path) -> None:
+def test_arms_of_one_seed_see_the_same_batches_and_start_from_the_same_tensors(small_run, splits_of):
     """DESIGN 4: what differs between twins is the shortcut and nothing else. Would catch a start or a stream that hangs on the global generator, on
     what was drawn before, or on the layout in memory.
     """
     starts, streams = [], []
     for number, arm in enumerate(ARMS):
         torch.manual_seed(number)
-        run = spec({"network": arm, "data": {"pad_crop": 1, "flip": True}, "training": {"channels_last": number % 2 == 0}})
-        trainer = starting_trainer(run, 3, splits(run, cache_folder), "cpu")
+        run = small_run({"network": arm, "training": {"channels_last": number % 2 == 0}}, AUGMENTED)
+        trainer = starting_trainer(run, 3, splits_of(run), "cpu")
         starts.append({name: value for name, value in trainer.model.named_parameters() if ".shortcut." not in name})
         streams.append(list(epoch_batches(trainer.splits.train, run.data, batch_size=64, seed=3, epoch=2)))
     assert starts[0].keys() == starts[1].keys()
@@ -179,29 +129,27 @@ def test_arms_of_one_seed_see_the_same_batches_and_start_from_the_same_tensors(c
         assert all(torch.equal(a, b) for one, other in zip(stream, streams[0], strict=True) for a, b in zip(one, other, strict=True))
 
 
-def test_progress_is_told_at_least_once_an_epoch(cache_folder: Path) -> None:
-    told: list[Progress] = []
-    run = spec()
-    record = train(run, 0, splits(run, cache_folder), on_progress=told.append)
+def test_progress_is_told_at_least_once_an_epoch(trained):
+    told = []
+    record = trained(on_progress=told.append)
     assert [progress.epoch for progress in told if progress.iteration % 4 == 0] == [1, 2]
     assert told[-1].train_error == record.epochs[-1].train_error
     assert told[-1].iterations == 8
 
 
-def test_gradient_norms_are_the_norms_of_each_blocks_gradient(device: str) -> None:
+def test_gradient_norms_are_the_norms_of_each_blocks_gradient(small_run, device):
     """lightning 2012: a per-layer norm that was computed wrongly for years. Here against plain numpy, block by block."""
-    model = build(spec().network, seed=0).to(device)
+    model = build(small_run().network, seed=0).to(device)
     model(torch.rand(8, 1, 8, 8, device=device)).square().sum().backward()
     found = [[p.grad.cpu().numpy().astype(np.float64) for p in parameters] for _, parameters in rows(model)]
     expected = [np.sqrt(sum(float((gradient**2).sum()) for gradient in gradients)) for gradients in found]
     np.testing.assert_allclose(gradient_norms(rows(model)).numpy(), expected, rtol=1e-5)
 
 
-def test_evaluation_counts_every_image_once_and_leaves_the_mode() -> None:
+def test_evaluation_counts_every_image_once_and_leaves_the_mode():
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).train()
     images, labels = torch.rand(10, 1, 2, 2), torch.arange(10) % 3
-    batches = [(images[start : start + 4], labels[start : start + 4]) for start in (0, 4, 8)]
-    measured = evaluate(model, batches)
+    measured = evaluate(model, [(images[start : start + 4], labels[start : start + 4]) for start in (0, 4, 8)])
     logits = model(images).detach()
     assert measured.loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-6)
     np.testing.assert_array_equal(measured.correct, (logits.argmax(1) == labels).numpy())
@@ -209,31 +157,19 @@ def test_evaluation_counts_every_image_once_and_leaves_the_mode() -> None:
     assert model.training
 
 
-def test_averaged_statistics_are_plain_means_over_the_batches() -> None:
+def test_averaged_statistics_are_plain_means_over_the_batches():
     """The authors' released-model notes: mean and variance averaged, not moved. The last batches must weigh no more than the first."""
     model = nn.Sequential(nn.BatchNorm2d(2)).train()
     batches = [(torch.randn(16, 2, 3, 3) * scale + scale, torch.zeros(16)) for scale in (1.0, 2.0, 5.0)]
     model(batches[0][0])
     average_bn_statistics(model, batches)
-    means = torch.stack([images.mean((0, 2, 3)) for images, _ in batches]).mean(0)
-    variances = torch.stack([images.var((0, 2, 3)) for images, _ in batches]).mean(0)
-    torch.testing.assert_close(model[0].running_mean, means)
-    torch.testing.assert_close(model[0].running_var, variances)
+    torch.testing.assert_close(model[0].running_mean, torch.stack([images.mean((0, 2, 3)) for images, _ in batches]).mean(0))
+    torch.testing.assert_close(model[0].running_var, torch.stack([images.var((0, 2, 3)) for images, _ in batches]).mean(0))
     assert model[0].momentum == 0.1
     assert model.training
 
 
-def test_averaged_statistics_are_used_for_the_final_errors(cache_folder: Path) -> None:
-    moving, averaged = done(cache_folder), done(cache_folder, {"training": {"precise_bn": True}})
+def test_averaged_statistics_are_used_for_the_final_errors(trained):
+    moving, averaged = trained(), trained({"training": {"precise_bn": True}})
     assert [epoch.loss for epoch in moving.epochs] == [epoch.loss for epoch in averaged.epochs]
     assert moving.test_loss != averaged.test_loss
-
-
-def test_devices() -> None:
-    assert pick_device("cpu") == "cpu"
-    assert pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ValueError, match="no device 'gpu'"):
-        pick_device("gpu")
-    if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="torch finds none"):
-            pick_device("cuda")
