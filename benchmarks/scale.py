@@ -97,9 +97,9 @@ def planned(folder: Path, question: Path, tasks: int) -> None:
     code = (
         "from pathlib import Path\n"
         "from resnet_lab.spec.library import load_ablation\n"
-        "from resnet_lab.study.planning import register_claims\n"
-        "from resnet_lab.study.preparing import Options, prepare_study\n"
-        f"prepared = prepare_study(load_ablation({str(question)!r}), Options(studies=Path('studies')), command='benchmark')\n"
+        "from resnet_lab.study.plan import register_claims\n"
+        "from resnet_lab.study.plan import Options, plan_study\n"
+        f"prepared = plan_study(load_ablation({str(question)!r}), Options(studies=Path('studies')), command='benchmark')\n"
         f"assert len(prepared.tasks) == {tasks}\n"
         "register_claims(prepared.plan).save(Path('studies'))\n"
     )

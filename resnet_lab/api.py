@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # importing the study imports torch: done when a study is run
     from resnet_lab.networks.build import Network
     from resnet_lab.spec.data import DatasetFacts, DataSpec
     from resnet_lab.spec.network import NetworkSpec
-    from resnet_lab.study.preparing import Prepared
+    from resnet_lab.study.plan import StudyPlan
 
 __all__ = ["StudyResult", "build", "describe", "load_ablation", "load_study", "load_weights", "run_study", "stored_plan", "train"]
 
@@ -118,7 +118,7 @@ def run_study(
     Raises SpecError for what is wrong with the question, StoreError where a folder cannot be used, KeyboardInterrupt where
     it was stopped; finished runs are kept in every case.
     """
-    from resnet_lab.study.preparing import Options, prepare_study
+    from resnet_lab.study.plan import Options, plan_study
 
     options = Options(
         scale=scale,
@@ -135,7 +135,7 @@ def run_study(
     )
     ablation = question if isinstance(question, Ablation) else load_ablation(question)
     command = f"resnet_lab.run_study({ablation.name!r}, scale={scale!r}, seeds={seeds!r}, overrides={list(overrides)!r})"
-    return finish_study(prepare_study(ablation, options, command=command), Path(reports), until_decided=until_decided, console=console)
+    return finish_study(plan_study(ablation, options, command=command), Path(reports), until_decided=until_decided, console=console)
 
 
 def train(
@@ -201,16 +201,16 @@ def load_weights(model: "Network", source: str | Path, *, studies: str | Path = 
     return model
 
 
-def finish_study(prepared: "Prepared", reports: Path, *, until_decided: int | None = None, console: Console | None = None) -> StudyResult:
+def finish_study(prepared: "StudyPlan", reports: Path, *, until_decided: int | None = None, console: Console | None = None) -> StudyResult:
     """Drive a prepared study and write its report; also where it was interrupted, for what is there. `until_decided` as in `run_study`."""
-    from resnet_lab.study.running import check_writable, run_prepared
+    from resnet_lab.study.driver import check_writable, drive_study
 
     check_writable(reports)
     prepared = replace(prepared, options=replace(prepared.options, reports=reports))
     studies = prepared.options.studies
     try:
         failed = (
-            len(run_prepared(prepared, console=console).failures)
+            len(drive_study(prepared, console=console).failures)
             if until_decided is None
             else run_until_decided(prepared, until_decided, console or Console())
         )

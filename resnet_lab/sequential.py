@@ -15,14 +15,14 @@ from resnet_lab.runs.plan import driven_plan
 from resnet_lab.runs.store import RunStore
 
 if TYPE_CHECKING:  # importing the study imports torch: done when a study is run
-    from resnet_lab.study.preparing import Prepared
+    from resnet_lab.study.plan import StudyPlan
 
 
 MAX_SEEDS = 20
 """Seeds at the last look, where nobody says and no looks were planned before."""
 
 
-def usual_end(prepared: "Prepared") -> int:
+def usual_end(prepared: "StudyPlan") -> int:
     """Seeds at the last look where nobody says: as planned when the study began, so that the same command goes on as it began."""
     looks = load_looks(prepared.options.studies, prepared.plan.name)
     return looks.schedule[-1] if looks is not None and len(looks.schedule) > 1 else MAX_SEEDS
@@ -42,33 +42,33 @@ def looks_warnings(looks: Looks, most: int) -> list[str]:
     return found
 
 
-def planned_looks(prepared: "Prepared", most: int) -> Looks:
+def planned_looks(prepared: "StudyPlan", most: int) -> Looks:
     """The looks of a study on the way to `most` seeds, those included that it had. Raises SpecError for a `most` that can show no spread."""
     return begin(load_looks(prepared.options.studies, prepared.plan.name), schedule(most))
 
 
-def staged(prepared: "Prepared", looks: Looks) -> "Prepared | None":
+def staged(prepared: "StudyPlan", looks: Looks) -> "StudyPlan | None":
     """The study with the seeds of its next look; None where every claim is decided or the last look is over."""
-    from resnet_lab.study.preparing import with_seeds
+    from resnet_lab.study.plan import with_seeds
 
     seeds = next_seeds(prepared.plan, looks)
     return with_seeds(prepared, seeds) if seeds else None
 
 
-def last_stage(prepared: "Prepared", looks: Looks) -> "Prepared":
+def last_stage(prepared: "StudyPlan", looks: Looks) -> "StudyPlan":
     """The study with the seeds of its last look: what it comes to where claims stay undecided."""
-    from resnet_lab.study.preparing import with_seeds
+    from resnet_lab.study.plan import with_seeds
 
     return with_seeds(prepared, more_seeds(prepared.plan, looks.schedule[-1]))
 
 
-def run_until_decided(prepared: "Prepared", most: int, console: Console) -> int:
+def run_until_decided(prepared: "StudyPlan", most: int, console: Console) -> int:
     """Drive a study look by look until every claim is decided or `most` seeds are there; returns how many runs of the last look failed.
 
     The schedule is written down before the first run, and each look as soon as it is had. A look that lacks runs is not had: the next call
     tries again. Raises SpecError for a `most` that can show no spread.
     """
-    from resnet_lab.study.running import run_prepared
+    from resnet_lab.study.driver import drive_study
 
     studies, name, failed = prepared.options.studies, prepared.plan.name, 0
     looks = planned_looks(prepared, most)
@@ -78,7 +78,7 @@ def run_until_decided(prepared: "Prepared", most: int, console: Console) -> int:
     while (stage := staged(prepared, looks)) is not None:
         at = f"look {len(looks.done) + 1} of {len(looks.schedule)}"
         say(console, f"{at}: {len(stage.plan.seeds)} seeds, {len(stage.missing)} of {len(stage.tasks)} runs to do")
-        failed = len(run_prepared(stage, console=console).failures)
+        failed = len(drive_study(stage, console=console).failures)
         plan = driven_plan(studies, stage.plan.name)
         had = judge_look(load(plan, RunStore(studies)), looks)
         if had is looks:

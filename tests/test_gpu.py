@@ -20,8 +20,7 @@ from resnet_lab.data.splits import open_images
 from resnet_lab.runs.archive import Imported, export_study, import_study
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.library import load_ablation
-from resnet_lab.study.planning import register_claims
-from resnet_lab.study.preparing import Options, prepare_study
+from resnet_lab.study.plan import Options, plan_study, register_claims
 from resnet_lab.training.train import Stopped, train
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -70,7 +69,7 @@ def call(tmp_path: Path):
 def earlier_minutes(tmp_path: Path, gpu: ModuleType) -> Path:
     """Archives of earlier minutes: one with a run of the paper's that was stopped after two iterations, and one from another version."""
     options = Options(scale="paper", overrides=(gpu.STUDY[-1],), device="cpu", workers=1, studies=tmp_path / "earlier")
-    prepared = prepare_study(load_ablation(gpu.STUDY[0]), options, command="a test")
+    prepared = plan_study(load_ablation(gpu.STUDY[0]), options, command="a test")
     task = next(task for task in prepared.tasks if task.cell == "plain/56")
     splits = open_images(task.run.data, task.facts, data_root=None, cache=prepared.cache)
     countdown = iter([False, True])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure
-from resnet_lab.study.driving import Watcher
+from resnet_lab.study.display import Watcher
 from resnet_lab.study.tasks import Task
 
 TINY = """

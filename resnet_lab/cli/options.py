@@ -69,7 +69,7 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]  # generic in later 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The Shard, or None."""
         from resnet_lab.spec.errors import SpecError
-        from resnet_lab.study.sharding import parse_shard
+        from resnet_lab.study.plan import parse_shard
 
         try:
             return parse_shard(value) if isinstance(value, str) else value
@@ -85,7 +85,7 @@ class TimeLimitType(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Seconds, or None."""
         from resnet_lab.spec.errors import SpecError
-        from resnet_lab.study.deadline import parse_time_limit
+        from resnet_lab.study.stopping import parse_time_limit
 
         try:
             return parse_time_limit(value) if isinstance(value, str) else value

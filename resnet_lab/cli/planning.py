@@ -17,7 +17,7 @@ from resnet_lab.runs.store import RunStore
 from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, staged
 from resnet_lab.spec.claims import Claim
 from resnet_lab.study.estimate import Pace, estimated, host_memory, longest, training_bytes
-from resnet_lab.study.preparing import Prepared
+from resnet_lab.study.plan import StudyPlan
 from resnet_lab.text import duration, plural, size
 
 ALPHA = 0.05
@@ -26,7 +26,7 @@ MOST_CELLS = 200
 """Cells beyond which nobody reads on in a terminal."""
 
 
-def print_looks(prepared: Prepared, most: int, console: Console) -> None:
+def print_looks(prepared: StudyPlan, most: int, console: Console) -> None:
     """Print the plan of a study's next look, and what all looks up to `most` seeds would take. Raises SpecError for a `most` that shows no spread."""
     looks = planned_looks(prepared, most)
     for warning in looks_warnings(looks, most):
@@ -50,7 +50,7 @@ def print_looks(prepared: Prepared, most: int, console: Console) -> None:
             say(console, line)
 
 
-def print_plan(prepared: Prepared, console: Console, looks: Looks | None = None) -> Pace:
+def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None) -> Pace:
     """Print the plan; nothing is trained or written. Returns how long its runs take.
 
     `looks`: that it is a plan of the next one of these looks, at which a share of the error rate may be spent on the claims still undecided.
@@ -98,11 +98,11 @@ def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *
     return [f"claims {at}:" if claims else f"no claims {at}", *(f"    {power.name}: {power.words}" for power in powers)]
 
 
-def _pace(prepared: Prepared, data: StudyData) -> tuple[Pace, str]:
+def _pace(prepared: StudyPlan, data: StudyData) -> tuple[Pace, str]:
     """How long runs take, and why that is not known where it is not."""
     if prepared.missing:
         try:
-            return estimated(prepared.plan, prepared.missing, data.records.values(), prepared.device, prepared.parallel), ""
+            return estimated(prepared.plan, prepared.missing, data.records.values(), prepared.devices[0], prepared.parallel), ""
         except Exception as error:  # its runs will say so, with their traceback
             return Pace(prepared.plan), f"a training step of {longest(prepared.missing).cell} raised {type(error).__name__}: {error}"
     pace = Pace(prepared.plan)
@@ -110,13 +110,15 @@ def _pace(prepared: Prepared, data: StudyData) -> tuple[Pace, str]:
     return pace, ""
 
 
-def _needs(prepared: Prepared, pace: Pace, unknown: str) -> list[str]:
+def _needs(prepared: StudyPlan, pace: Pace, unknown: str) -> list[str]:
     """Time, memory and disk in words."""
     runs, tensors = prepared.parallel.runs, training_bytes(longest(prepared.missing))
     time = (
-        f"about {duration(pace.wall(prepared.missing, runs), rough=True)} on {prepared.device}" if not unknown else f"not known: {unknown}"
+        f"about {duration(pace.wall(prepared.missing, runs), rough=True)} on {prepared.devices[0]}"
+        if not unknown
+        else f"not known: {unknown}"
     )
-    if prepared.device != "cpu":
+    if prepared.devices[0] != "cpu":
         return [f"time: {time}", f"memory of the device: about {size(tensors)} per run", f"disk: {_disk(prepared)}"]
     each, needed, free = host_memory(tensors, runs, prepared.data_bytes)
     short = f", but only {size(free)} are free: fewer --workers need less" if free is not None and free < needed else ""
@@ -124,7 +126,7 @@ def _needs(prepared: Prepared, pace: Pace, unknown: str) -> list[str]:
     return [f"time: {time}", f"memory: {memory}", f"disk: {_disk(prepared)}"]
 
 
-def _disk(prepared: Prepared) -> str:
+def _disk(prepared: StudyPlan) -> str:
     needs, folder = {name: count for name, count in prepared.disk.items() if count}, prepared.options.studies.absolute()
     there = next(each for each in (folder, *folder.parents) if each.exists())
     free = shutil.disk_usage(there).free

@@ -32,7 +32,7 @@ def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     counts = data.runs["status"].value_counts()
     said = ", ".join(f"{counts[status]} {status}" for status in ("done", "diverged", "failed", "missing") if status in counts)
     say(console, f"{plan.name}: {len(data.runs)} runs: {said}")
-    driver, flights = _driver(studies / plan.name), _in_flight(studies / plan.name / "progress")
+    driver, flights = _driver(studies / plan.name), _in_flight(studies / plan.name / "driver" / "runs")
     say(console, f"being driven by {driver}{_time_left(data, flights)}" if driver else "nobody is driving it")
     for told in flights:
         say(console, f"  {told['task']}: epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %")

@@ -125,9 +125,9 @@ def _run(
 
 
 def _run_shard(prepared: Any, console: Any) -> None:
-    from resnet_lab.study.running import run_prepared
+    from resnet_lab.study.driver import drive_study
 
-    outcome = run_prepared(prepared, console=console)
+    outcome = drive_study(prepared, console=console)
     shard = prepared.options.shard
     say(console, f"share {shard}: {outcome.trained} runs done; the same command with --shard none collects all shares")
     if outcome.failures:
@@ -136,9 +136,9 @@ def _run_shard(prepared: Any, console: Any) -> None:
 
 def _prepare(name: str, options: dict[str, Any]) -> Any:
     from resnet_lab.spec.library import load_ablation
-    from resnet_lab.study.preparing import Options, prepare_study
+    from resnet_lab.study.plan import Options, plan_study
 
-    return prepare_study(load_ablation(name), Options(**options), command=typed_command())
+    return plan_study(load_ablation(name), Options(**options), command=typed_command())
 
 
 def typed_command() -> str:

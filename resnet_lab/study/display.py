@@ -1,8 +1,10 @@
-"""What a person sees while a study runs: a live table in a terminal or notebook, plain lines elsewhere."""
+"""What a person, or a program, is told while a study runs: a live table in a terminal or notebook, plain lines elsewhere, events as JSON."""
 
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,23 +16,68 @@ from resnet_lab.console import say
 from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure, RunStore
-from resnet_lab.study.driving import Watcher
+from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.estimate import Pace
 from resnet_lab.study.tasks import Interrupted, Task, WorkerContext
 from resnet_lab.text import duration
 
+MOST_CELLS = 40
+"""Rows of the live table."""
 
-class Tally(Watcher):
-    """Counts what every display shows: runs done, running, failed, errors so far, time left."""
 
-    def __init__(self, plan: Plan, tasks: Sequence[Task], store: RunStore, workers: int, device_name: str) -> None:
+class Watcher:
+    """Is told what happens to a study's runs, and does nothing about it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """The drive is over."""
+
+    def begun(self, task: Task) -> None:
+        """A run has started."""
+
+    def finished(self, task: Task, record: RunRecord) -> None:
+        """A run is in the store."""
+
+    def failed(self, task: Task, failure: Failure, again: bool) -> None:
+        """A run raised; `again` where it will be tried once more."""
+
+    def stopping(self, runs: int) -> None:
+        """The study was asked to stop; `runs` are in flight and write their checkpoints."""
+
+    def stopped(self, task: Task, where: Interrupted) -> None:
+        """A run in flight has stopped."""
+
+    def refused(self, why: str) -> None:
+        """The store or the database refuses a write, which is tried again for a while."""
+
+    def tick(self) -> None:
+        """Called a few times a second."""
+
+
+class Display(Watcher):
+    """What all displays have in common: they count runs done, running and failed, errors so far and time left, and say what is out of the ordinary."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        tasks: Sequence[Task],
+        store: RunStore,
+        workers: int,
+        device_name: str,
+        *,
+        console: Console,
+        context: WorkerContext,
+    ) -> None:
+        self._console, self._context = console, context
         self.plan, self.pace, self.workers = plan, Pace(plan), workers
         self.total, self.todo = len(plan.cells) * len(plan.seeds), {(task.fingerprint, task.seed): task for task in tasks}
         self.running: dict[tuple[str, int], Task] = {}
         self._since: dict[tuple[str, int], float] = {}
         self.failures = 0
         self._shown: set[str] = set()
-        self.began = time.monotonic()
+        self._began = time.monotonic()
         self.errors: dict[str, list[tuple[float | None, float | None]]] = {cell.name: [] for cell in plan.cells}
         cells = {cell.name: cell for cell in plan.cells}
         for name, cell in cells.items():
@@ -52,23 +99,46 @@ class Tally(Watcher):
                 self.errors[cell.name].append((record.train_error, record.test_error))
         if record.status == "done":
             self.pace.finished(task.fingerprint, record.seconds)
+        if line := self._result(task, record):
+            self._line(line)
+        for note in record.notes:
+            self._line(f"{task.name}: note: {note}", "yellow")
 
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
-        """A run raised."""
+        """Say what went wrong; after the last try with its traceback, once for all runs that share it: what breaks one run often breaks all."""
         self.running.pop((task.fingerprint, task.seed), None)
         if not again:
             self.failures += 1
             self._drop(task)
+        whole = not again and failure.traceback not in self._shown
+        alone = ", with the device to itself" if failure.out_of_memory else ""
+        rest = f"; trying once more{alone}" if again else "" if whole else " (the traceback is above)"
+        self._line(f"{task.name} failed: {failure.error}{rest}", "red")
+        if whole:
+            self._shown.add(failure.traceback)
+            self._line(failure.traceback.rstrip(), "dim")
 
-    def is_new(self, failure: Failure) -> bool:
-        """Whether this traceback has not been shown yet: what breaks one run often breaks all."""
-        known = failure.traceback in self._shown
-        self._shown.add(failure.traceback)
-        return not known
+    def stopping(self, runs: int) -> None:
+        """The study was asked to stop."""
+        in_flight = f"{runs} run{'s' if runs > 1 else ''} in flight: checkpoints are written" if runs else "no run is in flight"
+        self._line(f"stopping; {in_flight} (Ctrl-C again stops at once)")
 
     def stopped(self, task: Task, where: Interrupted) -> None:
-        """A run in flight has stopped."""
+        """Say where the run stopped, and whether it will go on from there."""
         self.running.pop((task.fingerprint, task.seed), None)
+        kept = "goes on from there next time" if where.kept else "its last checkpoint could not be written, an earlier one will do"
+        self._line(f"{task.name}: stopped after iteration {where.iteration} of {where.iterations}, {kept}")
+
+    def refused(self, why: str) -> None:
+        """Say why results cannot be written down now."""
+        self._line(f"{why} (trying again for a while)", "yellow")
+
+    def _result(self, task: Task, record: RunRecord) -> str:
+        """What is printed of a finished run."""
+        return ""
+
+    def _line(self, text: str, style: str = "") -> None:
+        say(self._console, text)
 
     @property
     def done(self) -> int:
@@ -86,90 +156,29 @@ class Tally(Watcher):
         self.todo.pop((task.fingerprint, task.seed), None)
 
 
-class PlainLines(Tally):
+class PlainLines(Display):
     """A line a run, for pipes and log files."""
 
-    def __init__(self, *args: object, console: Console, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self._console = console
-
-    def finished(self, task: Task, record: RunRecord) -> None:
-        """Print the run's errors."""
-        super().finished(task, record)
-        errors = (
-            "diverged" if record.status == "diverged" else f"train error {record.train_error:6.2f} %, test error {record.test_error:6.2f} %"
-        )
+    def _result(self, task: Task, record: RunRecord) -> str:
+        done = record.status == "done"
+        errors = f"train error {record.train_error:6.2f} %, test error {record.test_error:6.2f} %" if done else record.status
         left = f", {duration(seconds, rough=True)} left" if (seconds := self.seconds_left()) else ""
-        self._line(f"[{self.done}/{self.total}] {task.name}: {errors} in {record.seconds:.1f} s{left}")
-        for note in record.notes:
-            self._line(f"{task.name}: note: {note}")
-
-    def failed(self, task: Task, failure: Failure, again: bool) -> None:
-        """Print what went wrong: the last line on the first try, the whole traceback on the last."""
-        super().failed(task, failure, again)
-        whole = not again and self.is_new(failure)
-        self._line(failure_words(task, failure, again, whole))
-        if whole:
-            self._line(failure.traceback.rstrip())
-
-    def stopping(self, runs: int) -> None:
-        """Print that the study stops."""
-        self._line(stopping_words(runs))
-
-    def stopped(self, task: Task, where: Interrupted) -> None:
-        """Print where the run stopped."""
-        super().stopped(task, where)
-        self._line(f"{task.name}: {stopped_words(where)}")
-
-    def refused(self, why: str) -> None:
-        """Print why results cannot be written down now."""
-        self._line(refused_words(why))
-
-    def _line(self, text: str) -> None:
-        say(self._console, text)
+        return f"[{self.done}/{self.total}] {task.name}: {errors} in {record.seconds:.1f} s{left}"
 
 
-class LiveTable(Tally):
-    """A table that redraws itself: a row a cell, the runs in flight, a bar with the time left."""
+class LiveTable(Display):
+    """A table that redraws itself: a row a cell, the runs in flight, a bar with the time left. What else is said is printed above it."""
 
-    def __init__(self, *args: object, console: Console, context: WorkerContext, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self._context, self._console = context, console
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
-
-    def __enter__(self) -> "LiveTable":
+    def __enter__(self) -> Self:
+        self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
         self._live.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._live.stop()
 
-    def failed(self, task: Task, failure: Failure, again: bool) -> None:
-        """Show the traceback above the table once the run has failed for good."""
-        super().failed(task, failure, again)
-        whole = not again and self.is_new(failure)
-        self._console.print(Text(failure_words(task, failure, again, whole), style="red"))
-        if whole:
-            self._console.print(Text(failure.traceback.rstrip(), style="dim"))
-
-    def finished(self, task: Task, record: RunRecord) -> None:
-        """Print above the table what a person should know about the run."""
-        super().finished(task, record)
-        for note in record.notes:
-            self._console.print(Text(f"{task.name}: note: {note}", style="yellow"))
-
-    def stopping(self, runs: int) -> None:
-        """Print that the study stops."""
-        self._console.print(Text(stopping_words(runs)))
-
-    def stopped(self, task: Task, where: Interrupted) -> None:
-        """Print where the run stopped."""
-        super().stopped(task, where)
-        self._console.print(Text(f"{task.name}: {stopped_words(where)}"))
-
-    def refused(self, why: str) -> None:
-        """Print why results cannot be written down now."""
-        self._console.print(Text(refused_words(why), style="yellow"))
+    def _line(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style=style))
 
     def _render(self) -> RenderableType:
         return Group(self._cells(), *self._flights(), self._bar())
@@ -179,7 +188,7 @@ class LiveTable(Tally):
         for heading in ("cell", "runs", "train error", "test error"):
             table.add_column(heading, justify="left" if heading == "cell" else "right")
         running = [task.cell for task in list(self.running.values())]
-        for name, errors in list(self.errors.items())[:40]:
+        for name, errors in list(self.errors.items())[:MOST_CELLS]:
             mark = " ●" if name in running else ""
             table.add_row(
                 Text(name + mark),
@@ -187,8 +196,8 @@ class LiveTable(Tally):
                 _mean([train for train, _ in errors]),
                 _mean([test for _, test in errors]),
             )
-        if len(self.errors) > 40:
-            table.add_row(f"… and {len(self.errors) - 40} more cells")
+        if len(self.errors) > MOST_CELLS:
+            table.add_row(f"… and {len(self.errors) - MOST_CELLS} more cells")
         return table
 
     def _flights(self) -> list[Text]:
@@ -210,34 +219,81 @@ class LiveTable(Tally):
             TextColumn("{task.fields[left]}"),
         )
         failed = f", {self.failures} failed" if self.failures else ""
-        seconds, spent = self.seconds_left(), duration(time.monotonic() - self.began, rough=True)
+        seconds, spent = self.seconds_left(), duration(time.monotonic() - self._began, rough=True)
         left = f"{duration(seconds, rough=True)} left" if seconds else "" if self.todo else spent
         bar.add_task(self.plan.name, total=self.total, completed=self.done, left=left + failed)
         return bar
 
 
-def failure_words(task: Task, failure: Failure, again: bool, whole: bool) -> str:
-    """One line on a run that raised; `whole` where its traceback follows, which is shown once for all runs that share it."""
-    alone = ", with the device to itself" if failure.out_of_memory else ""
-    rest = f"; trying once more{alone}" if again else "" if whole else " (the traceback is above)"
-    return f"{task.name} failed: {failure.error}{rest}"
+class JsonLog(Watcher):
+    """Writes `{"time": ..., "event": "begun" | "finished" | "failed" | "stopping" | "stopped" | "refused", "cell": ..., "seed": ..., ...}`, a line an event.
 
+    What it is told it passes on to `shown`. Raises SpecError where the file cannot be written at first. Later (a full disk) the study goes on; the
+    next line that can be written says how many are lost: `"lost": 3`.
+    """
 
-def stopping_words(runs: int) -> str:
-    """What is said when a study is asked to stop."""
-    in_flight = f"{runs} run{'s' if runs > 1 else ''} in flight: checkpoints are written" if runs else "no run is in flight"
-    return f"stopping; {in_flight} (Ctrl-C again stops at once)"
+    def __init__(self, file: Path, shown: Watcher) -> None:
+        self._file, self._shown, self._lost = file, shown, 0
+        try:
+            with file.open("a", encoding="utf-8"):
+                pass
+        except OSError as error:
+            raise SpecError.of(f"{file.absolute()} cannot be written to ({error.strerror})", key="--log-json") from error
 
+    def __enter__(self) -> Self:
+        self._shown.__enter__()
+        return self
 
-def refused_words(why: str) -> str:
-    """What is said while a write is refused and tried again."""
-    return f"{why} (trying again for a while)"
+    def __exit__(self, *exc: object) -> None:
+        self._shown.__exit__(*exc)
 
+    def begun(self, task: Task) -> None:
+        """A run has started."""
+        self._write("begun", task)
+        self._shown.begun(task)
 
-def stopped_words(where: Interrupted) -> str:
-    """Where a run stopped, and whether it will go on from there."""
-    kept = "goes on from there next time" if where.kept else "its last checkpoint could not be written, an earlier one will do"
-    return f"stopped after iteration {where.iteration} of {where.iterations}, {kept}"
+    def finished(self, task: Task, record: RunRecord) -> None:
+        """A run is in the store."""
+        self._write("finished", task, **{name: getattr(record, name) for name in ("status", "train_error", "test_error", "seconds")})
+        self._shown.finished(task, record)
+
+    def failed(self, task: Task, failure: Failure, again: bool) -> None:
+        """A run raised."""
+        self._write("failed", task, error=failure.error, traceback=failure.traceback, again=again)
+        self._shown.failed(task, failure, again)
+
+    def stopping(self, runs: int) -> None:
+        """The study was asked to stop."""
+        self._write("stopping", None, runs=runs)
+        self._shown.stopping(runs)
+
+    def stopped(self, task: Task, where: Interrupted) -> None:
+        """A run in flight has stopped."""
+        self._write("stopped", task, iteration=where.iteration, iterations=where.iterations)
+        self._shown.stopped(task, where)
+
+    def refused(self, why: str) -> None:
+        """The store or the database refuses a write."""
+        self._write("refused", None, why=why)
+        self._shown.refused(why)
+
+    def tick(self) -> None:
+        """Called a few times a second."""
+        self._shown.tick()
+
+    def _write(self, event: str, task: Task | None, **values: Any) -> None:
+        about = {} if task is None else {"cell": task.cell, "seed": task.seed, "fingerprint": task.fingerprint}
+        lost = {"lost": self._lost} if self._lost else {}
+        line = json.dumps({"time": time.time(), "event": event, **about, **values, **lost}).encode() + b"\n"
+        try:
+            with self._file.open("ab", buffering=0) as stream:
+                begun = stream.tell()
+                if stream.write(line) < len(line):
+                    stream.truncate(begun)  # no half line is left for whoever reads along
+                    raise OSError
+            self._lost = 0
+        except OSError:
+            self._lost += 1
 
 
 def _mean(errors: Sequence[float | None]) -> str:

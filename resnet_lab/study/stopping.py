@@ -1,7 +1,7 @@
-"""Being asked to stop: what an interrupt means, and how runs in other processes hear of it.
+"""Being asked to stop, by a signal or a time limit, and how runs in other processes hear of it.
 
 The first SIGINT, SIGTERM or SIGUSR1 asks: runs in flight write their checkpoints and end. A second SIGINT stops at once. Runs hear of it by a
-file, which works for every kind of worker; one whose driver was killed needs none, it dies with it and has its last checkpoint.
+file, which works for every kind of worker.
 """
 
 import signal
@@ -9,14 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.text import parse_duration
 
 LOOK_SECONDS = 0.25
 """How often a run looks whether it is to stop."""
 PATIENCE_SECONDS = 8.0
 """How long runs may take to write their checkpoints before they are ended without."""
+MARGIN_SECONDS = PATIENCE_SECONDS + 4.0
+"""So long before a time limit runs are asked to stop: their patience, and the report."""
 
 
 class Stop:
@@ -25,7 +29,6 @@ class Stop:
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
         self._since: float | None = None
-        self.clear()
 
     @property
     def asked(self) -> bool:
@@ -45,11 +48,6 @@ class Stop:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 self.file.touch()
 
-    def clear(self) -> None:
-        """Take the file away, an earlier driver's too."""
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)
-
 
 def stop_asked(file: Path) -> Callable[[], bool]:
     """Whether the file of a Stop is there; looks only a few times a second, so that it can be asked after every iteration."""
@@ -65,45 +63,52 @@ def stop_asked(file: Path) -> Callable[[], bool]:
     return asked
 
 
-@dataclass
-class Signals:
-    """What signals do now: interrupt at once, or ask first."""
-
-    stop: Stop
-    asks: bool = False
-    """Whether the first one asks; else every one interrupts."""
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The handler itself. Raises KeyboardInterrupt."""
-        if not self.asks or (self.stop.asked and number == signal.SIGINT):
-            raise KeyboardInterrupt
-        self.stop.ask()
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Within, runs are in flight, and the first signal asks them to stop."""
-        self.asks = True
-        try:
-            yield
-        finally:
-            self.asks = False
-
-
 @contextmanager
-def signals(stop: Stop) -> Iterator[Signals]:
-    """Within, SIGINT, SIGTERM and SIGUSR1 mean what this module says; outside the main thread they stay what they were."""
-    handler = Signals(stop)
-    earlier = {}
+def signals_ask(stop: Stop) -> Iterator[None]:
+    """Within, runs are in flight, and signals ask them to stop; a second SIGINT interrupts. Outside the main thread signals stay what they were."""
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        if stop.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.ask()
+
+    main = threading.current_thread() is threading.main_thread()
+    earlier = {number: signal.signal(number, heard) for number in stopping_signals()} if main else {}
     try:
-        if threading.current_thread() is threading.main_thread():
-            earlier = {number: signal.signal(number, handler) for number in stopping_signals()}
-        yield handler
+        yield
     finally:
         for number, action in earlier.items():
             signal.signal(number, action if action is not None else signal.SIG_DFL)
-        stop.clear()
 
 
 def stopping_signals() -> list[signal.Signals]:
     """Those that ask, as far as this system has them."""
     return [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
+
+@contextmanager
+def time_limit(seconds: float | None, ask: Callable[[], None]) -> Iterator[None]:
+    """Within, `ask` is called once the limit is near, in a thread of its own: an inline run does not let the driver look at a clock. None: no limit.
+
+    A run that cannot finish in what is left is begun all the same: it will resume from its checkpoint. Else a run longer than the limit would never be done.
+    """
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds - MARGIN_SECONDS, ask)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def parse_time_limit(text: str | None) -> float | None:
+    """Seconds of `2h`, `90m`, `1d12h`, `3h50m` or `45s`. Raises SpecError for what is none of them, or too short to do anything in."""
+    if text is None:
+        return None
+    seconds = parse_duration(text)
+    if seconds is None or seconds <= MARGIN_SECONDS:
+        raise SpecError.of(f"{text!r} is no time limit: write 2h, 90m, 3h50m or 1d, more than {MARGIN_SECONDS:.0f} s", key="--time-limit")
+    return seconds

@@ -27,7 +27,6 @@ from tiny_study import results
 
 from resnet_lab import api
 from resnet_lab.runs.store import CHECKPOINTS, RunStore
-from resnet_lab.study import driving
 from resnet_lab.study.display import PlainLines
 from resnet_lab.training.checkpoint import Keeper
 
@@ -39,8 +38,8 @@ RUNS = 4
 @pytest.fixture
 def patience(monkeypatch):
     """Refused writes are tried again for a moment, not for a minute."""
-    monkeypatch.setattr(driving, "INSIST_SECONDS", 0.3)
-    monkeypatch.setattr(driving, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("resnet_lab.study.driver.INSIST_SECONDS", 0.3)
+    monkeypatch.setattr("resnet_lab.study.driver.PAUSE_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -134,7 +133,7 @@ def test_a_result_that_finds_no_room(study, tmp_path, patience, limit, when_begu
 
 def test_a_disk_that_is_full_for_a_moment(study, tmp_path, limit, when_begun, when_refused, monkeypatch):
     """Would catch a study of days that is over because somebody's copy filled the disk for a minute."""
-    monkeypatch.setattr(driving, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("resnet_lab.study.driver.PAUSE_SECONDS", 0.05)
     when_begun(3, lambda: limit(100))
     when_refused(lambda: limit(None))
     result = study(*NO_DATABASE)
@@ -260,7 +259,7 @@ def test_a_database_that_stays_locked(study, tmp_path, patience, when_begun, mon
 
 def test_a_database_that_is_locked_for_a_moment(study, tmp_path, when_begun, when_refused, monkeypatch):
     """Would catch a study that gives up on a lock of seconds."""
-    monkeypatch.setattr(driving, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("resnet_lab.study.driver.PAUSE_SECONDS", 0.05)
     held = []
     when_begun(3, lambda: held.append(lock_database(tmp_path)))
     when_refused(lambda: held[0].close())

@@ -21,9 +21,9 @@ def test_the_time_left_is_told_from_another_terminal(invoke, tmp_path):
     assert " left" not in quiet.stdout
 
     told = {"task": f"{first.name} seed 2", "iteration": 75, "iterations": 100, "epoch": 3, "epochs": 4, "train_error": 20.0}
-    (folder / "progress").mkdir()
-    (folder / "progress" / "one.json").write_text(json.dumps(told), encoding="utf-8")
     with study_lock(folder):
+        (folder / "driver" / "runs").mkdir()
+        (folder / "driver" / "runs" / "one.json").write_text(json.dumps(told), encoding="utf-8")
         said = " ".join(invoke("status", plan.name).stdout.split())
 
     left = (

@@ -11,14 +11,15 @@ from resnet_lab.data.cache import prepare as prepare_images
 from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.library import load_ablation
-from resnet_lab.study.driving import Driver, Watcher
+from resnet_lab.study.display import Watcher
+from resnet_lab.study.driver import Driver
 from resnet_lab.study.executors import EXECUTORS
-from resnet_lab.study.preparing import Options, Prepared, prepare_study
+from resnet_lab.study.plan import Options, StudyPlan, plan_study
 from resnet_lab.study.tasks import WorkerContext
 from resnet_lab.study.trials import Trials, default_url
 from resnet_lab.training.loop import Trainer
 
-Prepare = Callable[..., Prepared]
+Prepare = Callable[..., StudyPlan]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def url(studies: Path) -> str:
 def prepare(tmp_path: Path, studies: Path) -> Prepare:
     """Prepares the tiny question: `prepare(overrides=[...], seeds=3)`; `replace`: a piece of its text -> another."""
 
-    def make(*, replace: dict[str, str] | None = None, **options: Any) -> Prepared:
+    def make(*, replace: dict[str, str] | None = None, **options: Any) -> StudyPlan:
         text = TINY
         for old, new in (replace or {}).items():
             assert old in text
@@ -62,7 +63,7 @@ def prepare(tmp_path: Path, studies: Path) -> Prepare:
         file.write_text(text, encoding="utf-8")
         values = {"studies": studies, "executor": "inline", "device": "cpu", **options}
         values["overrides"] = tuple(values.get("overrides", ()))
-        return prepare_study(load_ablation(file), Options(**values), command="a test")
+        return plan_study(load_ablation(file), Options(**values), command="a test")
 
     return make
 
@@ -76,7 +77,7 @@ def recording() -> Recording:
 def drive(studies: Path, recording: Recording) -> Callable[..., Driver]:
     """Drives a prepared study with real workers, watched by `recording`; returns the driver."""
 
-    def run(prepared: Prepared, executor: str = "processes", workers: int = 2, *, watcher: Watcher | None = None) -> Driver:
+    def run(prepared: StudyPlan, executor: str = "processes", workers: int = 2, *, watcher: Watcher | None = None) -> Driver:
         studies.mkdir(exist_ok=True)
         place = WorkerContext(prepared.cache.absolute(), None, "cpu", 1, (studies / "progress").absolute())
         trials = Trials(prepared.plan, default_url(studies))

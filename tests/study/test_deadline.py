@@ -9,9 +9,8 @@ import pytest
 
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.study import deadline
-from resnet_lab.study.deadline import parse_time_limit
-from resnet_lab.study.running import run_prepared
+from resnet_lab.study.driver import drive_study
+from resnet_lab.study.stopping import parse_time_limit
 from resnet_lab.training.checkpoint import identity_of, load_checkpoint
 
 
@@ -33,7 +32,7 @@ def test_a_run_longer_than_every_limit_advances_with_each_call(
     prepare, studies: Path, monkeypatch: pytest.MonkeyPatch, executor: str, limit: float
 ) -> None:
     """Would catch a run that is never begun because it does not fit, one that outlives the limit, and one that begins anew with every call."""
-    monkeypatch.setattr(deadline, "MARGIN_SECONDS", 0.0)
+    monkeypatch.setattr("resnet_lab.study.stopping.MARGIN_SECONDS", 0.0)
     reached = [0]
     for _ in range(2):
         prepared = prepare(
@@ -41,7 +40,7 @@ def test_a_run_longer_than_every_limit_advances_with_each_call(
         )
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            run_prepared(prepared)
+            drive_study(prepared)
         assert time.monotonic() - began < limit + 60
         task = prepared.tasks[0]
         identity = identity_of(task.run, task.seed, keep_weights=False)

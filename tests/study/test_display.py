@@ -10,7 +10,7 @@ from resnet_lab.networks.counted import Cost
 from resnet_lab.runs.store import Failure
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.study.display import LiveTable, PlainLines, Tally
+from resnet_lab.study.display import Display, LiveTable, PlainLines
 from resnet_lab.study.tasks import Task, WorkerContext
 
 SECONDS = 10.0
@@ -46,7 +46,7 @@ def place(tmp_path):
 
 def test_earlier_runs_count_as_done(arguments):
     """Would catch a resumed study that begins at 0 of 8, or a time left that counts what is done."""
-    tally = Tally(*arguments)
+    tally = Display(*arguments, console=Console(quiet=True), context=None)
 
     assert (tally.done, tally.total) == (4, 8)
     assert all(len(errors) == 1 for errors in tally.errors.values())
@@ -55,7 +55,7 @@ def test_earlier_runs_count_as_done(arguments):
 
 def test_running_done_and_failed_are_counted(arguments, plan, tasks):
     """Would catch a run that stays "running" once it failed, or one that is tried again being counted as failed."""
-    tally = Tally(*arguments)
+    tally = Display(*arguments, console=Console(quiet=True), context=None)
     for task in tasks[:3]:
         tally.begun(task)
     assert len(tally.running) == 3
@@ -73,17 +73,17 @@ def test_running_done_and_failed_are_counted(arguments, plan, tasks):
 
 def test_the_time_left_follows_the_runs(arguments, plan, tasks):
     """Would catch a time left that stays wrong on a machine that is busy with something else, and runs of another machine that count."""
-    tally = Tally(*arguments)
+    tally = Display(*arguments, console=Console(quiet=True), context=None)
     tally.finished(tasks[0], factories.make_record(plan.cells[0], 1, seconds=3 * SECONDS))
     assert tally.pace.of(tasks[0].fingerprint) == 2 * SECONDS  # the median of two
-    assert Tally(*arguments[:-1], "another processor").seconds_left() == 0
+    assert Display(*arguments[:-1], "another processor", console=Console(quiet=True), context=None).seconds_left() == 0
 
 
 def test_a_run_that_two_cells_share_is_done_for_both(plan, store, tasks):
     """Would catch a bar that never reaches its end where cells share runs."""
     twin = replace(plan.cells[0], name="control/20", arm="control")
     shared = replace(plan, cells=(*plan.cells, twin))
-    tally = Tally(shared, tasks, store, 1, "")
+    tally = Display(shared, tasks, store, 1, "", console=Console(quiet=True), context=None)
     assert (tally.done, tally.total) == (5, 10)
     tally.finished(tasks[0], factories.make_record(plan.cells[0], 1))
 
@@ -92,7 +92,7 @@ def test_a_run_that_two_cells_share_is_done_for_both(plan, store, tasks):
 
 def plain(arguments):
     stream = io.StringIO()
-    return PlainLines(*arguments, console=Console(file=stream, width=60)), stream
+    return PlainLines(*arguments, console=Console(file=stream, width=60), context=None), stream
 
 
 def test_plain_lines_say_a_run_a_line(arguments, plan, tasks):

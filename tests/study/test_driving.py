@@ -13,9 +13,8 @@ from optuna.trial import TrialState
 from tiny_study import Recording, names, results
 
 from resnet_lab.runs.store import RunStore
-from resnet_lab.study import driving
+from resnet_lab.study.driver import drive_study
 from resnet_lab.study.locks import try_run_lock
-from resnet_lab.study.running import run_prepared
 from resnet_lab.study.trials import default_url, optuna_name
 
 ONE_DEPTH = "grid.network.layers=[6]"
@@ -53,7 +52,7 @@ def test_workers_leave_the_very_numbers_that_inline_leaves(prepare, drive, studi
     """Would catch results that depend on where a run was done: threads, denormals, the state a worker has from the run before."""
     drive(prepare(seeds=1), "inline", 1)
     elsewhere = tmp_path / "elsewhere"
-    run_prepared(prepare(seeds=1, studies=elsewhere, executor="processes", workers=2))
+    drive_study(prepare(seeds=1, studies=elsewhere, executor="processes", workers=2))
 
     for task in prepare(seeds=1).tasks:
         here, there = (RunStore(folder).load(task.fingerprint, task.seed) for folder in (studies, elsewhere))
@@ -206,7 +205,7 @@ def test_a_run_that_never_has_memory_enough_fails_after_it_was_tried_alone(prepa
 def test_a_run_that_another_study_finished_meanwhile_is_taken(prepare, drive, recording, studies):
     """Would catch training a run that appeared in the store after the plan was made."""
     prepared = prepare(seeds=1)
-    run_prepared(prepare(seeds=1, tag="other"))
+    drive_study(prepare(seeds=1, tag="other"))
     before = results(studies)
     driver = drive(prepared, "inline", 1)
 
@@ -217,7 +216,7 @@ def test_a_run_that_another_study_finished_meanwhile_is_taken(prepare, drive, re
 
 def test_a_run_in_another_studys_hands_is_waited_for_without_spinning(prepare, drive, recording, studies, monkeypatch):
     """Would catch two studies that train a shared run twice, and a driver that burns a core while it waits."""
-    monkeypatch.setattr(driving, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr("resnet_lab.study.driver.POLL_SECONDS", 0.1)
     prepared = prepare(seeds=1, overrides=[ONE_DEPTH])
     held = prepared.missing[0]
     lock = try_run_lock(RunStore(studies).folder(held.fingerprint, held.seed))
@@ -281,13 +280,13 @@ DRIVER = """
     import sys
     from pathlib import Path
     from resnet_lab.spec.library import load_ablation
-    from resnet_lab.study.preparing import Options, prepare_study
-    from resnet_lab.study.running import run_prepared
+    from resnet_lab.study.plan import Options, plan_study
+    from resnet_lab.study.driver import drive_study
 
     print("the script runs", flush=True)
     sys.path.insert(0, sys.argv[3])
     options = Options(studies=Path(sys.argv[2]), workers=2, seeds=1, overrides=("network.block=mylab.blocks:Slow", "training.epochs=500"))
-    run_prepared(prepare_study(load_ablation(sys.argv[1]), options, command="a test"))
+    drive_study(plan_study(load_ablation(sys.argv[1]), options, command="a test"))
 """
 
 

@@ -12,6 +12,7 @@ from resnet_lab.runs.plan import load_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study import estimate, executors
+from resnet_lab.study.driver import drive_study
 from resnet_lab.study.estimate import (
     BETWEEN_SECONDS,
     PROCESS,
@@ -23,7 +24,6 @@ from resnet_lab.study.estimate import (
     parallelism,
     training_bytes,
 )
-from resnet_lab.study.running import run_prepared
 from resnet_lab.study.worker import run_task
 from resnet_lab.training import machine, timing
 from resnet_lab.training.timing import activations, step_seconds
@@ -94,7 +94,7 @@ def precisions(plan):
 def test_a_precision_left_to_the_machine_goes_by_its_hardware_and_stays(prepare, studies, has):
     """Would catch a study resumed on another machine that begins anew in another precision, and a variant that differs in more than it says."""
     has(flags={"amx_bf16"})
-    run_prepared(prepare(replace=AUTO, seeds=1))
+    drive_study(prepare(replace=AUTO, seeds=1))
     has(flags={"avx512f"})
     again, variant = prepare(replace=AUTO, seeds=2), prepare(replace=AUTO, overrides=["training.lr=0.05"])
 
@@ -113,13 +113,13 @@ def test_a_gpu_that_only_the_cluster_has_is_not_looked_at(prepare, monkeypatch):
 
 def test_a_finished_study_needs_no_torch(prepare, studies, tmp_path):
     """Would catch a finished study that takes seconds to say that it is finished, also where its precision was left to the machine."""
-    run_prepared(prepare(replace=AUTO, seeds=1))
+    drive_study(prepare(replace=AUTO, seeds=1))
     code = f"""
 import sys
 from pathlib import Path
 from resnet_lab.spec.library import load_ablation
-from resnet_lab.study.preparing import Options, prepare_study
-assert not prepare_study(load_ablation({str(tmp_path / "tiny.toml")!r}), Options(studies=Path({str(studies)!r}), seeds=1), command="").missing
+from resnet_lab.study.plan import Options, plan_study
+assert not plan_study(load_ablation({str(tmp_path / "tiny.toml")!r}), Options(studies=Path({str(studies)!r}), seeds=1), command="").missing
 import resnet_lab.cli.planning, resnet_lab.cli.status
 assert "torch" not in sys.modules
 """
@@ -157,7 +157,7 @@ def test_wall_time_is_that_of_the_busiest_worker(prepare):
 
 def test_stored_runs_of_this_processor_win_over_timing(prepare, studies, monkeypatch):
     """Would catch a second call that times what it has measured, and one that is promised the times of a faster machine."""
-    run_prepared(prepare(seeds=2))
+    drive_study(prepare(seeds=2))
     monkeypatch.setattr(timing, "step_seconds", lambda run, device: pytest.fail("there is nothing to time"))
     prepared, store = prepare(seeds=3), RunStore(studies)
     pace = estimated(prepared.plan, prepared.missing, store, "cpu", prepared.parallel)
@@ -217,7 +217,7 @@ def test_an_estimate_is_within_40_percent_of_the_truth(prepare, monkeypatch):
         return record
 
     monkeypatch.setattr(executors, "run_task", timed)
-    run_prepared(prepared)
+    drive_study(prepared)
 
     assert 0.6 < sum(pace.of(task.fingerprint) for task in prepared.tasks) / sum(taken) < 1.4
 
@@ -247,7 +247,7 @@ def test_the_disk_that_is_foretold_is_taken(prepare, studies):
     asked = {"seeds": 2, "overrides": ["record.weights=true", "training.epochs=20"]}
     prepared = prepare(**asked)
     needs = prepared.disk
-    run_prepared(prepared)
+    drive_study(prepared)
 
     def taken(*patterns):
         return sum(path.stat().st_size for pattern in patterns for path in studies.glob(pattern))

@@ -17,12 +17,10 @@ from rich.console import Console
 from tiny_study import names, results
 
 from resnet_lab.runs.store import CHECKPOINTS, RunStore
-from resnet_lab.study import driving, stopping
-from resnet_lab.study.display import PlainLines
-from resnet_lab.study.driving import Driver, Watcher
+from resnet_lab.study.display import PlainLines, Watcher
+from resnet_lab.study.driver import Driver, drive_study
 from resnet_lab.study.executors import Local, WorkerDiedError
-from resnet_lab.study.running import run_prepared
-from resnet_lab.study.stopping import Signals, Stop, signals, stop_asked, stopping_signals
+from resnet_lab.study.stopping import Stop, signals_ask, stop_asked, stopping_signals
 
 DEADLINE = 60.0
 
@@ -55,21 +53,21 @@ def test_a_signal_stops_a_study_which_goes_on_from_the_checkpoint(prepare, studi
     before = {one: signal.getsignal(one) for one in stopping_signals()}
     console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
     with pytest.raises(KeyboardInterrupt):
-        run_prepared(prepared, console=console)
+        drive_study(prepared, console=console)
 
     assert {one: signal.getsignal(one) for one in stopping_signals()} == before
     said = console.export_text()
     assert f"{begun[1]}: stopped after iteration 1 of 4, goes on from there next time" in said
     assert len(results(studies)) == 1
     assert len(list(studies.glob(f"runs/*/*/{CHECKPOINTS[1]}"))) == 1
-    assert list(studies.glob("tiny/*/progress/stop")) == []
+    assert sorted(path.name for path in studies.glob("tiny/*/*")) == [".lock", "plan.json"]
 
     monkeypatch.setattr(PlainLines, "begun", told)
     again = prepare(seeds=1)
     assert names(again.missing) == names(prepared.missing)[1:]
-    run_prepared(again)
+    drive_study(again)
     undisturbed = prepare(seeds=1, studies=tmp_path / "undisturbed")
-    run_prepared(undisturbed)
+    drive_study(undisturbed)
 
     assert resumed_at == [1]
     assert list(studies.glob("runs/*/*/checkpoint*")) == []
@@ -95,7 +93,7 @@ def test_ctrl_c_in_a_terminal(prepare, lab, tmp_path, studies, resumed_at):
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as driver:
         try:
-            at_work = f"{prepared.plan.name}/progress/*-seed0.json"
+            at_work = f"{prepared.plan.name}/driver/runs/*-seed0.json"
             until(lambda: len(list(studies.glob(at_work))) == 2 or driver.poll() is not None, "two runs at work")
             assert driver.poll() is None, driver.communicate()
             os.killpg(driver.pid, signal.SIGINT)
@@ -116,7 +114,7 @@ def test_ctrl_c_in_a_terminal(prepare, lab, tmp_path, studies, resumed_at):
     assert "go on with" in said
     assert "study tiny.toml --studies" in said
     (lab.folder / "armed").unlink()
-    run_prepared(prepare(**options))
+    drive_study(prepare(**options))
 
     assert sorted(resumed_at) == sorted(stops)
     assert len(results(studies)) == 2
@@ -140,9 +138,9 @@ def test_the_run_of_a_killed_worker_goes_on_from_its_checkpoint(prepare, lab, re
                 os.kill(int(worker.name.partition("-")[2]), signal.SIGKILL)
 
     monkeypatch.setattr(Watcher, "tick", kill)
-    outcome = run_prepared(prepared)
+    outcome = drive_study(prepared)
     undisturbed = prepare(**options, studies=tmp_path / "undisturbed")
-    run_prepared(undisturbed)
+    drive_study(undisturbed)
 
     assert outcome.failures == {}
     ((folder, started),) = began.items()
@@ -157,18 +155,13 @@ def test_the_run_of_a_killed_worker_goes_on_from_its_checkpoint(prepare, lab, re
 
 def test_a_second_interrupt_stops_at_once(tmp_path):
     """Would catch a Ctrl-C that has to wait for a hanging run; and an impatient scheduler whose second SIGTERM costs the checkpoints."""
-    stop = Stop(tmp_path / "progress" / "stop")
-    with signals(stop) as heard:
-        with pytest.raises(KeyboardInterrupt):  # nothing is in flight yet: at once
-            signal.raise_signal(signal.SIGTERM)
-        with heard.asking():
-            signal.raise_signal(signal.SIGTERM)
-            signal.raise_signal(signal.SIGTERM)
-            assert stop.asked
-            assert stop.file.exists()
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-    assert not stop.file.exists()
+    stop = Stop(tmp_path / "runs" / "stop")
+    with signals_ask(stop):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.file.exists()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_signals_stay_as_they_are_outside_the_main_thread():
@@ -176,26 +169,19 @@ def test_signals_stay_as_they_are_outside_the_main_thread():
     found = []
 
     def drive():
-        with signals(Stop()) as heard:
-            found.append(heard)
+        with signals_ask(Stop()):
+            found.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=drive)
     thread.start()
     thread.join()
-    assert isinstance(found[0], Signals)
-
-
-def test_the_file_of_an_earlier_stop_is_forgotten(tmp_path):
-    """Would catch a study that stops at once for ever, because its driver was killed while it stopped."""
-    (tmp_path / "stop").touch()
-    Stop(tmp_path / "stop")
-    assert not (tmp_path / "stop").exists()
+    assert found == [signal.getsignal(signal.SIGTERM)]
 
 
 def test_runs_look_for_the_file_a_few_times_a_second(tmp_path, monkeypatch):
     """Would catch a file looked for after every iteration, and one that is never seen."""
     now = [1000.0]
-    monkeypatch.setattr(stopping.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     asked = stop_asked(tmp_path / "stop")
     assert not asked()
     (tmp_path / "stop").touch()
@@ -221,8 +207,8 @@ class Stuck(Local):
 
 def test_a_run_that_does_not_stop_is_ended(prepare, studies, recording, monkeypatch):
     """Would catch a Ctrl-C that waits for ever for a run stuck in one iteration."""
-    monkeypatch.setattr(stopping, "PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr(driving, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr("resnet_lab.study.stopping.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("resnet_lab.study.driver.POLL_SECONDS", 0.05)
     prepared, stop, executor = prepare(seeds=1), Stop(), Stuck()
     studies.mkdir(exist_ok=True)
     recording.tick = stop.ask

@@ -4,7 +4,7 @@ import pytest
 
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.study.running import run_prepared
+from resnet_lab.study.driver import drive_study
 from resnet_lab.training.weights import load_weights
 
 
@@ -14,11 +14,11 @@ def records(prepared, studies):
 
 def test_a_study_asked_for_weights_has_them_and_repeats_what_has_none(prepare, studies):
     """Would catch weights that are asked for and never there, and a repetition that ends elsewhere."""
-    run_prepared(prepare(seeds=1))
+    drive_study(prepare(seeds=1))
     before = records(prepare(seeds=1), studies)
     asked = prepare(seeds=1, overrides=["record.weights=true"])
     assert len(asked.missing) == 4
-    run_prepared(asked)
+    drive_study(asked)
 
     assert prepare(seeds=1, overrides=["record.weights=true"]).missing == ()
     for old, new in zip(before, records(asked, studies), strict=True):
@@ -30,8 +30,8 @@ def test_a_study_asked_for_weights_has_them_and_repeats_what_has_none(prepare, s
 def test_two_studies_that_ask_for_different_things_do_not_take_turns(prepare, studies):
     """Would catch two studies that each train the other's runs again, for ever."""
     curve, weights = ["record.test_curve=true", "record.gradients=false"], ["record.weights=true"]
-    run_prepared(prepare(seeds=1, overrides=curve))
-    run_prepared(prepare(seeds=1, overrides=weights))
+    drive_study(prepare(seeds=1, overrides=curve))
+    drive_study(prepare(seeds=1, overrides=weights))
 
     for overrides in (curve, weights, []):
         assert prepare(seeds=1, overrides=overrides).missing == ()
@@ -44,7 +44,7 @@ def test_two_studies_that_ask_for_different_things_do_not_take_turns(prepare, st
 def test_a_diverged_run_need_not_have_its_weights(prepare):
     """Would catch a study that trains a diverged run again at every call."""
     overrides = ["record.weights=true", "training.lr=1e18", "training.epochs=6"]
-    run_prepared(prepare(seeds=1, overrides=overrides))
+    drive_study(prepare(seeds=1, overrides=overrides))
 
     assert prepare(seeds=1, overrides=overrides).missing == ()
 

@@ -37,11 +37,11 @@ batch_size = 64
 DRIVER = """
     from pathlib import Path
     from resnet_lab.spec.library import load_ablation
-    from resnet_lab.study.preparing import Options, prepare_study
-    from resnet_lab.study.running import run_prepared
+    from resnet_lab.study.plan import Options, plan_study
+    from resnet_lab.study.driver import drive_study
 
     options = Options(studies=Path("studies"), workers=2, checkpoint_seconds=0.3)
-    outcome = run_prepared(prepare_study(load_ablation(Path("survival.toml")), options, command="kills"))
+    outcome = drive_study(plan_study(load_ablation(Path("survival.toml")), options, command="kills"))
     raise SystemExit(1 if outcome.failures else 0)
 """
 

@@ -6,9 +6,9 @@ from resnet_lab.data.cache import prepare as prepare_images
 from resnet_lab.data.splits import open_images
 from resnet_lab.runs.archive import export_study, import_study
 from resnet_lab.runs.store import RunStore
+from resnet_lab.study.driver import drive_study
 from resnet_lab.study.executors import Processes
-from resnet_lab.study.planning import register_claims
-from resnet_lab.study.running import run_prepared
+from resnet_lab.study.plan import register_claims
 from resnet_lab.study.tasks import WorkerContext
 from resnet_lab.training.runtime import configure
 from resnet_lab.training.train import Stopped, train
@@ -40,7 +40,7 @@ def test_runs_share_a_device(prepare, studies, assert_same, device):
 def test_runs_that_do_not_fit_a_device_together_are_done_one_by_one(prepare, lab, device):
     """On a GPU the real thing: each run takes more than half of its memory. Would catch memory that an ended run's process keeps to itself."""
     overrides = [f"network.block={lab.block('Fills')}", "training.epochs=6", "grid.network.layers=[6]"]
-    outcome = run_prepared(prepare(seeds=2, overrides=overrides, device=device, executor="processes", workers=2))
+    outcome = drive_study(prepare(seeds=2, overrides=overrides, device=device, executor="processes", workers=2))
 
     assert outcome.failures == {}
     assert outcome.trained == 4
@@ -62,9 +62,9 @@ def test_a_half_done_run_is_finished_elsewhere_bit_for_bit(prepare, studies, tmp
 
     elsewhere = tmp_path / "elsewhere"
     assert import_study(elsewhere, tmp_path / "study.tar.gz").checkpoints == 2
-    assert run_prepared(prepare(seeds=1, device=device, studies=elsewhere)).trained == 4
+    assert drive_study(prepare(seeds=1, device=device, studies=elsewhere)).trained == 4
     assert resumed_at == [3, 3]
-    run_prepared(prepare(seeds=1, device=device, studies=tmp_path / "undisturbed"))
+    drive_study(prepare(seeds=1, device=device, studies=tmp_path / "undisturbed"))
     for moved, other in zip(RunStore(elsewhere), RunStore(tmp_path / "undisturbed"), strict=True):
         assert_same(moved, other)
     assert list(elsewhere.glob("runs/*/*/checkpoint*")) == []

@@ -15,9 +15,8 @@ from rich.console import Console
 from tiny_study import results
 
 from resnet_lab.runs.files import StoreError
-from resnet_lab.study import driving
-from resnet_lab.study.display import PlainLines, Tally
-from resnet_lab.study.running import run_prepared
+from resnet_lab.study.display import Display, PlainLines
+from resnet_lab.study.driver import drive_study
 
 pytest.importorskip("psycopg", reason="the driver is an extra: pip install 'resnet_lab[postgresql]'")
 
@@ -115,14 +114,14 @@ def test_a_study_is_recorded_on_postgresql_and_goes_on_there(server: str, tmp_pa
 @pytest.fixture
 def studied(prepare, running, monkeypatch):
     """Runs the tiny study on the server; `begun(n)` is called as the n-th run begins, `refused()` once a write was refused."""
-    monkeypatch.setattr(driving, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("resnet_lab.study.driver.PAUSE_SECONDS", 0.1)
 
     def run(tag: str, *, begun=lambda number: None, refused=lambda: None) -> int:
         runs: list = []
         with monkeypatch.context() as patch:
-            patch.setattr(PlainLines, "begun", lambda self, task: (Tally.begun(self, task), runs.append(task), begun(len(runs))))
+            patch.setattr(PlainLines, "begun", lambda self, task: (Display.begun(self, task), runs.append(task), begun(len(runs))))
             patch.setattr(PlainLines, "refused", lambda self, why: refused())
-            return run_prepared(prepare(seeds=1, tag=tag, storage=running.address), console=Console(quiet=True)).trained
+            return drive_study(prepare(seeds=1, tag=tag, storage=running.address), console=Console(quiet=True)).trained
 
     return run
 
@@ -141,7 +140,7 @@ EVERY = [("plain", 6), ("plain", 10), ("residual", 6), ("residual", 10)]
 @pytest.mark.slow
 def test_a_server_that_goes_down_during_a_study(studied, prepare, running, studies, monkeypatch) -> None:
     """Would catch hours of training lost with somebody else's server: results are files, and the next call tells the server what it missed."""
-    monkeypatch.setattr(driving, "INSIST_SECONDS", 0.5)
+    monkeypatch.setattr("resnet_lab.study.driver.INSIST_SECONDS", 0.5)
     try:
         with pytest.raises(StoreError, match=r"is the server up, and the address right\? Results are kept"):
             studied("down", begun=lambda number: running.stop() if number == 2 else None)

@@ -9,7 +9,7 @@ import pytest
 
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.study.sharding import Shard, parse_shard
+from resnet_lab.study.plan import Shard, parse_shard
 
 
 def test_shares_are_a_partition() -> None:

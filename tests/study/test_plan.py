@@ -5,10 +5,9 @@ from tiny_study import TINY, names
 from resnet_lab.runs.plan import load_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.library import load_ablation
-from resnet_lab.study import planning
-from resnet_lab.study.planning import keeps_enough, missing, register_claims, source_commit, variant_tag
-from resnet_lab.study.preparing import Options, prepare_study
-from resnet_lab.study.running import run_prepared
+from resnet_lab.study import plan as planning
+from resnet_lab.study.driver import drive_study
+from resnet_lab.study.plan import Options, keeps_enough, missing, plan_study, register_claims, source_commit, variant_tag
 
 
 def test_seeds_are_outermost_and_the_longest_run_first_within(prepare):
@@ -34,7 +33,7 @@ def test_a_runs_work_is_multiply_adds_times_images(prepare):
 
 def test_finished_runs_are_not_missing_and_damaged_ones_are(prepare, studies):
     """Would catch retraining what is there, and trusting a file that was cut short."""
-    run_prepared(prepare())
+    drive_study(prepare())
     assert prepare().missing == ()
 
     store, task = RunStore(studies), prepare().tasks[2]
@@ -48,13 +47,13 @@ def test_finished_runs_are_not_missing_and_damaged_ones_are(prepare, studies):
 
 def test_a_run_that_kept_too_little_is_missing(prepare, studies):
     """Would catch a paper figure drawn without its test curve because the run was there already; and the reverse: asking for less is free."""
-    run_prepared(prepare(seeds=1))
+    drive_study(prepare(seeds=1))
     more = prepare(seeds=1, overrides=["record.test_curve=true"])
     assert len(more.missing) == 4
 
     fingerprints = [task.fingerprint for task in more.tasks]
     assert fingerprints == [task.fingerprint for task in prepare(seeds=1).tasks]  # what is kept is no part of a run's identity
-    run_prepared(more)
+    drive_study(more)
 
     assert prepare(seeds=1, overrides=["record.test_curve=true"]).missing == ()
     assert prepare(seeds=1).missing == ()
@@ -66,7 +65,7 @@ def test_a_run_that_kept_too_little_is_missing(prepare, studies):
 def test_a_diverged_run_need_not_have_its_test_curve(prepare, studies):
     """Would catch a study that trains a diverged run again at every call."""
     prepared = prepare(seeds=1, overrides=["record.test_curve=true", "training.lr=1e18", "training.epochs=6"])
-    run_prepared(prepared)
+    drive_study(prepared)
     record = RunStore(studies).load(prepared.tasks[0].fingerprint, 0)
 
     assert record is not None
@@ -77,7 +76,7 @@ def test_a_diverged_run_need_not_have_its_test_curve(prepare, studies):
 
 def test_gradients_that_were_not_kept_are_asked_for(prepare):
     """Would catch a report without its gradient figure after a run with `record.gradients = false`."""
-    run_prepared(prepare(seeds=1, overrides=["record.gradients=false"]))
+    drive_study(prepare(seeds=1, overrides=["record.gradients=false"]))
 
     assert len(prepare(seeds=1).missing) == 4
 
@@ -103,7 +102,7 @@ def test_the_first_registration_of_claims_stands(prepare, studies):
     """Would catch a claim written after the results that counts as if it had been there before."""
     first = prepare(seeds=1).plan
     assert first.registered is None  # a plan alone registers nothing
-    run_prepared(prepare(seeds=1))
+    drive_study(prepare(seeds=1))
     stored = load_plan(studies, first.name)
     assert stored is not None
     assert stored.registered == (first.claims[0].digest,)
@@ -167,7 +166,7 @@ def test_a_question_from_the_working_directory_is_found_from_elsewhere(tmp_path,
     (tmp_path / "ablations").mkdir()
     (tmp_path / "ablations" / "mine.toml").write_text(TINY)
     monkeypatch.chdir(tmp_path)
-    plan = prepare_study(load_ablation("mine"), Options(studies=tmp_path / "studies"), command="a test").plan
+    plan = plan_study(load_ablation("mine"), Options(studies=tmp_path / "studies"), command="a test").plan
 
     assert plan.file == str(tmp_path / "ablations" / "mine.toml")
 
@@ -200,11 +199,11 @@ def test_costs_are_those_of_the_plan_until_network_or_counting_changes(prepare, 
 
 def test_the_plan_of_a_finished_study_stays_as_it_was_driven(prepare, studies):
     """Would catch a report that is drawn again, with another date and commit, because somebody looked at a finished study."""
-    run_prepared(prepare())
+    drive_study(prepare())
     driven = (studies / "tiny/default/plan.json").read_bytes()
-    run_prepared(prepare())
+    drive_study(prepare())
     assert (studies / "tiny/default/plan.json").read_bytes() == driven
-    run_prepared(prepare(replace={'expect = "> 0"': 'expect = "> 1"'}))
+    drive_study(prepare(replace={'expect = "> 0"': 'expect = "> 1"'}))
     assert (studies / "tiny/default/plan.json").read_bytes() != driven
 
 

@@ -8,23 +8,31 @@ Where the store or the database refuses a write (a full disk, a lock, a server t
 help, it stops as if it had been asked to, and says why: results that are files stay, and the next call goes on from there.
 """
 
+import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock
+from rich.console import Console
 
+from resnet_lab.console import say
+from resnet_lab.data.cache import prepare as prepare_images
 from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.plan import load_plan, same_study
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure, RunStore
-from resnet_lab.study.executors import Executor
-from resnet_lab.study.locks import Held, StudyLockedError, try_run_lock
-from resnet_lab.study.planning import keeps_enough
-from resnet_lab.study.stopping import Stop
+from resnet_lab.study.display import JsonLog, LiveTable, PlainLines, Watcher
+from resnet_lab.study.executors import EXECUTORS, Executor
+from resnet_lab.study.locks import Held, StudyLockedError, study_lock, try_run_lock
+from resnet_lab.study.plan import StudyPlan, keeps_enough, register_claims
+from resnet_lab.study.stopping import Stop, signals_ask, time_limit
 from resnet_lab.study.tasks import Interrupted, Refused, Result, Task
-from resnet_lab.study.trials import Trials
+from resnet_lab.study.trials import Trials, default_url
 
 T = TypeVar("T")
 TRIES = 2
@@ -36,29 +44,98 @@ POLL_SECONDS = 0.25
 """How often the display is refreshed and a run that another study has in flight is looked for."""
 
 
-class Watcher:
-    """What a display is told. The methods do nothing here; a display overrides what it shows."""
+@dataclass(frozen=True)
+class Driven:
+    """What a drive did."""
 
-    def begun(self, task: Task) -> None:
-        """A run has started."""
+    trained: int
+    failures: dict[tuple[str, int], Failure]
+    """(fingerprint, seed) -> why the run failed for good."""
 
-    def finished(self, task: Task, record: RunRecord) -> None:
-        """A run is in the store."""
 
-    def failed(self, task: Task, failure: Failure, again: bool) -> None:
-        """A run raised; `again` where it will be tried once more."""
+def drive_study(study: StudyPlan, *, console: Console | None = None) -> Driven:
+    """Drive a study to its end. Raises KeyboardInterrupt where it was stopped: what is stored stays, the next call goes on.
 
-    def stopping(self, runs: int) -> None:
-        """The study was asked to stop; `runs` are in flight and write their checkpoints."""
+    Raises StudyLockedError where another driver has the study, StoreError where the folder or database cannot be used.
+    """
+    options, store = study.options, RunStore(study.options.studies)
+    check_writable(options.studies)
+    study = replace(study, plan=register_claims(study.plan))
+    if options.shard is not None:  # a share writes results and nothing else: the next ordinary call collects them
+        _save_plan(study)
+        return _drive_missing(study, store, None, console, None)
+    with study_lock(study.folder, take_over=options.take_over) as held:
+        _save_plan(study)
+        trials = Trials(study.plan, options.storage or default_url(options.studies))
+        trials.synchronize(store, whole=not study.missing)
+        if options.reports is not None:
+            trials.note_report(options.reports / study.plan.name / "report.html")
+        return _drive_missing(study, store, trials, console, held)
 
-    def stopped(self, task: Task, where: Interrupted) -> None:
-        """A run in flight has stopped."""
 
-    def refused(self, why: str) -> None:
-        """The store or the database refuses a write, which is tried again for a while."""
+def _save_plan(study: StudyPlan) -> None:
+    """Write the plan down, unless nothing is missing and it is there: when and by what it was last driven stays."""
+    there = None if study.missing else load_plan(study.options.studies, study.plan.name)
+    if there is None or not same_study(there, study.plan):
+        study.plan.save(study.options.studies)
 
-    def tick(self) -> None:
-        """Called a few times a second."""
+
+def _drive_missing(study: StudyPlan, store: RunStore, trials: Trials | None, console: Console | None, held: Held | None) -> Driven:
+    if not study.missing:
+        return Driven(0, {})
+    options, context, console = study.options, study.context, console or Console()
+    shutil.rmtree(context.progress, ignore_errors=True)  # what an earlier driver left: it may have been asked to stop
+    stop = Stop(context.stop_file)
+    with time_limit(options.time_limit, stop.ask):
+        executor = EXECUTORS[options.executor](context, study.parallel.runs)  # workers import torch while the driver prepares
+        try:
+            for spec, facts in study.facts.items():
+                prepare_images(spec, facts, data_root=options.data_root, cache=study.cache)
+            check_costs(study)
+            say(console, str(study.parallel))
+            watcher = _watcher(study, store, executor.free, console)
+            driver = Driver(store, trials, executor, watcher, stop, held)
+            with watcher, signals_ask(stop):
+                driver.drive(study.missing)
+        finally:
+            executor.stop()
+            if held is None or not held.lost_to:
+                shutil.rmtree(context.progress, ignore_errors=True)
+    return Driven(driver.trained, driver.failures)
+
+
+def _watcher(study: StudyPlan, store: RunStore, places: int, console: Console) -> Watcher:
+    from resnet_lab.training.runtime import device_name  # imports torch: nobody waits for it where nothing is missing
+
+    options, shows = study.options, LiveTable if console.is_terminal or console.is_jupyter else PlainLines
+    device = device_name(study.devices[0]) if options.executor != "ray" else ""
+    shown = shows(study.plan, study.missing, store, places, device, console=console, context=study.context)
+    return JsonLog(options.log_json, shown) if options.log_json else shown
+
+
+def check_costs(study: StudyPlan) -> None:
+    """The published counts come from fvcore on a real image; what was planned with must agree exactly, or nothing is trained."""
+    from resnet_lab.networks.cost import published_cost  # imports torch: nobody waits for it where nothing is missing
+
+    pairs = zip(study.question.cells, study.plan.cells, strict=True)
+    for network, size, planned in {(cell.spec.network, cell.spec.data.image_size, (p.params, p.macs)) for cell, p in pairs}:
+        assert size is not None
+        published = published_cost(network, size)
+        if (published.params, published.macs) != planned:
+            raise AssertionError(f"fvcore counts {published} where the plan has {planned} for {network}")
+
+
+def check_writable(folder: Path) -> None:
+    """Raises StoreError where a folder cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"{folder.absolute()} cannot be written to ({error.strerror}): choose another folder with --studies or --reports"
+        ) from error
 
 
 @dataclass
@@ -67,7 +144,7 @@ class Driver:
 
     store: RunStore
     trials: Trials | None
-    """None for a share of a study, which writes results and nothing else."""
+    """None for a share of a study."""
     executor: Executor
     watcher: Watcher
     stop: Stop = field(default_factory=Stop)
@@ -76,7 +153,7 @@ class Driver:
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
     trained: int = 0
     _flying: "dict[Future[Result], _Flight]" = field(default_factory=dict)
-    _trouble: StoreError | StudyLockedError | None = None
+    _trouble: StoreError | None = None
     """Why the study has to stop."""
     _unstored: "list[tuple[_Flight, RunRecord]]" = field(default_factory=list)
     """Results that the store refused; offered once more at the end."""
@@ -86,16 +163,16 @@ class Driver:
     def drive(self, tasks: Sequence[Task]) -> None:
         """Do the tasks. Asked to stop, KeyboardInterrupt is raised once the runs in flight have stopped, unless nothing was left to do.
 
-        On any other KeyboardInterrupt the workers are ended, and the interrupt goes on up. Raises StoreError where
-        the store or the database could not be used for a while, StudyLockedError where another driver has taken the study over.
+        On any other KeyboardInterrupt the workers are ended, and the interrupt goes on up. Raises StoreError where the store or the database could
+        not be used for a while, StudyLockedError where another driver has taken the study over.
         """
         waiting, told = list(tasks), False
         try:
             while (self._flying and not self.stop.overdue) or (waiting and not self.stop.asked):
                 if self.held is not None and self.held.lost_to:
-                    self._give_up(StudyLockedError(f"another driver has taken this study over: {self.held.lost_to}. This one stops"))
-                waiting = waiting if self.stop.asked else self._launch(waiting)
-                self._record()  # while the workers are at work: a write takes a twentieth of a second
+                    raise StudyLockedError(f"another driver has taken this study over: {self.held.lost_to}. This one stops")
+                waiting = self._launch(waiting)
+                self._write_trials()  # while the workers are at work: a trial takes a twentieth of a second
                 if waiting and not self._flying and self.executor.free and not self.stop.asked:
                     time.sleep(POLL_SECONDS)  # all that is left is in another study's hands
                 done, _ = wait(self._flying, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -107,7 +184,7 @@ class Driver:
                     waiting = [again, *waiting] if again else waiting
                 self.watcher.tick()
             self._offer_again()
-            self._record()
+            self._write_trials()
             if self._trouble is not None:
                 raise self._trouble
             if waiting or self._flying:
@@ -118,30 +195,28 @@ class Driver:
                 flight.lock.release()
 
     def _launch(self, waiting: list[Task]) -> list[Task]:
-        """Start what there is room for, unless a run that is done waits to be stored (an inline one always does); returns what is left."""
-        held: list[Task] = []
+        """Begin what there is room for; returns what is left."""
+        left: list[Task] = []
         while waiting and self._has_room():
             task, waiting = waiting[0], waiting[1:]
-            if _key(task) in self._alone and self._flying:
-                held.append(task)  # until it has the device to itself
-                continue
             try:
-                begun = self._begin(task)
+                begun = (_key(task) not in self._alone or not self._flying) and self._begin(task)
             except StoreError as error:
                 self._give_up(error)
-                return [task, *waiting, *held]
+                begun = False
             if not begun:
-                held.append(task)
-        return [*waiting, *held]
+                left.append(task)
+        return [*waiting, *left]
 
     def _has_room(self) -> bool:
+        """A run that is done is stored first (an inline one always is done), and one that is to be alone is left alone."""
         alone = any(_key(flight.task) in self._alone for flight in self._flying.values())
         return bool(self.executor.free) and not alone and not self.stop.asked and not any(future.done() for future in self._flying)
 
     def _begin(self, task: Task) -> bool:
         """Begin a run, or take its result from the store; False where another study has it in flight: its result will do.
 
-        Raises StoreError where the store or the database cannot be used.
+        Raises StoreError where the store cannot be used.
         """
         lock = self._insist(lambda: try_run_lock(self.store.folder(task.fingerprint, task.seed)))
         if lock is None:
@@ -149,30 +224,26 @@ class Driver:
         try:
             ready = self.store.load(task.fingerprint, task.seed)
             if ready is not None and keeps_enough(ready, task.run):
-                self._keep(task, ready)
+                self._tell(task, ready)
+                self.watcher.finished(task, ready)
                 lock.release()
-            else:
-                self._start(task, lock)
+                return True
+            self.watcher.begun(task)
+            tries = self.failures[_key(task)].tries if _key(task) in self.failures else 0
+            flight = _Flight(task, lock, tries + 1, self.store.checkpoint_time(task.fingerprint, task.seed))
+            self._flying[self.executor.submit(task)] = flight
         except BaseException:
             lock.release()
             raise
         return True
 
-    def _start(self, task: Task, lock: FileLock) -> None:
-        self.watcher.begun(task)
-        tries = self.failures[_key(task)].tries if _key(task) in self.failures else 0
-        flight = _Flight(task, lock, tries + 1, self.store.checkpoint_time(task.fingerprint, task.seed))
-        self._flying[self.executor.submit(task)] = flight
-
     def _land(self, future: "Future[Result]") -> Task | None:
         """Store what a finished future brought; returns the task where it is to be tried again."""
-        flight = self._flying.pop(future)
-        task, error = flight.task, future.exception()
-        result: Result = (
-            future.result() if error is None else Failure(f"the worker died: {error}", f"{type(error).__name__}: {error}", flight.tries)
-        )
+        flight, error = self._flying.pop(future), future.exception()
+        task = flight.task
+        result = Failure(f"the worker died: {error}", f"{type(error).__name__}: {error}", tries=1) if error else future.result()
         if isinstance(result, RunRecord):
-            self._store(flight, result)
+            self._save(flight, result)
             return None
         try:
             if isinstance(result, Interrupted):
@@ -182,41 +253,43 @@ class Driver:
                 self._give_up(StoreError(result.why))
                 return task
             advanced = error is not None and self.store.checkpoint_time(task.fingerprint, task.seed) != flight.checkpoint
-            return self._failed(flight, replace(result, tries=flight.tries - advanced))
+            return self._failed(task, replace(result, tries=flight.tries - advanced))
         finally:
             flight.lock.release()
 
-    def _store(self, flight: "_Flight", record: RunRecord) -> None:
+    def _save(self, flight: "_Flight", record: RunRecord) -> None:
         """Write a result down, and only then tell anybody. One that the store refuses for too long is kept until the end."""
+        task = flight.task
+
+        def write() -> None:
+            self.executor.bring(task)
+            self.store.save(record)
+            self.executor.clear(task)
+
         try:
-            self._insist(lambda: self._save(flight.task, record))
+            self._insist(write)
         except StoreError as error:
             self._unstored.append((flight, record))
             self._give_up(error)
             return
         self.trained += 1
-        self.failures.pop(_key(flight.task), None)
+        self.failures.pop(_key(task), None)
+        self._tell(task, record)
         try:
-            self._keep(flight.task, record)
+            self.watcher.finished(task, record)
         finally:
             flight.lock.release()
-
-    def _save(self, task: Task, record: RunRecord) -> None:
-        self.executor.bring(task)
-        self.store.save(record)
-        self.executor.clear(task)
 
     def _offer_again(self) -> None:
         """Offer the results that the store refused once more: other runs may have freed what they needed, or somebody has."""
         refused, self._unstored = self._unstored, []
         for flight, record in refused:
-            self._store(flight, record)
+            self._save(flight, record)
         for flight, _ in self._unstored:
             flight.lock.release()
 
-    def _failed(self, flight: "_Flight", failure: Failure) -> Task | None:
+    def _failed(self, task: Task, failure: Failure) -> Task | None:
         """Note that a run raised; returns it where it is to be tried again."""
-        task = flight.task
         again = failure.tries < TRIES or (failure.out_of_memory and _key(task) not in self._alone)
         if failure.out_of_memory:
             self._alone.add(_key(task))
@@ -230,22 +303,17 @@ class Driver:
         self.watcher.failed(task, failure, again)
         return task if again else None
 
-    def _keep(self, task: Task, record: RunRecord) -> None:
-        """Tell of a result that is in the store."""
-        self._tell(task, record)
-        self.watcher.finished(task, record)
-
     def _tell(self, task: Task, ended: RunRecord | Failure) -> None:
         if self.trials is not None:
             self.trials.tell(task.fingerprint, task.seed, ended)
 
-    def _record(self) -> None:
+    def _write_trials(self) -> None:
         """Have the database written; what it cannot be told it finds out at the next start."""
         try:
             if self.trials is not None and self._trouble is None:
                 self._insist(self.trials.write)
-        except StoreError as refusal:
-            self._give_up(refusal)
+        except StoreError as error:
+            self._give_up(error)
 
     def _insist(self, write: Callable[[], T]) -> T:
         """The write's value, tried for a while. Raises StoreError where it does not come through, at once where the study is stopping anyway."""
@@ -262,7 +330,7 @@ class Driver:
             self.watcher.tick()
             time.sleep(PAUSE_SECONDS)
 
-    def _give_up(self, error: StoreError | StudyLockedError) -> None:
+    def _give_up(self, error: StoreError) -> None:
         """Stop as if asked to, and remember why."""
         self._trouble = self._trouble or error
         self.stop.ask()

@@ -1,0 +1,427 @@
+"""What a study would do, before it does anything: the question resolved, its cells planned, and its runs looked up in the run store.
+
+torch is imported only where something is missing from the store, or a network's cost is not in the study's plan yet.
+"""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import resnet_lab
+from resnet_lab.data.cache import cache_bytes
+from resnet_lab.data.cache import cache_folder as images_folder
+from resnet_lab.data.datasets import dataset_facts
+from resnet_lab.networks.counted import Cost
+from resnet_lab.papers.facts import source_problem
+from resnet_lab.runs.looks import load_looks
+from resnet_lab.runs.plan import Plan, PlannedCell, load_plan, study_name
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.store import RunStore
+from resnet_lab.spec.ablation import Ablation
+from resnet_lab.spec.data import DatasetFacts, DataSpec
+from resnet_lab.spec.errors import Problem, SpecError, nearest
+from resnet_lab.spec.names import check_name
+from resnet_lab.spec.network import weighted_layers
+from resnet_lab.spec.reading import placed
+from resnet_lab.spec.resolve import Cell, Facts, Question, resolve
+from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
+from resnet_lab.spec.training import RecordSpec
+from resnet_lab.study.estimate import Parallelism, disk_bytes, parallelism
+from resnet_lab.study.executors import EXECUTORS
+from resnet_lab.study.tasks import Task, WorkerContext
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Share `index` (from 0) of `count`."""
+
+    index: int
+    count: int
+
+    def of(self, tasks: Sequence[Task]) -> list[Task]:
+        """The tasks of this share."""
+        return list(tasks[self.index :: self.count])
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study is run; none of it is part of a fingerprint but `overrides`. `workers`, `threads`, `runs_per_device`: 0 for the rule."""
+
+    scale: str | None = None
+    seeds: int | tuple[int, ...] | None = None
+    workers: int = 0
+    threads: int = 0
+    device: str = "auto"
+    data_root: Path | None = None
+    studies: Path = field(default_factory=lambda: Path("studies"))
+    storage: str | None = None
+    executor: str = "processes"
+    overrides: tuple[str, ...] = ()
+    tag: str = ""
+    checkpoint_seconds: float = 60.0
+    ray_address: str | None = None
+    runs_per_device: int = 0
+    reports: Path | None = None
+    """Where the report will be, for the note in the Optuna database."""
+    scratch: Path | None = None
+    """Where decoded images and, with Ray, checkpoints go; default: the studies folder."""
+    shard: Shard | None = None
+    time_limit: float | None = None
+    """Seconds after which the drive has to be over."""
+    take_over: bool = False
+    """Take a study from a driver on another machine that no longer answers."""
+    log_json: Path | None = None
+    strict: bool = False
+    """Refuse a question whose arms differ in what it does not name."""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study ready to be driven."""
+
+    question: Question
+    plan: Plan
+    """What is written down of it."""
+    tasks: tuple[Task, ...]
+    """Every run of the study, in the order they are started."""
+    missing: tuple[Task, ...]
+    """Those to be done."""
+    damaged: tuple[str, ...]
+    """Runs whose files were cut short; they are among the missing."""
+    facts: dict[DataSpec, DatasetFacts]
+    options: Options
+    devices: tuple[str, ...]
+    """Those that runs are to be done on; none where no run is missing."""
+    parallel: Parallelism
+    """How many of the missing runs at a time, with how many threads."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its plan lies, and who drives it."""
+        return self.options.studies / self.plan.name
+
+    @property
+    def cache(self) -> Path:
+        """Decoded images, shared by all studies of the folder."""
+        return (self.options.scratch or self.options.studies) / "cache"
+
+    @property
+    def data_bytes(self) -> int:
+        """Size of the decoded images on disk."""
+        return sum(self._images.values())
+
+    @property
+    def disk(self) -> dict[str, int]:
+        """Bytes still to be written, by what they are."""
+        images = sum(count for folder, count in self._images.items() if not folder.exists())
+        sqlite = self.options.storage is None and self.options.shard is None
+        return disk_bytes(self.missing, self.parallel.runs, images, sqlite)
+
+    @property
+    def _images(self) -> dict[Path, int]:
+        """Folder -> bytes of decoded images."""
+        return {images_folder(spec, facts, self.cache): cache_bytes(facts) for spec, facts in self.facts.items()}
+
+    @property
+    def context(self) -> WorkerContext:
+        """What its workers need to know."""
+        options, shard = self.options, self.options.shard
+        root = options.scratch if options.executor == "ray" and options.scratch else options.studies
+        return WorkerContext(
+            cache=self.cache.absolute(),
+            data_root=options.data_root and options.data_root.absolute(),
+            device=self.devices[0],
+            devices=self.devices,
+            threads=self.parallel.threads,
+            progress=(root / self.plan.name / "driver" / (f"share-{shard.index}" if shard else "runs")).absolute(),
+            studies=root.absolute(),
+            store=options.studies.absolute(),
+            checkpoint_seconds=options.checkpoint_seconds,
+            ray_address=options.ray_address,
+            runs_per_device=options.runs_per_device or 1,
+        )
+
+
+def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPlan:
+    """Resolve, plan and look into the store; nothing is trained, downloaded or written.
+
+    Raises SpecError for anything wrong with the question or the options, StoreError for a store that cannot be used.
+    """
+    if options.executor not in EXECUTORS:
+        raise SpecError.of(
+            f"no executor {options.executor!r}{nearest(options.executor, EXECUTORS)}; executors are {', '.join(EXECUTORS)}",
+            key="--executor",
+        )
+    if wrong := source_problem(ablation.file.source):
+        raise SpecError(placed([Problem(wrong, key="source")], ablation.text, ablation.path))
+    seen: dict[DataSpec, DatasetFacts] = {}
+
+    def facts(spec: DataSpec) -> DatasetFacts:
+        if spec not in seen:
+            seen[spec] = dataset_facts(spec, data_root=options.data_root, cache=(options.scratch or options.studies) / "cache")
+        return seen[spec]
+
+    question = resolve(
+        ablation,
+        options.scale,
+        facts=facts,
+        overrides=options.overrides,
+        seeds=options.seeds,
+        precision=lambda cells: _precision(ablation, options, cells),
+        strict=options.strict,
+    )
+    if options.seeds is None:
+        question = replace(question, seeds=seeds_read(question, options) or question.seeds)
+    if started := [cell.name for cell in question.cells if cell.spec.training.init_weights]:
+        raise SpecError.of(
+            f"cell {started[0]} starts from given weights, which a study does not hand to its runs", key="training.init_weights"
+        )
+    known = {cell.spec.data: facts(cell.spec.data) for cell in question.cells}
+    says = "; ".join(dict.fromkeys(each.says for each in known.values()))
+    plan = make_plan(question, studies=options.studies, tag=options.tag, command=command, data_description=says)
+    store, tasks = RunStore(options.studies), tasks_of(question, plan, facts)
+    mine = options.shard.of(tasks) if options.shard else tasks
+    left = tuple(missing(mine, store))
+    damaged = tuple(f"{task.name}: {damage}" for task in left if (damage := store.damage(task.fingerprint, task.seed)))
+    devices = _devices(options) if left else ()
+    parallel = Parallelism(1, options.threads or 1, "nothing is missing")
+    if left:
+        asked = {"workers": options.workers, "threads": options.threads, "runs_per_device": options.runs_per_device}
+        parallel = parallelism(options.executor, devices, left, **asked)
+    return StudyPlan(question, plan, tuple(tasks), left, damaged, known, options, devices, parallel)
+
+
+def with_seeds(planned: StudyPlan, seeds: tuple[int, ...]) -> StudyPlan:
+    """The same study with other seeds."""
+    options = replace(planned.options, seeds=seeds)
+    return plan_study(planned.question.ablation, options, command=planned.plan.command)
+
+
+def seeds_read(question: Question, options: Options) -> tuple[int, ...]:
+    """The seeds at which a study that is judged in several looks was last judged: a call that names none keeps them. Empty for other studies."""
+    name = study_name(question.ablation.name, question.scale, options.tag or variant_tag(question.overrides))
+    looks = load_looks(options.studies, name)
+    return looks.done[-1].seeds if looks and looks.done and len(looks.schedule) > 1 else ()
+
+
+def _devices(options: Options) -> tuple[str, ...]:
+    from resnet_lab.training.runtime import pick_devices
+
+    return pick_devices(options.device, ray=options.executor == "ray")
+
+
+def _precision(ablation: Ablation, options: Options, cells: Sequence[Cell]) -> str:
+    """What `precision = "auto"` comes to in these cells: as in the study's earlier runs, or in those of the study it varies, else by the hardware.
+
+    So a study that is resumed on another machine does not begin anew. Raises SpecError for a GPU that only the nodes of a cluster have.
+    """
+    scale = options.scale or ablation.scales[0]
+    for tag in dict.fromkeys((options.tag or variant_tag(options.overrides), "")):
+        plan, names = load_plan(options.studies, study_name(ablation.name, scale, tag)), {cell.name for cell in cells}
+        had = (
+            {cell.spec["training"]["precision"] for cell in plan.cells if cell.name in names}
+            if plan and plan.registered is not None
+            else ()
+        )
+        if len(had) == 1:
+            return str(*had)
+    from resnet_lab.training.machine import best_precision
+
+    return best_precision(_devices(options)[0])
+
+
+def make_plan(question: Question, *, studies: Path, tag: str, command: str, data_description: str) -> Plan:
+    """The plan of a question; claims registered when the study first ran stay registered, and a variant's are those of the study it varies.
+
+    A recipe that was changed after the study first ran is said in the plan's warnings. Raises SpecError for a tag that names no folder.
+    """
+    if tag:
+        check_name(tag, "a variant", key="--tag")
+    tag = tag or variant_tag(question.overrides)
+    earlier = load_plan(studies, study_name(question.ablation.name, question.scale, tag))
+    shipped = load_plan(studies, study_name(question.ablation.name, question.scale, "")) if tag else earlier
+    counted = _counted(earlier)
+    cells = tuple(_planned(cell, counted) for cell in question.cells)
+    changes = _changes(earlier, cells) if earlier else ()
+    return Plan(
+        ablation=question.ablation.name,
+        scale=question.scale,
+        tag=tag,
+        question=question.ablation.file.question,
+        source=question.ablation.file.source,
+        scale_description=question.scale_description,
+        evidence=question.evidence,
+        varies=question.ablation.file.varies,
+        axes=question.axes,
+        seeds=question.seeds,
+        cells=cells,
+        claims=question.claims,
+        registered=earlier.registered if earlier else shipped.registered if shipped else None,
+        warnings=(*changes, *question.warnings),
+        data_description=data_description,
+        toml=question.ablation.text,
+        file=str(question.ablation.path.absolute()),
+        overrides=question.overrides,
+        command=command,
+        created=earlier.created if earlier and earlier.registered is not None else datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=source_commit(),
+        changes=changes,
+    )
+
+
+def _changes(earlier: Plan, cells: Sequence[PlannedCell]) -> tuple[str, ...]:
+    """Those said before, and the fields by which cells of a study that has run differ now: its claims were registered for other runs."""
+    if earlier.registered is None:
+        return ()
+    before = {cell.name: cell for cell in earlier.cells}
+    found: dict[str, None] = dict.fromkeys(earlier.changes)
+    for cell in cells:
+        was = before.get(cell.name)
+        if was is None or was.fingerprint == cell.fingerprint:
+            continue
+        for section in ("network", "data", "training"):
+            for name, value in cell.spec[section].items():
+                if (old := was.spec[section].get(name)) != value:
+                    said = f"{section}.{name} was changed from {old} to {value} after the study first ran: its claims were made for the earlier runs"
+                    found[said] = None
+    return tuple(found)
+
+
+def variant_tag(overrides: tuple[str, ...]) -> str:
+    """The folder tag of a study with overrides: a hash of them, so that variants never overwrite each other; empty without any."""
+    return hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8] if overrides else ""
+
+
+def register_claims(plan: Plan) -> Plan:
+    """The plan with its claims registered, if no run had begun before: claims added later are post hoc."""
+    return plan if plan.registered is not None else replace(plan, registered=tuple(claim.digest for claim in plan.claims))
+
+
+def tasks_of(question: Question, plan: Plan, facts: Facts) -> list[Task]:
+    """Every run of the study in the order they are started: seeds outermost, so that an unfinished study is balanced; longest first within."""
+    planned = {cell.name: cell for cell in plan.cells}
+    tasks = [
+        Task(
+            cell=cell.name,
+            run=cell.spec,
+            fingerprint=planned[cell.name].fingerprint,
+            seed=seed,
+            cost=Cost(planned[cell.name].params, planned[cell.name].macs),
+            facts=facts(cell.spec.data),
+        )
+        for seed in question.seeds
+        for cell in question.cells
+    ]
+    order = {seed: position for position, seed in enumerate(question.seeds)}
+    return sorted(tasks, key=lambda task: (order[task.seed], -task.work))
+
+
+def missing(tasks: list[Task], store: RunStore) -> Iterator[Task]:
+    """The runs that have to be done: not in the store, damaged there, or without something that is asked of them. Each run once."""
+    seen: set[tuple[str, int]] = set()
+    for task in tasks:
+        key = (task.fingerprint, task.seed)
+        if key in seen:
+            continue
+        seen.add(key)
+        record = store.load(*key)
+        if record is None:
+            yield task
+        elif not keeps_enough(record, task.run):
+            yield replace(task, run=replace(task.run, record=_both(record, task.run.record)))
+
+
+def keeps_enough(record: RunRecord, run: RunSpec) -> bool:
+    """Whether a stored run kept everything that is asked of it now."""
+    if run.record.gradients and "gradient_norms" not in record.arrays:
+        return False
+    if (
+        run.record.weights
+        and record.status == "done"
+        and record.weights.keys() < {"last", *(["best"] if record.images["validation"] else [])}
+    ):
+        return False
+    return not run.record.test_curve or record.status == "diverged" or all(epoch.test_error is not None for epoch in record.epochs)
+
+
+def _both(record: RunRecord, asked: RecordSpec) -> RecordSpec:
+    """What is asked for now and what the stored run kept: two studies that ask for different things must not take turns at one run."""
+    return RecordSpec(
+        test_curve=asked.test_curve or bool(record.epochs and record.epochs[0].test_error is not None),
+        gradients=asked.gradients or "gradient_norms" in record.arrays,
+        weights=asked.weights or bool(record.weights),
+    )
+
+
+def _counted(earlier: Plan | None) -> dict[str, Cost]:
+    """Fingerprint -> cost of the cells of an earlier plan: equal fingerprints mean equal networks."""
+    return {cell.fingerprint: Cost(cell.params, cell.macs) for cell in earlier.cells} if earlier else {}
+
+
+def _planned(cell: Cell, known: dict[str, Cost]) -> PlannedCell:
+    digest = fingerprint(cell.spec)
+    counted = known.get(digest) or _count(cell.spec)
+    return PlannedCell(
+        name=cell.name,
+        arm=cell.arm,
+        axes=cell.axes,
+        fingerprint=digest,
+        spec=as_plain(cell.spec),
+        params=counted.params,
+        macs=counted.macs,
+        layers=weighted_layers(cell.spec.network),
+    )
+
+
+def _count(run: RunSpec) -> Cost:
+    from resnet_lab.networks.cost import cost  # imports torch: nobody waits for it where every cost is known
+
+    assert run.data.image_size is not None
+    return cost(run.network, run.data.image_size)
+
+
+def source_commit() -> str:
+    """The commit of the checkout this package runs from, with `+` where it has been changed since; empty where it is installed."""
+    folder = Path(resnet_lab.__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != folder.parent.resolve():
+            return ""  # an environment that happens to lie inside somebody else's repository
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard | None:
+    """The shard that `I/N` names; `auto` is that of this Slurm array task, if it is one; `none` is none.
+
+    Raises SpecError for what is no shard.
+    """
+    if text == "auto":
+        return _slurm(environment)
+    if text == "none":
+        return None
+    index, slash, count = text.partition("/")
+    if not slash or not index.isdigit() or not count.isdigit() or not int(index) < int(count):
+        raise SpecError.of(f"{text!r} is no share: write I/N with I from 0 to N-1, as in 0/4", key="--shard")
+    return Shard(int(index), int(count))
+
+
+def _slurm(environment: Mapping[str, str]) -> Shard | None:
+    """SLURM_ARRAY_TASK_ID counts from _MIN in steps of _STEP to _MAX; there are _COUNT tasks."""
+    try:
+        task, count = int(environment["SLURM_ARRAY_TASK_ID"]), int(environment["SLURM_ARRAY_TASK_COUNT"])
+        first, step = int(environment.get("SLURM_ARRAY_TASK_MIN", "0")), int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
+    except (KeyError, ValueError):
+        return None
+    return Shard((task - first) // step, count) if count > 1 else None
