@@ -19,7 +19,7 @@ from resnet_lab.console import say
 from resnet_lab.output import figure_bytes
 from resnet_lab.report.one_network import draw_curves, history, terminal_curves
 from resnet_lab.runs.record import EpochRecord
-from resnet_lab.study.stopping import Stop, signals
+from resnet_lab.study.stopping import Stop, signals_ask
 from resnet_lab.training.train import Progress as Step
 
 NARROW, WIDE = 60, 110
@@ -53,7 +53,7 @@ def train_and_show(job: Job, console: Console) -> Trained:
     The first interrupt (Ctrl-C, SIGTERM) asks the run to stop after its current batch, where its checkpoint is written; a second Ctrl-C stops at once.
     """
     stop = Stop()
-    with _Display(job, console) as display, signals(stop) as heard, heard.asking():
+    with _Display(job, console) as display, signals_ask(stop):
         trained = run_job(job, on_progress=display.on_progress, on_epoch=display.on_epoch, should_stop=lambda: stop.asked)
     if not console.is_jupyter:
         say(console, terminal_curves(trained.history, min(WIDE, max(NARROW, console.width))))

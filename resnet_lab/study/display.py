@@ -249,33 +249,33 @@ class JsonLog(Watcher):
 
     def begun(self, task: Task) -> None:
         """A run has started."""
-        self._write("begun", task)
         self._shown.begun(task)
+        self._write("begun", task)
 
     def finished(self, task: Task, record: RunRecord) -> None:
         """A run is in the store."""
-        self._write("finished", task, **{name: getattr(record, name) for name in ("status", "train_error", "test_error", "seconds")})
         self._shown.finished(task, record)
+        self._write("finished", task, **{name: getattr(record, name) for name in ("status", "train_error", "test_error", "seconds")})
 
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
         """A run raised."""
-        self._write("failed", task, error=failure.error, traceback=failure.traceback, again=again)
         self._shown.failed(task, failure, again)
+        self._write("failed", task, error=failure.error, traceback=failure.traceback, again=again)
 
     def stopping(self, runs: int) -> None:
         """The study was asked to stop."""
-        self._write("stopping", None, runs=runs)
         self._shown.stopping(runs)
+        self._write("stopping", None, runs=runs)
 
     def stopped(self, task: Task, where: Interrupted) -> None:
         """A run in flight has stopped."""
-        self._write("stopped", task, iteration=where.iteration, iterations=where.iterations)
         self._shown.stopped(task, where)
+        self._write("stopped", task, iteration=where.iteration, iterations=where.iterations)
 
     def refused(self, why: str) -> None:
         """The store or the database refuses a write."""
-        self._write("refused", None, why=why)
         self._shown.refused(why)
+        self._write("refused", None, why=why)
 
     def tick(self) -> None:
         """Called a few times a second."""
