@@ -1,6 +1,6 @@
 """How well does `resnet-lab plan` foretell a study? What it says, divided by what was then measured, each round in a fresh folder.
 
-    python benchmarks/planner.py [--rounds 3] [--scale laptop] [--json FILE]
+    python benchmarks/planner.py [--rounds 3] [--scale laptop] [--seeds 5] [--json FILE]
 
 Wanted within 40 %. The plan's time is that of a machine of its own: beside the wall time stands the processor time of driver and workers, the latter
 divided by how many there were, which other programs change little. Memory goes by the largest peak of a worker, disk by the size of the folder.
@@ -65,9 +65,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", default="laptop")
+    parser.add_argument("--seeds", default="5")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    question, rounds = ["plain_vs_residual", "--scale", options.scale], []
+    question, rounds = ["plain_vs_residual", "--scale", options.scale, "--seeds", options.seeds], []
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:
             said = foretell(folder, [sys.executable, "-m", "resnet_lab", "plan", *question])
