@@ -11,7 +11,7 @@ import pytest
 from resnet_lab.runs.plan import load_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.study import estimate, executors
+from resnet_lab.study import estimate, worker
 from resnet_lab.study.driver import drive_study
 from resnet_lab.study.estimate import (
     BETWEEN_SECONDS,
@@ -216,7 +216,7 @@ def test_an_estimate_is_within_40_percent_of_the_truth(prepare, monkeypatch):
         taken.append(time.process_time() - began)
         return record
 
-    monkeypatch.setattr(executors, "run_task", timed)
+    monkeypatch.setattr(worker, "run_task", timed)
     drive_study(prepared)
 
     assert 0.6 < sum(pace.of(task.fingerprint) for task in prepared.tasks) / sum(taken) < 1.4
