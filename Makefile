@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help study test lint originals calibration benchmarks clean
+.PHONY: help study test lint originals calibration benchmarks redraw clean
 .DEFAULT_GOAL := help
 
 help:                    ## this list
@@ -33,6 +33,14 @@ benchmarks: $(READY)     ## minutes; quote the ratios
 	$(BIN)/python benchmarks/default_study.py
 	$(BIN)/python benchmarks/bare_loop.py
 	$(BIN)/python benchmarks/answers.py
+
+redraw: $(READY)         ## the reference reports from the runs in their archives, and the figure of the README
+	rm -rf reports/.redraw reports/reference/*/*/figures reports/reference/*/*/tables
+	for archive in reports/reference/*/*/study.tar.gz; do $(BIN)/resnet-lab import $$archive --studies reports/.redraw || exit; done
+	for folder in reports/reference/*/*/; do name=$${folder#reports/reference/}; \
+	  $(BIN)/resnet-lab report $${name%/} --studies reports/.redraw --reports reports/reference --redraw || exit; done
+	cp reports/reference/plain_vs_residual/laptop/figures/depth_vs_error.svg docs/
+	rm -rf reports/.redraw
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

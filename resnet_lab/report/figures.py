@@ -70,7 +70,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ReportFigure:
     """A figure that was made: `caption` says on what, down to dataset and commit."""
 
     name: str
@@ -80,7 +80,7 @@ class Drawn:
     figure: Figure
 
 
-def draw_figures(data: StudyData, verdicts: Sequence[Verdict]) -> list[Drawn]:
+def draw_figures(data: StudyData, verdicts: Sequence[Verdict]) -> list[ReportFigure]:
     """Every figure of the table that the study has the numbers for, in the table's order."""
     layout = layout_of(data.plan)
     drawn = []
@@ -88,7 +88,7 @@ def draw_figures(data: StudyData, verdicts: Sequence[Verdict]) -> list[Drawn]:
         if drawing.applies(data):
             frame = drawing.frame(data, verdicts)
             caption = f"{drawing.caption(data, frame)} {provenance(data)}"
-            drawn.append(Drawn(name, drawing.title, caption, frame, drawing.draw(frame, layout)))
+            drawn.append(ReportFigure(name, drawing.title, caption, frame, drawing.draw(frame, layout)))
     return drawn
 
 
@@ -232,7 +232,7 @@ def _error_layers(plot: so.Plot, frame: pd.DataFrame, layout: Layout, room: floa
     """Single runs left of their cell's mean and interval, published numbers right of it, crosses and counts at the edge for what diverged."""
     rows = dict(iter(frame.assign(count=frame["n"].map("{:.0f}".format)).groupby("kind")))
     means, theirs, diverged = rows.get("cell"), rows.get(PUBLISHED), rows.get("diverged")
-    move = [style.Beside(width=room)] if room else []
+    move = [style.SideBySide(width=room)] if room else []
     slot = room / len(_series(layout)) or 0.5
     sized = {"pointsize": 6, "edgecolor": "white", "edgewidth": 0.7}
     plot = _add(plot, so.Dots(pointsize=3.2, stroke=0, fillalpha=0.4), rows.get("seed"), *move, so.Shift(x=-slot / 3))

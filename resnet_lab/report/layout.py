@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Place:
+class CellPlace:
     """A cell's place: `x` is the axis value itself, or the number of its category; `label` is that value as read."""
 
     series: str
@@ -35,7 +35,7 @@ class Layout:
     """What the axis shows: a grid axis, or "arm"."""
     numeric: bool
     logarithmic: bool
-    places: dict[str, Place]
+    places: dict[str, CellPlace]
 
     @property
     def series(self) -> list[str]:
@@ -66,7 +66,7 @@ def layout_of(plan: Plan) -> Layout:
     axis = _axis(plan)
     if axis is None:
         arms = list(dict.fromkeys(cell.arm for cell in plan.cells))
-        return Layout("arm", False, False, {cell.name: Place(cell.arm, float(arms.index(cell.arm)), cell.arm) for cell in plan.cells})
+        return Layout("arm", False, False, {cell.name: CellPlace(cell.arm, float(arms.index(cell.arm)), cell.arm) for cell in plan.cells})
     values = list(dict.fromkeys(cell.axes[axis] for cell in plan.cells))
     numbers = [float(value) for value in values if _is_number(value)]
     numeric = len(numbers) == len(values)
@@ -75,7 +75,7 @@ def layout_of(plan: Plan) -> Layout:
     for cell in plan.cells:
         value = cell.axes[axis]
         series = " · ".join([cell.arm, *(f"{name} {cell.axes[name]}" for name in others)])
-        places[cell.name] = Place(series, float(value) if numeric else float(values.index(value)), str(value))
+        places[cell.name] = CellPlace(series, float(value) if numeric else float(values.index(value)), str(value))
     return Layout(axis, numeric, numeric and min(numbers) > 0 and max(numbers) / min(numbers) >= 20, places)
 
 

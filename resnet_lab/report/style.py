@@ -61,7 +61,7 @@ def draw(plot: so.Plot, target: Figure | Axes) -> None:
 
 
 @dataclass
-class Beside(so.Dodge):  # type: ignore[misc]  # seaborn has no types
+class SideBySide(so.Dodge):  # type: ignore[misc]  # seaborn has no types
     """Sets the colors apart at one place, within `width` units of the axis, whichever of them have a row there."""
 
     width: float = 0.8
