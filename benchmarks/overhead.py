@@ -25,7 +25,7 @@ from factories import degradation, fill_store, make_plan
 from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import judge
 from resnet_lab.runs.record import EpochRecord
-from resnet_lab.spec.data import DATASETS, DataSpec
+from resnet_lab.spec.data import DATASETS, ResolvedData
 from resnet_lab.spec.network import NetworkSpec, resolve_network
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import TrainingSpec, resolve_training
@@ -79,7 +79,7 @@ def checkpoint_share() -> dict[str, float]:
     network = resolve_network(NetworkSpec(layers=110), channels=facts.channels, classes=facts.classes)
     recipe = TrainingSpec(iterations=64000, batch_size=128, schedule="step", milestones=(32000, 48000))
     training = resolve_training(recipe, train_images=facts.train_images)
-    run = RunSpec(network, DataSpec(name="cifar10", image_size=facts.size), training)
+    run = RunSpec(network, ResolvedData(name="cifar10", image_size=facts.size), training)
     quick = RunSpec(network, run.data, resolve_training(TrainingSpec(iterations=10, batch_size=2), train_images=facts.train_images))
     times: list[float] = []
     with tempfile.TemporaryDirectory() as name:

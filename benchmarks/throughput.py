@@ -225,7 +225,7 @@ def main() -> None:
                 rate = ours(pool, manager, run, options.data_root, Path(folder), options.seconds, "cpu", workers)
                 peaks.append(sum(future.result() for future in [pool.submit(peak_worker, kind, 2.0) for _ in range(workers)]))
                 pairs.append((run.training.batch_size * rate, reference))
-            macs = cost(run.network, run.data.image_size or 0).macs
+            macs = cost(run.network, run.data.image_size).macs
             mine, reference = (statistics.median(side) for side in zip(*pairs, strict=True))
             ratio = statistics.median(a / b for a, b in pairs)
             share = 3 * macs * mine / statistics.median(peaks)

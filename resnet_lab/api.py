@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # importing the study imports torch: done when a study is run
     from resnet_lab.classifier.training import Trained
     from resnet_lab.networks.build import Network
     from resnet_lab.spec.data import DatasetFacts, DataSpec
-    from resnet_lab.spec.network import NetworkSpec
+    from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork
     from resnet_lab.study.plan import StudyPlan
 
 __all__ = ["StudyResult", "build", "describe", "load_ablation", "load_study", "load_weights", "run_study", "stored_plan", "train"]
@@ -50,7 +50,12 @@ class StudyResult:
 
 
 def build(
-    network: "str | NetworkSpec", *, classes: int | None = None, in_channels: int | None = None, seed: int = 0, size: int | None = None
+    network: "str | NetworkSpec | ResolvedNetwork",
+    *,
+    classes: int | None = None,
+    in_channels: int | None = None,
+    seed: int = 0,
+    size: int | None = None,
 ) -> "Network":
     """A network of the catalogue by its name, or of a spec, as a `torch.nn.Module`: images [B, C, H, W] to logits [B, classes].
 
@@ -60,16 +65,16 @@ def build(
     """
     from resnet_lab.networks.build import build as build_network
     from resnet_lab.spec.catalogue import named_network
-    from resnet_lab.spec.network import check_size, resolve_network
+    from resnet_lab.spec.network import as_written, check_size, resolve_network
 
-    spec = named_network(network) if isinstance(network, str) else network
+    spec = as_written(named_network(network) if isinstance(network, str) else network)
     spec = replace(spec, classes=classes or spec.classes, in_channels=in_channels or spec.in_channels)
     if spec.classes is None or spec.in_channels is None:
         raise SpecError.of("say how many classes and in_channels: the spec leaves them to a dataset")
-    spec = resolve_network(spec, channels=spec.in_channels, classes=spec.classes)
+    resolved = resolve_network(spec, channels=spec.in_channels, classes=spec.classes)
     if size is not None:
-        check_size(spec, size)
-    return build_network(spec, seed=seed)
+        check_size(resolved, size)
+    return build_network(resolved, seed=seed)
 
 
 def describe(network: "str | NetworkSpec", *, input: tuple[int, int, int] | None = None, full: bool = True) -> "LayerFrame":

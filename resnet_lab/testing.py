@@ -20,7 +20,8 @@ from resnet_lab.networks.joins import JOINS
 from resnet_lab.networks.shortcuts import SHORTCUTS
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import load_external
-from resnet_lab.spec.network import NetworkSpec, resolve_network
+from resnet_lab.spec.network import JOINS as JOIN_TABLES
+from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, resolve_network
 
 SIZES = (8, 9)
 """Input sides in pixels: an even one and an odd one."""
@@ -35,7 +36,7 @@ class Trial:
     in_channels: int
     out_channels: int
     stride: int
-    spec: NetworkSpec
+    spec: ResolvedNetwork
 
     def __str__(self) -> str:
         return f"{self.cls.__name__}(in_channels={self.in_channels}, out_channels={self.out_channels}, stride={self.stride})"
@@ -196,14 +197,14 @@ def _check_networks(trial: Trial) -> None:
     for shortcut, join in VARIANTS:
         if shortcut == "identity" and trial.out_channels < trial.in_channels:
             continue  # identity refuses to drop channels, whatever the block
-        spec = replace(trial.spec, shortcut=shortcut, join=join)  # type: ignore[arg-type]
+        spec = replace(trial.spec, shortcut=shortcut, join=JOIN_TABLES[join])  # type: ignore[arg-type]
         where = f'{trial} in a network with shortcut = "{shortcut}", join = "{join}"'
         with _naming(where):
             model = build(spec, seed=3)
         state = _copied_state(model)
         _check_built_alike(spec, state, where)
         with _naming(where):
-            logits = model(torch.randn(BATCH, spec.in_channels or 0, 9, 9))
+            logits = model(torch.randn(BATCH, spec.in_channels, 9, 9))
             logits.square().sum().backward()
         _require(tuple(logits.shape) == (BATCH, spec.classes), f"{where} gives logits of shape {tuple(logits.shape)}")
         residuals = {name: value for name, value in state.items() if ".shortcut." not in name}
@@ -218,7 +219,7 @@ def _check_networks(trial: Trial) -> None:
         _require(quick == published, f"{where} is counted as {quick} by torch and as {published} by fvcore")
 
 
-def _check_built_alike(spec: NetworkSpec, state: dict[str, Tensor], where: str) -> None:
+def _check_built_alike(spec: ResolvedNetwork, state: dict[str, Tensor], where: str) -> None:
     torch.default_generator.manual_seed(4)  # whatever state the caller's generator is in
     different = _differing(state, _copied_state(build(spec, seed=3)))
     _require(
@@ -228,7 +229,7 @@ def _check_built_alike(spec: NetworkSpec, state: dict[str, Tensor], where: str) 
     )
 
 
-def _spec(name: str, in_channels: int, out_channels: int, stride: int) -> NetworkSpec:
+def _spec(name: str, in_channels: int, out_channels: int, stride: int) -> ResolvedNetwork:
     """A two-block network whose first block has these channels and this stride."""
     spec = NetworkSpec(
         block=name, shortcut="none", stem_width=in_channels, widths=(out_channels,), depths=(2,), strides=(stride,)

@@ -18,8 +18,8 @@ from resnet_lab.runs.plan import Plan, PlannedCell
 from resnet_lab.runs.record import EpochRecord, RunRecord
 from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.spec.claims import Claim
-from resnet_lab.spec.data import DATASETS, DataSpec
-from resnet_lab.spec.network import NetworkSpec, resolve_network, weighted_layers
+from resnet_lab.spec.data import DATASETS, ResolvedData
+from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, resolve_network, weighted_layers
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import TrainingSpec, iterations_per_epoch, resolve_training
 
@@ -27,6 +27,19 @@ SHORTCUT_OF = {"plain": "none", "residual": "identity"}
 """Shortcuts of the arms that are called so; any other arm is a projection net with its own initialization salt."""
 REGISTER_ALL = object()
 """`registered` of a plan whose claims all stood before the first run."""
+
+
+def network(*, channels: int = 3, classes: int = 10, **fields: Any) -> ResolvedNetwork:
+    """The network of these fields, for images with so many channels and classes."""
+    return resolve_network(NetworkSpec(**fields), channels=channels, classes=classes)
+
+
+RUN = RunSpec(
+    network(layers=20),
+    ResolvedData(name="cifar10", image_size=32),
+    resolve_training(TrainingSpec(epochs=1), train_images=50000),
+)
+"""ResNet-20 on CIFAR-10 for an epoch; every field that can be left out is."""
 
 
 def degradation(deep: str = "plain/56", shallow: str = "plain/20", **fields: Any) -> Claim:
@@ -55,14 +68,14 @@ def make_cell(
     facts = DATASETS[data]
     layers = int(axes.get("layers", 20))
     shortcut: Any = SHORTCUT_OF.get(arm, "projection")
-    network = resolve_network(NetworkSpec(shortcut=shortcut, widths=widths, layers=layers), channels=facts.channels, classes=facts.classes)
+    net = network(shortcut=shortcut, widths=widths, layers=layers, channels=facts.channels, classes=facts.classes)
     told_apart = [*([] if arm in SHORTCUT_OF else [arm]), *(item for item in axes.items() if item[0] != "layers")]
     salt = zlib.crc32(repr(told_apart).encode()) if told_apart else 0  # arms and axes that change no network still make cells of their own
     training = resolve_training(TrainingSpec(epochs=epochs, batch_size=64, init_salt=salt), train_images=facts.train_images)
-    spec = RunSpec(network=network, data=DataSpec(name=data), training=training)
-    params, macs = _cost(network, facts.size)
+    spec = RunSpec(net, ResolvedData(name=data, image_size=facts.size), training)
+    params, macs = _cost(net, facts.size)
     name = "/".join([arm, *(str(value) for value in axes.values())])
-    return PlannedCell(name, arm, dict(axes), fingerprint(spec), as_plain(spec), params, macs, weighted_layers(network))
+    return PlannedCell(name, arm, dict(axes), fingerprint(spec), as_plain(spec), params, macs, weighted_layers(net))
 
 
 def make_plan(
@@ -208,21 +221,21 @@ def _block_names(cell: PlannedCell) -> tuple[str, ...]:
     return ("stem", *blocks, "head")
 
 
-def _cost(network: NetworkSpec, size: int) -> tuple[int, int]:
+def _cost(network: ResolvedNetwork, size: int) -> tuple[int, int]:
     """(parameters, multiply-adds) of a basic-block net with identity shortcuts: 3x3 convolutions with batch norms, then a linear layer."""
-    width, params, macs = network.stem_width or 0, 0, 0
+    width, params, macs = network.stem_width, 0, 0
 
     def conv(into: int, out: int, side: int) -> None:
         nonlocal params, macs
         params += 9 * into * out + 2 * out
         macs += 9 * into * out * side * side
 
-    conv(network.in_channels or 1, width, size)
+    conv(network.in_channels, width, size)
     for stage in network.stages:
         size = -(-size // stage.stride)
         for _ in range(stage.depth):
             conv(width, stage.width, size)
             conv(stage.width, stage.width, size)
             width = stage.width
-    classes = network.classes or 0
+    classes = network.classes
     return params + width * classes + classes, macs + width * classes

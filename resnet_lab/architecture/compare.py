@@ -6,8 +6,7 @@ from typing import Any, cast
 
 from resnet_lab.architecture.layers import Description, Layer
 from resnet_lab.architecture.words import written
-from resnet_lab.spec.network import NetworkSpec, resolve_network
-from resnet_lab.spec.parts import ORDERS
+from resnet_lab.spec.network import ORDERS, NetworkSpec, ResolvedNetwork, StemSpec, as_written, resolve_network
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class LayerDifference:
     macs: int
 
 
-def field_differences(first: NetworkSpec, second: NetworkSpec) -> tuple[FieldDifference, ...]:
-    """Fields of two resolved specs that differ, in the order of the spec."""
+def field_differences(first: ResolvedNetwork, second: ResolvedNetwork) -> tuple[FieldDifference, ...]:
+    """Fields of two networks that differ, in the order of the spec."""
     mine, theirs = dict(spec_leaves(first)), dict(spec_leaves(second))
     found = []
     for path in dict.fromkeys((*mine, *theirs)):
@@ -93,27 +92,29 @@ def spoken(value: Any) -> str:
     return str(list(value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def released(spec: NetworkSpec) -> NetworkSpec:
-    """A resolved spec with its derived fields left out again, where nobody had given them a value of their own."""
+def released(spec: ResolvedNetwork) -> NetworkSpec:
+    """A network as a person would have written it: derived fields are left out, where nobody had given them a value of their own."""
     left_out: dict[str, Any] = {path: None for path in _DERIVED if _derived(spec, path)}
     if _derived(spec, "stem.after"):
-        left_out["stem"] = replace(spec.stem_table, after=None)
-    return replace(spec, **left_out)
+        left_out["stem"] = _without_after(spec)
+    return replace(as_written(spec), **left_out)
 
 
-def resolved_again(spec: NetworkSpec) -> NetworkSpec:
+def resolved_again(spec: NetworkSpec) -> ResolvedNetwork:
     """A released spec resolved, for the channels and classes that it has. Raises SpecError where its fields contradict each other."""
-    return resolve_network(spec, channels=spec.in_channels or 0, classes=spec.classes or 0)
+    assert spec.in_channels is not None
+    assert spec.classes is not None
+    return resolve_network(spec, channels=spec.in_channels, classes=spec.classes)
 
 
-def spec_leaves(spec: NetworkSpec) -> Iterator[tuple[str, Any]]:
+def spec_leaves(spec: ResolvedNetwork) -> Iterator[tuple[str, Any]]:
     """(dotted path, value) of every field of a spec; an order that has a name stands there by its name."""
     for each in fields(spec):
         value = getattr(spec, each.name)
         if each.name == "order":  # a word says more than five tables of letters
-            value = next((name for name, table in ORDERS.items() if table == spec.order_table), value)
+            value = next((name for name, table in ORDERS.items() if table == spec.order), value)
         elif each.name == "join":  # its numbers mean nothing without its kind
-            value = str(spec.join_table)
+            value = str(spec.join)
         yield from _below(each.name, value)
 
 
@@ -125,16 +126,20 @@ def _below(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _derived(spec: NetworkSpec, path: str) -> bool:
-    """Whether a resolved spec would have the same value there if nobody had given it."""
+def _derived(spec: ResolvedNetwork, path: str) -> bool:
+    """Whether a network would have the same value there if nobody had given it."""
     top, _, inner = path.partition(".")
     if path == "stem.after":
-        without = replace(spec, stem=replace(spec.stem_table, after=None))
+        without = replace(as_written(spec), stem=_without_after(spec))
     elif not inner and top in _DERIVED:
-        without = replace(spec, **cast(dict[str, Any], {top: None}))
+        without = replace(as_written(spec), **cast(dict[str, Any], {top: None}))
     else:
         return False
     return dict(spec_leaves(resolved_again(without))).get(path) == dict(spec_leaves(spec)).get(path)
+
+
+def _without_after(spec: ResolvedNetwork) -> StemSpec:
+    return StemSpec(**{**vars(spec.stem), "after": None})
 
 
 def _in_order(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

@@ -233,7 +233,7 @@ class _Inside:
         of = f"{description.title}: " if several else ""
         self.title = wrapped(f"{of}{kind.example.name}", SIZE + 1, 3.2, bold=has_bold(of))
         blocks = len([part for part in description.parts if part.stage.startswith("stage")])
-        joined = "" if description.spec.join_table.kind == "add" else f", {description.spec.join_table}"
+        joined = "" if description.spec.join.kind == "add" else f", {description.spec.join}"
         self.says = f"{SHORTCUT_WORDS[self.paths.kind]}{joined}; {_so_many(len(kind.parts), blocks)}"
         self.trunk_width = max([text_width(_box_text(layer), SIZE) for layer in self.paths.trunk] + [1.0]) + 0.22
         self.aside_width = max([text_width(_box_text(layer), SIZE) for layer in self.paths.shortcut] + [0.0]) + 0.22

@@ -18,7 +18,7 @@ from resnet_lab.networks.cost import cost, published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.spec.catalogue import catalogue_entry, named_network
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.network import ResolvedNetwork
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Published:
     note: str
 
     @property
-    def spec(self) -> NetworkSpec:
+    def spec(self) -> ResolvedNetwork:
         """The network they counted, as ours."""
         return resolved_again(replace(released(named_network(self.network)), **dict(self.changes)))
 
@@ -136,12 +136,12 @@ def _reasons(ours: Description, theirs: Description) -> Iterator[str]:
         now, waiting = then, []
 
 
-def _said(field: str, ours: NetworkSpec, theirs: NetworkSpec) -> str:
+def _said(field: str, ours: ResolvedNetwork, theirs: ResolvedNetwork) -> str:
     here, there = (_SPOKEN.get((field, getattr(spec, field)), _value(spec, field)) for spec in (ours, theirs))
     return _REASONS.get(field, "{field} is {there} there, {here} here").format(field=field, here=here, there=there)
 
 
-def _value(spec: NetworkSpec, field: str) -> str:
+def _value(spec: ResolvedNetwork, field: str) -> str:
     return ", ".join(spoken(value) for path, value in spec_leaves(spec) if path.partition(".")[0] == field)
 
 
@@ -177,7 +177,7 @@ def _raw() -> dict[str, Any]:
 _TOGETHER: tuple[tuple[str, ...], ...] = (
     *(
         (each.name,)
-        for each in fields(NetworkSpec)
+        for each in fields(ResolvedNetwork)
         if each.name not in ("strides", "stride_block", "widths", "depths", "in_channels", "classes")
     ),
     ("strides", "stride_block"),

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from resnet_lab.networks.build import build
-from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.network import ResolvedNetwork
 
 BATCHES = (1, 32)
 WARM_UP, LEAST, MOST = 2, 5, 100
@@ -34,7 +34,7 @@ class Latency:
     n: int
 
 
-def latencies(spec: NetworkSpec, shape: Sequence[int], *, batches: Sequence[int] = BATCHES, seconds: float = SECONDS) -> list[Latency]:
+def latencies(spec: ResolvedNetwork, shape: Sequence[int], *, batches: Sequence[int] = BATCHES, seconds: float = SECONDS) -> list[Latency]:
     """The latency of a resolved spec on images of `shape`, for each batch size with one thread and with one a core."""
     model = build(spec, seed=0).eval()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

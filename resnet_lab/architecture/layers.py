@@ -25,7 +25,7 @@ from resnet_lab.networks.cost import part_cost
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.networks.joins import JOINS
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.network import ResolvedNetwork
 
 PRE, RESIDUAL, CARRY, JOIN, POST = "pre.", "residual.", "shortcut.carry", "shortcut.join", "post."
 """Where a block's rows stand, by their names."""
@@ -170,7 +170,7 @@ class Description:
     """A resolved network on images of one shape, part by part."""
 
     title: str
-    spec: NetworkSpec
+    spec: ResolvedNetwork
     shape_in: Size
     parts: tuple[Part, ...]
 
@@ -240,7 +240,7 @@ def paths(part: Part) -> Paths:
     return Paths(shared, trunk, aside, join, after)
 
 
-def describe_network(title: str, spec: NetworkSpec, shape: Size) -> Description:
+def describe_network(title: str, spec: ResolvedNetwork, shape: Size) -> Description:
     """The layers of a resolved spec for images of `shape` (channels, height, width).
 
     Raises SpecError where the block or a shortcut cannot be built, and where the image is too small for what the network does to it.
@@ -342,16 +342,16 @@ def _is_ours(module: nn.Module) -> bool:
     return isinstance(module.residual if isinstance(module, Block) else module, (Stem, Head, *BLOCKS.values()))
 
 
-def _makers(spec: NetworkSpec) -> Iterator[tuple[str, object, Callable[[], nn.Module]]]:
+def _makers(spec: ResolvedNetwork) -> Iterator[tuple[str, object, Callable[[], nn.Module]]]:
     """(name, what it is built for, how) of each part of a resolved spec."""
     yield "stem", "stem", lambda: Stem(spec)
     for place in places(spec):
-        alike = replace(place, stage="", block="", first=place.first and spec.order_table.share_first, depth=1.0)
+        alike = replace(place, stage="", block="", first=place.first and spec.order.share_first, depth=1.0)
         yield place.name, alike, partial(_block, spec, alike)
     yield "head", "head", lambda: Head(spec)
 
 
-def _block(spec: NetworkSpec, place: Place) -> nn.Module:
+def _block(spec: ResolvedNetwork, place: Place) -> nn.Module:
     return make_block(spec, place.in_channels, place.out_channels, place.stride, first=place.first)
 
 

@@ -1,4 +1,4 @@
-"""What a person means by `NAME`, `ABLATION:CELL` or `FILE.toml`: a title, a resolved NetworkSpec, and the shape of its images.
+"""What a person means by `NAME`, `ABLATION:CELL` or `FILE.toml`: a title, the resolved network, and the shape of its images.
 
 `NAME` is a network of the catalogue. `ABLATION[@SCALE]:CELL` is a cell of a question, by name or by file. A `FILE.toml` that is no question
 has a [network] section (a [data] section says which images). Shapes are (channels, height, width).
@@ -15,7 +15,16 @@ from resnet_lab.architecture.words import written
 from resnet_lab.spec.catalogue import catalogue, catalogue_entry, named_network, unknown_network
 from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
 from resnet_lab.spec.errors import SpecError, nearest
-from resnet_lab.spec.network import NetworkSpec, check_size, reduction, resolve_network
+from resnet_lab.spec.network import (
+    NetworkSpec,
+    ResolvedNetwork,
+    as_written,
+    check_size,
+    reduction,
+    resolve_network,
+    resolve_order,
+    resolve_stem,
+)
 
 Shape = tuple[int, int, int]
 Facts = Callable[[DataSpec], DatasetFacts]
@@ -26,7 +35,7 @@ class Named:
     """A network somebody asked for. `title` is what it is called in tables and drawings."""
 
     title: str
-    spec: NetworkSpec
+    spec: ResolvedNetwork
     shape: Shape
 
 
@@ -49,8 +58,9 @@ def find_network(text: str, shape: Shape | None = None, *, facts: Facts | None =
     return named
 
 
-def name_spec(title: str, spec: NetworkSpec, shape: Shape | None = None) -> Named:
+def name_spec(title: str, network: NetworkSpec | ResolvedNetwork, shape: Shape | None = None) -> Named:
     """A spec made in Python, for images of `shape`, or else of a size that is usual for its stem. Raises SpecError as `find_network` does."""
+    spec = as_written(network)
     usual = _usual(spec)
     shape = shape or (spec.in_channels or usual.channels, usual.size, usual.size)
     named = Named(title, resolve_network(spec, channels=shape[0], classes=usual.classes), shape)
@@ -106,8 +116,7 @@ def _of_cell(text: str, facts: Facts) -> Named:
     if wanted not in cells:
         raise SpecError.of(f"{name} has no cell {wanted!r}{nearest(wanted, cells)}; at scale {asked.scale} it has {', '.join(cells)}")
     run = cells[wanted]
-    size = run.data.image_size or 0
-    return Named(text, run.network, (run.network.in_channels or 0, size, size))
+    return Named(text, run.network, (run.network.in_channels, run.data.image_size, run.data.image_size))
 
 
 def _of_file(path: Path, shape: Shape | None, facts: Facts) -> Named:
@@ -161,7 +170,8 @@ def _sizes(raw: dict[str, object], network: NetworkSpec, data: DataSpec, shape: 
 
 def _usual(network: NetworkSpec) -> DatasetFacts:
     """CIFAR-10's images where the stem keeps their size, else ImageNet's."""
-    return DatasetFacts(3, 10, 32, 0, 0, "") if network.stem_table.reduction == 1 else DatasetFacts(3, 1000, 224, 0, 0, "")
+    stem = resolve_stem(network.stem, resolve_order(network.order))
+    return DatasetFacts(3, 10, 32, 0, 0, "") if stem.reduction == 1 else DatasetFacts(3, 1000, 224, 0, 0, "")
 
 
 def _some_cell(question: str | Path) -> str:
@@ -178,7 +188,7 @@ def _some_cell(question: str | Path) -> str:
 def _check(named: Named) -> None:
     channels, high, wide = named.shape
     if channels != named.spec.in_channels:
-        right = written((named.spec.in_channels or 0, high, wide))
+        right = written((named.spec.in_channels, high, wide))
         raise SpecError.of(
             f"{named.title} takes {named.spec.in_channels}-channel images, not {channels}: write --input {right}", key="--input"
         )

@@ -24,7 +24,6 @@ from resnet_lab.report.one_network import draw_confusion
 from resnet_lab.runs.files import writing
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import check_size
-from resnet_lab.spec.run import RunSpec
 from resnet_lab.training.measure import Batches, evaluate
 
 PIXELS_A_BATCH = 250 * 64 * 64
@@ -113,11 +112,11 @@ def evaluate_run(
     if dataset is None and run.imported:
         raise SpecError.of(f"run {run.id} was imported: nothing is known of its images, so name some with --data", key="--data")
     own = dataset is None or (not run.imported and dataset == run.spec.data.name)
-    spec = run.spec if own else with_data(run, dataset or "")
+    data = run.spec.data if own else with_data(run, dataset or "")
     cache = studies / "cache"
-    facts = dataset_facts(spec.data, data_root=data_root, cache=cache)
-    _check_fit(run, spec, facts.channels, facts.classes, facts.size)
-    splits = open_images(spec.data, facts, data_root=data_root, cache=cache)
+    facts = dataset_facts(data, data_root=data_root, cache=cache)
+    _check_fit(run, data.name, facts.channels, facts.classes, facts.size)
+    splits = open_images(data, facts, data_root=data_root, cache=cache)
     notes = []
     if own and run.spec.data_identity != facts.identity:
         notes.append("the images are not those that the network was trained on: they changed since")
@@ -132,11 +131,11 @@ def evaluate_run(
     right = measured.correct
     return Evaluation(
         run=run.id,
-        dataset=spec.data.name,
+        dataset=data.name,
         images=facts.says,
         loss=measured.loss,
         accuracy=Share(int(right.sum()), len(right)),
-        confusion=confusion_matrix(labels, measured.predictions, run.spec.network.classes or 0),
+        confusion=confusion_matrix(labels, measured.predictions, run.spec.network.classes),
         class_names=splits.class_names,
         repeated=int(repeated.sum()) if own else -1,
         without_repeated=Share(int(right[~repeated].sum()), int((~repeated).sum())),
@@ -206,8 +205,8 @@ def _normalized(split: Split, normalization: Normalization | None) -> Split:
     return replace(split, normalization=normalization)
 
 
-def _check_fit(run: FinishedRun, spec: RunSpec, channels: int, classes: int, size: int) -> None:
-    network, name = run.spec.network, spec.data.name
+def _check_fit(run: FinishedRun, name: str, channels: int, classes: int, size: int) -> None:
+    network = run.spec.network
     if network.in_channels != channels:
         raise SpecError.of(f"the network of run {run.id} takes {network.in_channels} channel(s), and {name} has {channels}", key="--data")
     if network.classes != classes:

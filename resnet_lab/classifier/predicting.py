@@ -35,13 +35,13 @@ def predict_images(
     Raises SpecError naming a path that is not there and, without `skip_bad`, every image that cannot be decoded.
     """
     files = list(_files(paths))
-    size = run.spec.data.image_size or 0
+    size = run.spec.data.image_size
     margin = cached_margin(run.spec.data, size)
     normalization = normalization_of(run)
     if normalization is None:
         raise SpecError.of(f"run {run.id} did not keep the normalization of its images: train it again")
     model, names = network_of(run, studies, which), class_names_of(run)
-    decoded = [(path, _decoded(path, size + margin, run.spec.network.in_channels or 3)) for path in files]
+    decoded = [(path, _decoded(path, size + margin, run.spec.network.in_channels)) for path in files]
     problems = [found for _, found in decoded if isinstance(found, Problem)]
     if problems and not skip_bad:
         raise SpecError(problems)
@@ -61,7 +61,7 @@ def predict_images(
 
 def class_names_of(run: FinishedRun) -> tuple[str, ...]:
     """What the classes of a run are called; their numbers where nobody said."""
-    count = run.spec.network.classes or 0
+    count = run.spec.network.classes
     known = run.record.class_names or getattr(DATASETS.get(run.spec.data.name), "class_names", ())
     return known if len(known) == count else tuple(str(label) for label in range(count))
 

@@ -1,6 +1,6 @@
 """A stored run as something to use: its spec read back, its network with its weights, and the normalization it was trained with."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,9 +10,10 @@ from resnet_lab.networks.build import Network, build
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
-from resnet_lab.spec.data import FOLDER, FixedNormalization
-from resnet_lab.spec.reading import check_fragment, typed_fragment
-from resnet_lab.spec.run import LATER_FIELDS, RunSpec
+from resnet_lab.spec.data import FOLDER, DataSpec, FixedNormalization
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.reading import typed_run
+from resnet_lab.spec.run import RunSpec
 from resnet_lab.training.weights import fit_weights, load_weights
 
 IMPORTED = "imported"
@@ -42,14 +43,11 @@ def find_run(studies: Path, name: str) -> FinishedRun:
 
 def spec_of(record: RunRecord) -> RunSpec:
     """The RunSpec that a record holds as plain values. Raises StoreError where this version cannot read it."""
-    sections = {section: values for section, values in record.spec.items() if section != "data_identity"}
-    plain = {section: {**LATER_FIELDS.get(section, {}), **values} for section, values in sections.items()}
-    problems = check_fragment(plain)
-    if problems:
+    try:
+        return typed_run(record.spec)
+    except SpecError as error:
         name = RunStore.run_id(record.fingerprint, record.seed)
-        raise StoreError(f"run {name} was described by another version of resnet_lab ({problems[0]}): do it again")
-    typed = typed_fragment(plain)
-    return RunSpec(typed.network, typed.data, typed.training, typed.record, data_identity=record.spec.get("data_identity", ""))
+        raise StoreError(f"run {name} was described by another version of resnet_lab ({error.problems[0]}): do it again") from error
 
 
 def network_of(run: FinishedRun, studies: Path, which: str = "last") -> Network:
@@ -91,7 +89,7 @@ def short_name(dataset: str) -> str:
     return Path(dataset.removeprefix(FOLDER)).name if dataset.startswith(FOLDER) else dataset
 
 
-def with_data(run: FinishedRun, name: str) -> RunSpec:
-    """The run's spec on other images: all of them, normalized as the run's own were."""
+def with_data(run: FinishedRun, name: str) -> DataSpec:
+    """Other images for a run: all of them, treated as the run's own were."""
     size = None if run.imported and not name.startswith(FOLDER) else run.spec.data.image_size
-    return replace(run.spec, data=replace(run.spec.data, name=name, image_size=size, train_images=None, validation=0.0), data_identity="")
+    return DataSpec(**{**vars(run.spec.data), "name": name, "image_size": size, "train_images": None, "validation": 0.0})

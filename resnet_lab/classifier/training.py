@@ -82,7 +82,7 @@ class Job:
     def epochs(self) -> int:
         """How many epochs it takes, begun ones counted whole."""
         run = self.recipe.run
-        return total_epochs(run.training.iterations or 0, image_counts(run.data, self.recipe.facts)[0], run.training.batch_size)
+        return total_epochs(run.training.iterations, image_counts(run.data, self.recipe.facts)[0], run.training.batch_size)
 
     @property
     def interrupted(self) -> bool:

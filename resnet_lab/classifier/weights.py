@@ -21,11 +21,11 @@ from resnet_lab.networks.name_maps import MAPS, family_of
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.catalogue import catalogue_entry, named_network
-from resnet_lab.spec.data import DataSpec, FixedNormalization
+from resnet_lab.spec.data import FixedNormalization, ResolvedData
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import NetworkSpec, resolve_network
+from resnet_lab.spec.network import ResolvedNetwork
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
-from resnet_lab.spec.training import RecordSpec, TrainingSpec
+from resnet_lab.spec.training import RecordSpec, trained_elsewhere
 from resnet_lab.training.runtime import environment
 from resnet_lab.training.weights import fit_weights, load_weights, save_weights
 
@@ -53,7 +53,7 @@ def convert(tensors: Tensors, where: str) -> tuple[Tensors, str]:
         raise SpecError.of(f"{where}: {error}") from error
 
 
-def network_for(name: str, weights: Mapping[str, Tensor]) -> NetworkSpec:
+def network_for(name: str, weights: Mapping[str, Tensor]) -> ResolvedNetwork:
     """The catalogue's network of that name with the input channels and classes that these weights have. Raises SpecError for an unknown name."""
     spec = named_network(name)
     stem, classifier = weights.get("stem.conv.weight"), weights.get("head.linear.weight")
@@ -61,7 +61,7 @@ def network_for(name: str, weights: Mapping[str, Tensor]) -> NetworkSpec:
         spec = replace(spec, in_channels=stem.shape[1])
     if classifier is not None and classifier.ndim == 2 and classifier.shape[0] > 1:
         spec = replace(spec, classes=classifier.shape[0])
-    return resolve_network(spec, channels=3, classes=1000)
+    return spec
 
 
 def import_weights(path: Path, network: str, *, studies: Path, normalization: FixedNormalization | None = None) -> FinishedRun:
@@ -83,8 +83,8 @@ def import_weights(path: Path, network: str, *, studies: Path, normalization: Fi
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     size = catalogue_entry(network).size
-    data = DataSpec(name=IMPORTED, image_size=size, random_resized_crop=size >= LARGE, normalization=carried or "none")
-    run = RunSpec(spec, data, TrainingSpec(init_weights=digest), RecordSpec(weights=True))
+    data = ResolvedData(name=IMPORTED, image_size=size, random_resized_crop=size >= LARGE, normalization=carried or "none")
+    run = RunSpec(spec, data, trained_elsewhere(digest), RecordSpec(weights=True))
     store, name = RunStore(studies), fingerprint(run)
     counted = cost(spec, size)
     record = RunRecord(
@@ -209,13 +209,13 @@ def _torchvision(model: nn.Module, run: RunSpec, expects: FixedNormalization | N
     return f"loaded into torchvision's network, same outputs within {TOLERANCE:g}"
 
 
-def torchvision_twin(spec: NetworkSpec) -> nn.Module | None:
+def torchvision_twin(spec: ResolvedNetwork) -> nn.Module | None:
     """The network that torchvision itself has for a spec, as far as its constructor can be told; None where it has no such block or number of stages."""
     block = {"basic": resnet.BasicBlock, "bottleneck": resnet.Bottleneck}.get(spec.block)
-    if block is None or spec.depths is None or len(spec.depths) != 4 or spec.in_channels != 3:
+    if block is None or len(spec.depths) != 4 or spec.in_channels != 3:
         return None
     base = spec.widths[0] // block.expansion
-    inner = round(spec.widths[0] * (spec.bottleneck_ratio or 1))
+    inner = round(spec.widths[0] * spec.bottleneck_ratio)
     width = inner * 64 // (base * spec.groups) if spec.block == "bottleneck" else 64
     twin: nn.Module = resnet.ResNet(block, list(spec.depths), num_classes=spec.classes, groups=spec.groups, width_per_group=width)
     return twin
@@ -251,7 +251,7 @@ def _onnx(model: nn.Module, run: RunSpec, expects: FixedNormalization | None, pa
 
 def _images(run: RunSpec) -> Tensor:
     """Two images that every export is tried on."""
-    shape = (2, run.network.in_channels or 3, *2 * (run.data.image_size or 0,))
+    shape = (2, run.network.in_channels, run.data.image_size, run.data.image_size)
     return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
@@ -259,9 +259,9 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).abs().max() / ours.abs().max())
 
 
-def _as_they_are(spec: NetworkSpec) -> dict[str, Any]:
+def _as_they_are(spec: ResolvedNetwork) -> dict[str, Any]:
     """The normalization `none`: pixels from 0 to 1."""
-    channels = spec.in_channels or 3
+    channels = spec.in_channels
     return {"pixel_scale": torch.full((channels, 1, 1), 1 / 255).numpy(), "pixel_shift": torch.zeros(channels, 1, 1).numpy()}
 
 

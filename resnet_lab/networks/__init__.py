@@ -1,1 +1,1 @@
-"""From a NetworkSpec to an `nn.Module`, and what it costs."""
+"""From a ResolvedNetwork to an `nn.Module`, and what it costs."""

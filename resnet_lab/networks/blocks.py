@@ -16,7 +16,7 @@ from resnet_lab.networks.layers import add, convolution, norms_and_activations
 from resnet_lab.networks.shortcuts import Projection, Shortcut, make_shortcut
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import load_external
-from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.network import ResolvedNetwork
 
 
 class Convolutions(nn.Sequential):
@@ -28,9 +28,9 @@ class Convolutions(nn.Sequential):
     kernels: ClassVar[tuple[int, ...]]
     bottleneck_ratio: ClassVar[float]
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, spec: ResolvedNetwork) -> None:
         super().__init__()
-        order, inner = spec.order_table, round(out_channels * (spec.bottleneck_ratio or self.bottleneck_ratio))
+        order, inner = spec.order, round(out_channels * spec.bottleneck_ratio)
         last = len(self.kernels)
         strided = self.kernels.index(3) + 1 if spec.stride_conv == "spatial" else 1
         self.starts_at_zero = spec.zero_init_residual
@@ -91,12 +91,14 @@ class Block(nn.Module):
         return out if self.post is None else self.post(out)
 
 
-def make_block(spec: NetworkSpec, in_channels: int, out_channels: int, stride: int, *, first: bool = False, depth: float = 1.0) -> Block:
-    """The block of a resolved spec for one place in the net; `first`: whether it is the net's first; `depth`: l / L for block l of L.
+def make_block(
+    spec: ResolvedNetwork, in_channels: int, out_channels: int, stride: int, *, first: bool = False, depth: float = 1.0
+) -> Block:
+    """The block of a network for one place in the net; `first`: whether it is the net's first; `depth`: l / L for block l of L.
 
     Raises SpecError where the spec's block is unknown, cannot be imported or cannot be built, or where its shortcut cannot carry.
     """
-    order = spec.order_table
+    order = spec.order
     residual = make_residual(spec, in_channels, out_channels, stride)
     return Block(
         residual,
@@ -107,13 +109,13 @@ def make_block(spec: NetworkSpec, in_channels: int, out_channels: int, stride: i
     )
 
 
-def _row(spec: NetworkSpec, letters: str, channels: int) -> nn.Module | None:
+def _row(spec: ResolvedNetwork, letters: str, channels: int) -> nn.Module | None:
     """Norm and activation before or after both paths of a block, which leave their input as it is; None where there are none."""
     modules = OrderedDict(norms_and_activations(spec, letters, channels, fresh=False))
     return nn.Sequential(modules) if modules else None
 
 
-def make_residual(spec: NetworkSpec, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+def make_residual(spec: ResolvedNetwork, in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """The residual function that `spec.block` names. Raises SpecError where it cannot be had."""
     if spec.block in BLOCKS:
         return BLOCKS[spec.block](in_channels, out_channels, stride, spec)

@@ -1,4 +1,4 @@
-"""From a resolved NetworkSpec to the network, with modules named `stem`, `stage1.block1`, ..., `head`."""
+"""From a ResolvedNetwork to the network, with modules named `stem`, `stage1.block1`, ..., `head`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,18 +9,15 @@ from torch import nn
 from resnet_lab.networks.blocks import Block, make_block
 from resnet_lab.networks.init import initialize, seed_constructor, untouched_rng
 from resnet_lab.networks.layers import add, convolution, norms_and_activations
-from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.network import ResolvedNetwork
 
 
 class Stem(nn.Sequential):
     """Convolution, then norm, activation and max-pool as the stem's table has them: [B, C, H, W] to [B, width, H', W'], H' as its `side` says."""
 
-    def __init__(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: ResolvedNetwork) -> None:
         super().__init__()
-        table = spec.stem_table
-        assert spec.in_channels is not None, "resolve_network comes first"
-        assert spec.stem_width is not None
-        assert table.after is not None
+        table = spec.stem
         conv = convolution(spec, spec.in_channels, spec.stem_width, table.kernel, table.stride, padding=table.padding, letters=table.after)
         self.add_module("conv", conv)
         add(self, norms_and_activations(spec, table.after, spec.stem_width, fresh=True))
@@ -37,10 +34,9 @@ class Head(nn.Sequential):
     [B, channels, H, W] to logits [B, classes].
     """
 
-    def __init__(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: ResolvedNetwork) -> None:
         super().__init__()
-        assert spec.classes is not None, "resolve_network comes first"
-        add(self, norms_and_activations(spec, spec.order_table.pre, spec.widths[-1], fresh=False))
+        add(self, norms_and_activations(spec, spec.order.pre, spec.widths[-1], fresh=False))
         self.add_module("pool", nn.AdaptiveAvgPool2d(1) if spec.head_pool == "global" else nn.AvgPool2d(spec.head_pool))
         self.add_module("flatten", nn.Flatten())
         self.add_module("linear", nn.Linear(spec.widths[-1], spec.classes))
@@ -70,9 +66,8 @@ class Place:
         return f"{self.stage}.{self.block}"
 
 
-def places(spec: NetworkSpec) -> Iterator[Place]:
-    """The blocks of a resolved spec, first to last."""
-    assert spec.stem_width is not None, "resolve_network comes first"
+def places(spec: ResolvedNetwork) -> Iterator[Place]:
+    """The blocks of a network, first to last."""
     channels, blocks, number = spec.stem_width, sum(stage.depth for stage in spec.stages), 0
     for s, stage in enumerate(spec.stages, start=1):
         for b in range(1, stage.depth + 1):
@@ -83,8 +78,8 @@ def places(spec: NetworkSpec) -> Iterator[Place]:
             channels = stage.width
 
 
-def build(spec: NetworkSpec, *, seed: int, init_salt: int = 0) -> Network:
-    """The network of a resolved spec on the CPU in float32, its tensors a function of (seed, init_salt, name).
+def build(spec: ResolvedNetwork, *, seed: int, init_salt: int = 0) -> Network:
+    """The network of a network on the CPU in float32, its tensors a function of (seed, init_salt, name).
 
     The caller's random state is left as it was. Raises SpecError where the block cannot be had or a shortcut cannot carry.
     """

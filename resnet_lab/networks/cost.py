@@ -15,15 +15,15 @@ from resnet_lab.networks.blocks import BLOCKS, make_block
 from resnet_lab.networks.build import Head, Stem, build, places
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
-from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.network import ResolvedNetwork
 
 _CONVOLUTIONS_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)  # a linear layer runs as mm or addmm
 _FVCORE_NAMES = ("conv", "linear", "addmm")
 
 
 @lru_cache(maxsize=4096)
-def cost(spec: NetworkSpec, size: int) -> Cost:
-    """What a resolved spec costs on images of size x size pixels, counted on the meta device, where nothing is computed.
+def cost(spec: ResolvedNetwork, size: int) -> Cost:
+    """What a network costs on images of size x size pixels, counted on the meta device, where nothing is computed.
 
     Blocks alike in channels, stride and input size are counted once, so the time does not grow with depth.
     Raises SpecError as `build` does.
@@ -40,8 +40,8 @@ def cost(spec: NetworkSpec, size: int) -> Cost:
 
 
 @lru_cache(maxsize=256)
-def published_cost(spec: NetworkSpec, size: int) -> Cost:
-    """What fvcore counts for the whole network of a resolved spec on a real image of size x size pixels: the number that is published.
+def published_cost(spec: ResolvedNetwork, size: int) -> Cost:
+    """What fvcore counts for the whole network of a network on a real image of size x size pixels: the number that is published.
 
     Raises SpecError as `build` does, and RuntimeError where fvcore met a convolution or linear layer that it cannot count.
     """
@@ -50,7 +50,7 @@ def published_cost(spec: NetworkSpec, size: int) -> Cost:
         warnings.simplefilter("ignore", FutureWarning)  # fvcore uses torch.jit, which torch now calls deprecated
         from fvcore.nn import FlopCountAnalysis
 
-        analysis = FlopCountAnalysis(model, torch.zeros(1, spec.in_channels or 0, size, size))
+        analysis = FlopCountAnalysis(model, torch.zeros(1, spec.in_channels, size, size))
         # additions, paddings and untouched nn.Identity modules are outside the convention; what belongs to it is looked at below
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         counted, missed = analysis.by_operator(), analysis.unsupported_ops()
@@ -60,9 +60,9 @@ def published_cost(spec: NetworkSpec, size: int) -> Cost:
     return Cost(_parameters(model), sum(int(counted[name]) for name in _FVCORE_NAMES))
 
 
-def _sum_of_parts(spec: NetworkSpec, size: int) -> Cost:
+def _sum_of_parts(spec: ResolvedNetwork, size: int) -> Cost:
     seen: dict[tuple[int, int, int, torch.Size], tuple[Cost, Tensor]] = {}
-    total, x = _count(Stem(spec), torch.zeros(1, spec.in_channels or 0, size, size))
+    total, x = _count(Stem(spec), torch.zeros(1, spec.in_channels, size, size))
     for place in places(spec):
         key = (place.in_channels, place.out_channels, place.stride, x.shape)
         if key not in seen:

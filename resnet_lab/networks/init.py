@@ -36,7 +36,7 @@ def seed_constructor(seed: int, salt: int, name: str) -> None:
 
 @torch.no_grad()
 def initialize(model: nn.Module, *, init: str, seed: int, salt: int) -> None:
-    """Give every tensor of `model`, on the CPU, its initial value; `init` is a NetworkSpec's. Only inside `untouched_rng`."""
+    """Give every tensor of `model`, on the CPU, its initial value; `init` is a ResolvedNetwork's. Only inside `untouched_rng`."""
     for name, module in _children_first(model, ""):
         reset = getattr(module, "reset_parameters", None)
         draw = DRAWS.get(getattr(type(module), "reset_parameters", None))

@@ -2,16 +2,15 @@
 
 A join is built as `cls(site)` and called as `join(x, h, F)`: x is the block's input [B, in, H, W], as the carry gets it; h and F are
 [B, out, H', W'], and so is what comes out. One that draws does so from torch's generators, which a run seeds by (seed, iteration), and in
-training mode only. Parameters of a join start by its own `reset_parameters`; names in the table are those of `resnet_lab.spec.parts.JOINS`.
+training mode only. Parameters of a join start by its own `reset_parameters`; names in the table are those of `resnet_lab.spec.network.JOINS`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from resnet_lab.spec.parts import JoinSpec
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,8 @@ class Site:
     in_channels: int
     out_channels: int
     stride: int
-    numbers: JoinSpec
+    numbers: Mapping[str, float]
+    """Those of its JoinSpec."""
     depth: float = 1.0
 
 
@@ -52,7 +52,7 @@ class Scale(nn.Module):
 
     def __init__(self, site: Site) -> None:
         super().__init__()
-        self.shortcut, self.residual = _given(site.numbers.shortcut), _given(site.numbers.residual)
+        self.shortcut, self.residual = site.numbers["shortcut"], site.numbers["residual"]
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
         """A h + b F."""
@@ -74,7 +74,7 @@ class Gated(nn.Module):
 
     def __init__(self, site: Site) -> None:
         super().__init__()
-        self.start = _given(site.numbers.bias)
+        self.start = site.numbers["bias"]
         self.gate = nn.Conv2d(site.in_channels, site.out_channels, 1, stride=site.stride, bias=True)
         self.reset_parameters()
 
@@ -118,7 +118,7 @@ class DropoutShortcut(nn.Module):
 
     def __init__(self, site: Site) -> None:
         super().__init__()
-        self.rate = _given(site.numbers.rate)
+        self.rate = site.numbers["rate"]
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
         """M h + F, each value of m 0 with probability `rate` and else 1; (1 - rate) h + F in evaluation."""
@@ -141,7 +141,7 @@ class StochasticDepth(nn.Module):
 
     def __init__(self, site: Site) -> None:
         super().__init__()
-        self.survival = 1 - site.depth * (1 - _given(site.numbers.survival))
+        self.survival = 1 - site.depth * (1 - site.numbers["survival"])
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
         """H + F or h; h + survival F in evaluation."""
@@ -162,7 +162,7 @@ class LearnedScalar(nn.Module):
 
     def __init__(self, site: Site) -> None:
         super().__init__()
-        self.start = _given(site.numbers.start)
+        self.start = site.numbers["start"]
         self.scalar = nn.Parameter(torch.empty(()))
         self.reset_parameters()
 
@@ -177,11 +177,6 @@ class LearnedScalar(nn.Module):
     def extra_repr(self) -> str:
         """Where the factor starts, for a printed network."""
         return f"start={self.start:g}"
-
-
-def _given(number: float | None) -> float:
-    assert number is not None, "resolve_join comes first"
-    return number
 
 
 JOINS: dict[str, type[nn.Module]] = {

@@ -1,6 +1,6 @@
-"""The layers that stems, blocks and heads are rows of, as a NetworkSpec asks for them: convolution, norm and activation.
+"""The layers that stems, blocks and heads are rows of, as a ResolvedNetwork asks for them: convolution, norm and activation.
 
-An order is a word of the letters `n` (norm) and `a` (activation), as in `resnet_lab.spec.parts`. Modules of a row are called `conv1`, `norm1`,
+An order is a word of the letters `n` (norm) and `a` (activation), as in `resnet_lab.spec.network`. Modules of a row are called `conv1`, `norm1`,
 `relu1`, ...: tensors start by their names and are stored under them, so `conv` and `norm` stay as they are.
 """
 
@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 
 from torch import nn
 
-from resnet_lab.spec.network import NetworkSpec
-from resnet_lab.spec.parts import NormSpec
+from resnet_lab.spec.network import NormSpec, ResolvedNetwork
 
 
 def convolution(
-    spec: NetworkSpec,
+    spec: ResolvedNetwork,
     in_channels: int,
     out_channels: int,
     kernel: int,
@@ -24,14 +23,14 @@ def convolution(
     groups: int = 1,
 ) -> nn.Conv2d:
     """A convolution whose bias is as `spec.conv_bias` says, given the letters that follow it. Padding: half the kernel."""
-    normed = letters.startswith("n") and spec.norm_table.kind != "none"
+    normed = letters.startswith("n") and spec.norm.kind != "none"
     bias = spec.conv_bias == "always" or (spec.conv_bias == "unless_norm" and not normed)
     padding = kernel // 2 if padding is None else padding
     return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=bias)
 
 
 def norms_and_activations(
-    spec: NetworkSpec, letters: str, channels: int, *, number: str = "", fresh: bool
+    spec: ResolvedNetwork, letters: str, channels: int, *, number: str = "", fresh: bool
 ) -> Iterator[tuple[str, nn.Module]]:
     """The modules that the letters ask for, each with its name; no norms where the network has none.
 
@@ -40,8 +39,8 @@ def norms_and_activations(
     for letter in letters:
         if letter == "a":
             yield f"{spec.activation}{number}", ACTIVATIONS[spec.activation](fresh)
-        elif spec.norm_table.kind != "none":
-            yield f"norm{number}", NORMS[spec.norm_table.kind](channels, spec.norm_table)
+        elif spec.norm.kind != "none":
+            yield f"norm{number}", NORMS[spec.norm.kind](channels, spec.norm)
         else:
             continue
         fresh = True
@@ -58,7 +57,7 @@ def _batch_norm(channels: int, numbers: NormSpec) -> nn.Module:
 
 
 def _group_norm(channels: int, numbers: NormSpec) -> nn.Module:
-    assert numbers.groups is not None, "resolve_norm comes first"
+    assert numbers.groups is not None, "a group norm has groups once it is resolved"
     return nn.GroupNorm(numbers.groups, channels, eps=numbers.eps)
 
 

@@ -2,7 +2,7 @@
 
 A plain net is the shortcut `none`, so that plain and residual nets share every other line and, with identity carries, every parameter.
 Shapes: a carry maps [B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]. A new carry is one entry in SHORTCUTS (and its name in
-`resnet_lab.spec.parts`), a new join one in `resnet_lab.networks.joins`.
+`resnet_lab.spec.network`), a new join one in `resnet_lab.networks.joins`.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from resnet_lab.networks.joins import JOINS, Site, Without
 from resnet_lab.networks.layers import add, convolution, norms_and_activations
-from resnet_lab.spec.network import NetworkSpec, check_identity
+from resnet_lab.spec.network import ResolvedNetwork, check_identity
 
 
 class Identity(nn.Module):
@@ -47,9 +47,9 @@ class Projection(nn.Sequential):
     [B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)].
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, spec: ResolvedNetwork) -> None:
         super().__init__()
-        letters = "n" if spec.projection_norm else ""
+        letters = "n" if spec.shortcut_norm else ""
         self.add_module("conv", convolution(spec, in_channels, out_channels, 1, stride, letters=letters))
         add(self, norms_and_activations(spec, letters, out_channels, fresh=True))
 
@@ -67,29 +67,29 @@ class Shortcut(nn.Module):
         return out
 
 
-Carry = Callable[[int, int, int, NetworkSpec], nn.Module]
+Carry = Callable[[int, int, int, ResolvedNetwork], nn.Module]
 """Makes a carry for (in_channels, out_channels, stride, spec)."""
 
 
-def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int, spec: NetworkSpec, depth: float = 1.0) -> Shortcut:
+def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int, spec: ResolvedNetwork, depth: float = 1.0) -> Shortcut:
     """The shortcut `name` of a block, with the spec's join, norms and biases; `depth` as in `Site`.
 
     Raises SpecError where an identity would have to drop channels.
     """
-    join = Without if name == PLAIN else JOINS[spec.join_table.kind]
+    join = Without if name == PLAIN else JOINS[spec.join.kind]
     carry = SHORTCUTS[name](in_channels, out_channels, stride, spec)
-    return Shortcut(carry, join(Site(in_channels, out_channels, stride, spec.join_table, depth)))
+    return Shortcut(carry, join(Site(in_channels, out_channels, stride, spec.join.numbers, depth)))
 
 
-def _nothing(in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> nn.Module:
+def _nothing(in_channels: int, out_channels: int, stride: int, spec: ResolvedNetwork) -> nn.Module:
     return nn.Identity()
 
 
-def _identity(in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> nn.Module:
+def _identity(in_channels: int, out_channels: int, stride: int, spec: ResolvedNetwork) -> nn.Module:
     return Identity(in_channels, out_channels, stride)
 
 
-def _project_where_channels_change(in_channels: int, out_channels: int, stride: int, spec: NetworkSpec) -> nn.Module:
+def _project_where_channels_change(in_channels: int, out_channels: int, stride: int, spec: ResolvedNetwork) -> nn.Module:
     make = _identity if in_channels == out_channels else Projection
     return make(in_channels, out_channels, stride, spec)
 

@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from resnet_lab.papers.facts import PublishedNet, paper
-from resnet_lab.spec.network import NetworkSpec, resolve_network
+from resnet_lab.spec.network import ResolvedNetwork, resolve_network
 from resnet_lab.spec.resolve import merge
-from resnet_lab.spec.run import RunSpec, as_plain
+from resnet_lab.spec.run import as_values
 
 APART = ("init",)
 """Fields that do not make another net."""
@@ -24,8 +24,8 @@ def nets_like(network: Mapping[str, Any], key: str) -> tuple[PublishedNet, ...]:
     return _by_network(key).get(_canonical(network), ())
 
 
-def net_spec(fields: Mapping[str, Any], channels: int = CIFAR10[0], classes: int = CIFAR10[1]) -> NetworkSpec:
-    """The spec of a published net's [network] section, resolved."""
+def net_spec(fields: Mapping[str, Any], channels: int = CIFAR10[0], classes: int = CIFAR10[1]) -> ResolvedNetwork:
+    """The network of a published net's [network] section."""
     from resnet_lab.spec.reading import typed_fragment  # pydantic is slow to import, and most commands ask for no nets
 
     return resolve_network(typed_fragment(merge({"network": dict(fields)})).network, channels=channels, classes=classes)
@@ -37,7 +37,7 @@ def _by_network(key: str) -> dict[str, tuple[PublishedNet, ...]]:
     for table in paper(key).tables:
         for net in table.nets if table.protocol else ():
             for fields in net.networks:
-                canonical = _canonical(as_plain(RunSpec(network=net_spec(fields)))["network"])
+                canonical = _canonical(as_values(net_spec(fields)))
                 found[canonical] = (*found.get(canonical, ()), net)
     return found
 

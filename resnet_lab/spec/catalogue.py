@@ -1,4 +1,4 @@
-"""The networks that have a name: catalogue.toml read into values, and a name turned into its NetworkSpec.
+"""The networks that have a name: catalogue.toml read into values, and a name resolved.
 
 An entry says which network it is, what its images and classes are, where it comes from, and what it costs.
 """
@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 
 from resnet_lab.spec.errors import SpecError, nearest
-from resnet_lab.spec.network import NetworkSpec, resolve_network
+from resnet_lab.spec.network import ResolvedNetwork, resolve_network
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def catalogue() -> dict[str, CatalogueEntry]:
     return {name: _entry(name, raw) for name in raw}
 
 
-def named_network(name: str) -> NetworkSpec:
+def named_network(name: str) -> ResolvedNetwork:
     """The network `name`, resolved, with the input channels and classes of its original; change them with `dataclasses.replace`.
 
     Raises SpecError where there is none, naming the nearest.

@@ -15,7 +15,6 @@ IMPLIED: dict[str, tuple[str, ...]] = {
     "network.block": ("network.bottleneck_ratio", "network.stem_width", "network.depths"),
     "network.bottleneck_ratio": ("network.stem_width",),
     "network.widths": ("network.stem_width", "network.strides"),
-    "network.depths": ("network.layers",),
     "network.stem": ("network.stem_width",),
     "network.order": ("network.shortcut_norm", "network.stem"),
     "data.name": ("data.image_size", "network.in_channels", "network.classes", "training.iterations"),

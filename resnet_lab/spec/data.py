@@ -3,7 +3,7 @@
 Sizes are in pixels, images are square when they reach a network, `validation` is held out of the training images by a seeded split.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
@@ -51,6 +51,13 @@ class DataSpec:
 
 
 @dataclass(frozen=True)
+class ResolvedData(DataSpec):
+    """The images of a run, their size known."""
+
+    image_size: int = field(kw_only=True)
+
+
+@dataclass(frozen=True)
 class DatasetFacts:
     """What has to be known of a dataset before anything is trained. `size` is the side in pixels; `identity` stands for the content."""
 
@@ -87,6 +94,11 @@ DATASETS: dict[str, DatasetFacts] = {
 }
 FOLDER = "folder:"
 """`folder:PATH` names a folder of images; whatever follows the first colon is the path, drive letters included."""
+
+
+def resolve_data(spec: DataSpec, size: int) -> ResolvedData:
+    """The images of a run that come to the network with `size` x `size` pixels."""
+    return ResolvedData(**{**vars(spec), "image_size": size})
 
 
 def cached_margin(spec: DataSpec, size: int, largest: int | None = None) -> int:

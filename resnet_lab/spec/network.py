@@ -1,56 +1,157 @@
-"""What a network is, as data: NetworkSpec, and the arithmetic of layers, stages and strides that needs no torch.
+"""What a network is, as data: NetworkSpec as a person writes it, ResolvedNetwork with nothing left to derive, and the arithmetic between them.
 
 Conventions: `widths` are a stage's *output* channels (a bottleneck's inner width is a quarter of it); `layers` counts the weighted
 layers of the whole net as He et al. do (stem convolution + convolutions of the residual functions + classifier; shortcuts do not count).
+Stem, order, norm and join have names, which are short ways to write their tables: resolved, both are the same value. No torch here; a
+conformance test holds these facts against the modules.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Len, Lt
+from annotated_types import Ge, Gt, Le, Len, Lt
 
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.parts import (
-    BLOCKS,
-    SHORTCUTS,
-    STEMS,
-    ActivationName,
-    BlockFacts,
-    InitName,
-    JoinName,
-    JoinSpec,
-    NormName,
-    NormSpec,
-    OrderName,
-    OrderSpec,
-    Positive,
-    Shortcut,
-    StemName,
-    StemSpec,
-    resolve_join,
-    resolve_norm,
-    resolve_order,
-    resolve_stem,
-    usual_stem_width,
-)
+from resnet_lab.spec.external import load_external
 
-__all__ = [
-    "BLOCKS",
-    "SHORTCUTS",
-    "STEMS",
-    "BlockFacts",
-    "NetworkSpec",
-    "StageSpec",
-    "block_facts",
-    "check_size",
-    "depths_for",
-    "final_side",
-    "reduction",
-    "resolve_network",
-    "weighted_layers",
-]
+Positive = Annotated[int, Ge(1)]
+NotNegative = Annotated[int, Ge(0)]
+Shortcut = Literal["none", "identity", "projection", "projection_everywhere"]
+StemName = Literal["cifar", "imagenet"]
+OrderName = Literal["original", "norm_after_addition", "activation_before_addition", "activation_only_preactivation", "preactivation"]
+NormName = Literal["batch", "group", "none"]
+JoinName = Literal["add", "scale", "exclusive_gate", "shortcut_gate", "dropout", "stochastic_depth", "learned_scalar"]
+ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
+InitName = Literal["he_fan_out", "he_fan_in", "glorot_uniform", "glorot_normal"]
+Letters = Literal["", "n", "a", "na", "an"]
+"""What happens at a place, in this order: `n` a norm, `a` an activation."""
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """The max-pool of a stem."""
+
+    kernel: Positive = 3
+    """Side of the window."""
+    stride: Positive = 2
+    """Stride of the window."""
+    padding: NotNegative = 1
+    """Pixels added on each side."""
+    fill: Literal["lowest", "zero"] = "lowest"
+    """What is padded with: minus infinity, which never wins (PyTorch), or `zero` (Keras: another result where no ReLU stands before it)."""
+
+
+@dataclass(frozen=True)
+class StemSpec:
+    """What stands between the image and the first stage: a convolution, norm and activation, and a max-pool where there is one."""
+
+    kernel: Positive = 3
+    """Side of the convolution."""
+    stride: Positive = 1
+    """Stride of the convolution."""
+    padding: NotNegative | None = None
+    """Zeros added on each side of the image. Default: half the kernel."""
+    after: Letters | None = None
+    """What follows the convolution: `n` norm, `a` activation. Default: what the order's `pre` leaves to be done, `na` in the original order."""
+    pool: PoolSpec | None = None
+    """A max-pool at the end. Default: none."""
+
+
+@dataclass(frozen=True)
+class ResolvedStem:
+    """A stem with nothing left to derive; the fields are those of StemSpec."""
+
+    kernel: int
+    stride: int
+    padding: int
+    after: Letters
+    pool: PoolSpec | None
+
+    @property
+    def reduction(self) -> int:
+        """By how much the stem shrinks each side of the image."""
+        return self.stride * (self.pool.stride if self.pool else 1)
+
+    def side(self, size: int) -> int:
+        """The side in pixels that is left of an image of size x size pixels; below 1 where nothing is left."""
+        size = (size + 2 * self.padding - self.kernel) // self.stride + 1
+        if self.pool:
+            size = (size + 2 * self.pool.padding - self.pool.kernel) // self.pool.stride + 1
+        return size
+
+
+@dataclass(frozen=True)
+class OrderSpec:
+    """Where norms (`n`) and activations (`a`) stand in a block (He et al. 2016, Fig. 4).
+
+    Where `pre` has any, the same letters stand once more before the head, and a projection sees the input after them, an identity before them.
+    """
+
+    pre: Letters = ""
+    """Before the first convolution of the residual function."""
+    inner: Letters = "na"
+    """Between its convolutions."""
+    last: Letters = "n"
+    """After its last convolution, before the join."""
+    post: Letters = "a"
+    """After the join, on the path of all signals."""
+    share_first: bool = False
+    """True: in the net's first block the shortcut too carries the input after `pre` (He et al. 2016, appendix)."""
+
+
+@dataclass(frozen=True)
+class NormSpec:
+    """A norm and its numbers."""
+
+    kind: NormName = "batch"
+    """`batch`, `group`, or `none`: no norm anywhere."""
+    eps: Annotated[float, Gt(0)] = 1e-5
+    """Added to the variance. PyTorch 1e-5, Keras 1e-3, keras.applications 1.001e-5."""
+    momentum: Annotated[float, Gt(0), Le(1)] | None = None
+    """Share of the newest batch in a batch norm's moving statistics (Keras counts the other way round: 0.99 there is 0.01 here). Default: 0.1."""
+    groups: Positive | None = None
+    """Groups of a group norm. Default: 8."""
+
+
+@dataclass(frozen=True)
+class JoinSpec:
+    """How a shortcut h and the residual function F are united, and the numbers of that; x is the block's input, g = sigmoid(1x1 convolution(x) + b)."""
+
+    kind: JoinName = "add"
+    """`add`: h + F. `scale`: a h + b F. `exclusive_gate`: (1 - g) h + g F. `shortcut_gate`: (1 - g) h + F. `dropout`: h drops out (He et al. 2016,
+    Table 1). `stochastic_depth`: F is left out of whole batches (arXiv:1603.09382). `learned_scalar`: h + a F, a learned (SkipInit, ReZero)."""
+    shortcut: float | None = None
+    """Of `scale`: the factor of the shortcut. Default: 0.5."""
+    residual: float | None = None
+    """Of `scale`: the factor of the residual function. Default: 0.5."""
+    bias: float | None = None
+    """Of the gates: the initial b. Default: -6, the best in He et al. 2016."""
+    rate: Annotated[float, Ge(0), Lt(1)] | None = None
+    """Of `dropout`: the share of the shortcut's values that is set to zero. Default: 0.5."""
+    survival: Annotated[float, Gt(0), Le(1)] | None = None
+    """Of `stochastic_depth`: the probability that the last block stays in a training batch; it falls to this linearly over depth. Default: 0.5."""
+    start: float | None = None
+    """Of `learned_scalar`: the initial a. Default: 0 (De & Smith 2020, arXiv:2002.10444; Bachlechner et al. 2020, arXiv:2003.04887)."""
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers that its kind has, by name."""
+        given = ((each.name, getattr(self, each.name)) for each in fields(self) if each.name != "kind")
+        return {name: value for name, value in given if value is not None}
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name} {value:g}" for name, value in self.numbers.items())
+        return self.kind.replace("_", " ") + (f" ({numbers})" if numbers else "")
+
+
+@dataclass(frozen=True)
+class BlockFacts:
+    """What `layers` arithmetic needs of a block: weighted layers in its residual function, and its inner width as a share of its output."""
+
+    layers: int
+    bottleneck_ratio: float
 
 
 @dataclass(frozen=True)
@@ -64,7 +165,7 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network as data. Fields left at None are derived when the cell is resolved (`resolve_network`)."""
+    """A network as a person writes it. Fields left at None are derived when the cell is resolved (`resolve_network`)."""
 
     like: str | None = None
     """Start from this network of the catalogue (`resnet-lab list networks`); what else stands here, or in later sections, overrides its fields."""
@@ -119,37 +220,39 @@ class NetworkSpec:
     classes: Annotated[int, Ge(2)] | None = None
     """Outputs of the classifier. Default: the dataset's."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedNetwork:
+    """A network with nothing left to derive: what is built, counted, drawn and fingerprinted. The fields are those of NetworkSpec."""
+
+    stem: ResolvedStem
+    stem_width: int
+    block: str
+    shortcut: Shortcut
+    join: JoinSpec
+    shortcut_norm: bool
+    order: OrderSpec
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    strides: tuple[int, ...]
+    stride_block: Literal["first", "last"]
+    stride_conv: Literal["first", "spatial"]
+    bottleneck_ratio: float
+    groups: int
+    dropout: float
+    conv_bias: Literal["never", "always", "unless_norm"]
+    norm: NormSpec
+    zero_init_residual: bool
+    activation: ActivationName
+    head_pool: Literal["global"] | int
+    init: InitName
+    in_channels: int
+    classes: int
+
     @property
     def stages(self) -> tuple[StageSpec, ...]:
-        """The stages of a resolved spec, first to last."""
-        assert self.depths is not None, "resolve_network comes first"
-        assert self.strides is not None
+        """The stages, first to last."""
         return tuple(StageSpec(*stage) for stage in zip(self.widths, self.depths, self.strides, strict=True))
-
-    @property
-    def order_table(self) -> OrderSpec:
-        """`order` as a table, by whichever way it was written."""
-        return resolve_order(self.order)
-
-    @property
-    def stem_table(self) -> StemSpec:
-        """`stem` as a table with nothing left to derive."""
-        return resolve_stem(self.stem, self.order_table)
-
-    @property
-    def norm_table(self) -> NormSpec:
-        """`norm` as a table with nothing left to derive."""
-        return resolve_norm(self.norm)
-
-    @property
-    def join_table(self) -> JoinSpec:
-        """`join` as a table with nothing left to derive."""
-        return resolve_join(self.join)
-
-    @property
-    def projection_norm(self) -> bool:
-        """`shortcut_norm`, derived where it was left out: a block that begins with a norm needs none in its projection."""
-        return "n" not in self.order_table.pre if self.shortcut_norm is None else self.shortcut_norm
 
 
 def block_facts(block: str) -> BlockFacts:
@@ -159,8 +262,6 @@ def block_facts(block: str) -> BlockFacts:
     """
     if block in BLOCKS:
         return BLOCKS[block]
-    from resnet_lab.spec.external import load_external  # imports the user's package, and torch with it: only when asked for
-
     cls = load_external(block, known=BLOCKS, what="block")
     layers, inner = getattr(cls, "weighted_layers", 2), getattr(cls, "bottleneck_ratio", 1.0)
     return BlockFacts(layers=layers, bottleneck_ratio=inner)
@@ -184,48 +285,52 @@ def depths_for(layers: int, stages: int, per_block: int) -> tuple[int, ...]:
     return (depth,) * stages
 
 
-def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> NetworkSpec:
-    """The spec with every derived field filled in; `layers` becomes `depths`, so two ways to say one net are one value.
+def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> ResolvedNetwork:
+    """The network with every field derived; `layers` becomes `depths`, so two ways to say one net are one value.
 
-    Raises SpecError where fields contradict each other.
+    `channels` and `classes` are those of its images, where the spec says none. Raises SpecError where fields contradict each other.
     """
     if spec.like is not None:
         raise SpecError.of(
             "`like` is for files; in Python start from resnet_lab.spec.catalogue.named_network and dataclasses.replace", key="network.like"
         )
-    facts = block_facts(spec.block)
-    if (spec.depths is None) == (spec.layers is None):
-        both = "both are given" if spec.depths is not None else "neither is given"
-        raise SpecError.of(f"say how deep the net is with `layers` or `depths`: {both}", key="network.layers")
-    depths = spec.depths or depths_for(spec.layers or 0, len(spec.widths), facts.layers)
-    strides = spec.strides or (1,) + (2,) * (len(spec.widths) - 1)
-    for name, values in (("depths", depths), ("strides", strides)):
-        if len(values) != len(spec.widths):
-            raise SpecError.of(f"{len(values)} {name} for {len(spec.widths)} widths: one a stage", key=f"network.{name}")
-    inner = spec.bottleneck_ratio or facts.bottleneck_ratio
-    usual = usual_stem_width(spec.stem_table) or max(1, round(spec.widths[0] * inner))
-    resolved = replace(
-        spec,
-        stem=spec.stem_table,
-        stem_width=spec.stem_width or usual,
-        join=spec.join_table,
-        shortcut_norm=spec.projection_norm,
-        order=spec.order_table,
-        depths=depths,
-        layers=None,
-        strides=strides,
-        bottleneck_ratio=inner,
-        norm=spec.norm_table,
-        in_channels=spec.in_channels or channels,
-        classes=spec.classes or classes,
-    )
-    _check_inner(resolved)
-    _check_norm_groups(resolved)
-    _check_join(resolved)
-    _check_zero_init(resolved)
-    if spec.shortcut == "identity":
-        check_identity((resolved.stem_width or 0, *spec.widths))
-    return resolved
+    facts, order = block_facts(spec.block), resolve_order(spec.order)
+    stem, widths, ratio = resolve_stem(spec.stem, order), tuple(spec.widths), spec.bottleneck_ratio or facts.bottleneck_ratio
+    derived = {
+        "stem": stem,
+        "stem_width": spec.stem_width or usual_stem_width(stem) or max(1, round(widths[0] * ratio)),
+        "join": resolve_join(spec.join),
+        "shortcut_norm": "n" not in order.pre if spec.shortcut_norm is None else spec.shortcut_norm,
+        "order": order,
+        "widths": widths,
+        "depths": _depths(spec, facts.layers),
+        "strides": tuple(spec.strides or (1,) + (2,) * (len(widths) - 1)),
+        "bottleneck_ratio": ratio,
+        "norm": resolve_norm(spec.norm),
+        "in_channels": spec.in_channels or channels,
+        "classes": spec.classes or classes,
+    }
+    given = {each.name: getattr(spec, each.name) for each in fields(ResolvedNetwork)}
+    network = ResolvedNetwork(**(given | derived))
+    for check in (_check_stages, _check_inner, _check_norm_groups, _check_join, _check_zero_init):
+        check(network)
+    if network.shortcut == "identity":
+        check_identity((network.stem_width, *network.widths))
+    return network
+
+
+def as_written(network: NetworkSpec | ResolvedNetwork) -> NetworkSpec:
+    """A spec that resolves to this network, so that some of its fields can be changed or left out and derived again."""
+    return network if isinstance(network, NetworkSpec) else NetworkSpec(**{**vars(network), "stem": StemSpec(**vars(network.stem))})
+
+
+def _depths(spec: NetworkSpec, per_block: int) -> tuple[int, ...]:
+    if spec.depths is not None and spec.layers is None:
+        return tuple(spec.depths)
+    if spec.layers is not None and spec.depths is None:
+        return depths_for(spec.layers, len(spec.widths), per_block)
+    both = "both are given" if spec.depths is not None else "neither is given"
+    raise SpecError.of(f"say how deep the net is with `layers` or `depths`: {both}", key="network.layers")
 
 
 def check_identity(widths: Sequence[int]) -> None:
@@ -239,89 +344,175 @@ def check_identity(widths: Sequence[int]) -> None:
             )
 
 
-def weighted_layers(spec: NetworkSpec) -> int:
-    """Weighted layers of a resolved net, counted as the paper does (stem, residual functions, classifier)."""
-    assert spec.depths is not None
-    return sum(spec.depths) * block_facts(spec.block).layers + 2
+def weighted_layers(network: ResolvedNetwork) -> int:
+    """Weighted layers of a net, counted as the paper does (stem, residual functions, classifier)."""
+    return sum(network.depths) * block_facts(network.block).layers + 2
 
 
-def reduction(spec: NetworkSpec) -> int:
-    """By how much a resolved net shrinks each side of the image before the head."""
-    total = spec.stem_table.reduction
-    for stage in spec.stages:
+def reduction(network: ResolvedNetwork) -> int:
+    """By how much a net shrinks each side of the image before the head."""
+    total = network.stem.reduction
+    for stage in network.stages:
         total *= stage.stride
     return total
 
 
-def final_side(spec: NetworkSpec, size: int) -> int:
-    """The side in pixels of what reaches the head of a resolved net from images of size x size pixels."""
-    side = spec.stem_table.side(size)
-    for stage in spec.stages:
+def final_side(network: ResolvedNetwork, size: int) -> int:
+    """The side in pixels of what reaches the head of a net from images of size x size pixels."""
+    side = network.stem.side(size)
+    for stage in network.stages:
         side = -(-side // stage.stride)
     return side
 
 
-def check_size(spec: NetworkSpec, size: int) -> None:
-    """Raise SpecError where images of size x size pixels are too small for a resolved net, or not of the size that its head is made for."""
-    shrink = reduction(spec)
-    if size < shrink or spec.stem_table.side(size) < 1:
+def check_size(network: ResolvedNetwork, size: int) -> None:
+    """Raise SpecError where images of size x size pixels are too small for a net, or not of the size that its head is made for."""
+    shrink = reduction(network)
+    if size < shrink or network.stem.side(size) < 1:
         raise SpecError.of(
             f"images of {size}x{size} are smaller than the strides need: stem and stages shrink each side {shrink} times",
             key="network.strides",
         )
-    side = final_side(spec, size)
-    if spec.head_pool != "global" and side // spec.head_pool != 1:
+    side = final_side(network, size)
+    if network.head_pool != "global" and side // network.head_pool != 1:
         raise SpecError.of(
-            f"an average pool of {spec.head_pool}x{spec.head_pool} does not leave one pixel of the {side}x{side} that {size}x{size} images "
+            f"an average pool of {network.head_pool}x{network.head_pool} does not leave one pixel of the {side}x{side} that {size}x{size} images "
             'come to: take head_pool = "global" or another image size',
             key="network.head_pool",
         )
 
 
-def _check_inner(spec: NetworkSpec) -> None:
-    inner = spec.bottleneck_ratio or 0
-    if any(round(width * inner) < 1 for width in spec.widths):
-        raise SpecError.of(f"widths {spec.widths} leave no inner channel: a {spec.block} has width x {inner:g}", key="network.widths")
-    if spec.groups == 1:
+def _check_stages(network: ResolvedNetwork) -> None:
+    for name, values in (("depths", network.depths), ("strides", network.strides)):
+        if len(values) != len(network.widths):
+            raise SpecError.of(f"{len(values)} {name} for {len(network.widths)} widths: one a stage", key=f"network.{name}")
+
+
+def _check_inner(network: ResolvedNetwork) -> None:
+    inner = network.bottleneck_ratio
+    if any(round(width * inner) < 1 for width in network.widths):
+        raise SpecError.of(f"widths {network.widths} leave no inner channel: a {network.block} has width x {inner:g}", key="network.widths")
+    if network.groups == 1:
         return
-    if spec.block == "basic":
+    if network.block == "basic":
         raise SpecError.of(
             'groups stand in the 3x3 convolution of a bottleneck: leave them out, or take block = "bottleneck"', key="network.groups"
         )
-    if odd := [width for width in spec.widths if round(width * inner) % spec.groups]:
+    if odd := [width for width in network.widths if round(width * inner) % network.groups]:
         raise SpecError.of(
-            f"{spec.groups} groups cannot share the {round(odd[0] * inner)} inner channels of a stage that is {odd[0]} wide",
+            f"{network.groups} groups cannot share the {round(odd[0] * inner)} inner channels of a stage that is {odd[0]} wide",
             key="network.groups",
         )
 
 
-def _check_norm_groups(spec: NetworkSpec) -> None:
-    groups = spec.norm_table.groups or 1
-    normed = {spec.stem_width or 0, *spec.widths, *(round(width * (spec.bottleneck_ratio or 1)) for width in spec.widths)}
-    if odd := sorted(width for width in normed if width % groups):
+def _check_norm_groups(network: ResolvedNetwork) -> None:
+    groups = network.norm.groups
+    normed = {network.stem_width, *network.widths, *(round(width * network.bottleneck_ratio) for width in network.widths)}
+    if groups is not None and (odd := sorted(width for width in normed if width % groups)):
         remedy = 'write norm = { kind = "group", groups = N } with an N that divides every width'
         raise SpecError.of(f"a group norm of {groups} groups cannot share {odd[0]} channels: {remedy}", key="network.norm")
 
 
-def _check_join(spec: NetworkSpec) -> None:
-    if spec.shortcut == "none" and spec.join_table.kind != "add":
+def _check_join(network: ResolvedNetwork) -> None:
+    if network.shortcut == "none" and network.join.kind != "add":
         raise SpecError.of(
-            f'shortcut = "none" is the plain net, which has nothing to join by {spec.join_table.kind}: leave `join` out, or take another shortcut',
+            f'shortcut = "none" is the plain net, which has nothing to join by {network.join.kind}: leave `join` out, or take another shortcut',
             key="network.join",
         )
 
 
-def _check_zero_init(spec: NetworkSpec) -> None:
-    if not spec.zero_init_residual:
+def _check_zero_init(network: ResolvedNetwork) -> None:
+    if not network.zero_init_residual:
         return
     why = ""
-    if spec.block not in BLOCKS:
+    if network.block not in BLOCKS:
         why = "a block from outside says in its own reset_parameters how it starts"
-    elif spec.shortcut == "none":
+    elif network.shortcut == "none":
         why = "the plain net would send nothing but zeros through its first block, and would never learn"
-    elif spec.norm_table.kind == "none":
+    elif network.norm.kind == "none":
         why = 'there are no norms; join = "learned_scalar" starts as the identity without any'
-    elif "n" not in spec.order_table.last:
+    elif "n" not in network.order.last:
         why = 'the order has no norm after the last convolution of a residual function; join = "learned_scalar" starts as the identity without any'
     if why:
         raise SpecError.of(f"{why}: leave it out", key="network.zero_init_residual")
+
+
+def resolve_order(order: OrderName | OrderSpec) -> OrderSpec:
+    """The table of an order. Raises SpecError where it shares what is not there."""
+    table = ORDERS[order] if isinstance(order, str) else order
+    if table.share_first and not table.pre:
+        raise SpecError.of("nothing stands before a block to be shared: leave it out, or give `pre`", key="network.order.share_first")
+    return table
+
+
+def resolve_stem(stem: StemName | StemSpec, order: OrderSpec) -> ResolvedStem:
+    """The table of a stem, with nothing left to derive: what an order does before each block is not done twice in a row."""
+    table = STEMS[stem] if isinstance(stem, str) else stem
+    padding = table.kernel // 2 if table.padding is None else table.padding
+    return ResolvedStem(table.kernel, table.stride, padding, STEM_AFTER[order.pre] if table.after is None else table.after, table.pool)
+
+
+def usual_stem_width(stem: ResolvedStem) -> int | None:
+    """64 for a stem with the geometry of `imagenet`, however it was written; None where it depends on stage 1."""
+    usual = STEMS["imagenet"]
+    alike = (stem.kernel, stem.stride, stem.padding, stem.pool) == (usual.kernel, usual.stride, usual.padding, usual.pool)
+    return IMAGENET_STEM_WIDTH if alike else None
+
+
+def resolve_norm(norm: NormName | NormSpec) -> NormSpec:
+    """The table of a norm, with nothing left to derive. Raises SpecError where a number is given that its kind does not have."""
+    table = NORMS[norm] if isinstance(norm, str) else norm
+    usual = NORMS[table.kind]
+    for name in ("momentum", "groups"):
+        if getattr(table, name) is not None and getattr(usual, name) is None:
+            raise SpecError.of(f'{name} means nothing to kind = "{table.kind}": leave it out', key=f"network.norm.{name}")
+    if table.kind == "none":
+        return usual
+    return replace(table, momentum=table.momentum or usual.momentum, groups=table.groups or usual.groups)
+
+
+def resolve_join(join: JoinName | JoinSpec) -> JoinSpec:
+    """The table of a join, with nothing left to derive. Raises SpecError where a number is given that its kind does not have."""
+    table = JOINS[join] if isinstance(join, str) else join
+    usual = JOINS[table.kind].numbers
+    for name in table.numbers:
+        if name not in usual:
+            has = f"its numbers are {', '.join(usual)}" if usual else "it has no numbers; write the `kind` that has"
+            raise SpecError.of(f'{name} means nothing to kind = "{table.kind}": {has}', key=f"network.join.{name}")
+    return JoinSpec(table.kind, **{**usual, **table.numbers})
+
+
+STEMS: dict[str, StemSpec] = {
+    "cifar": StemSpec(kernel=3, stride=1, padding=1),  # He et al. 2015, section 4.2
+    "imagenet": StemSpec(kernel=7, stride=2, padding=3, pool=PoolSpec()),  # He et al. 2015, Table 1
+}
+IMAGENET_STEM_WIDTH = 64
+"""Other stems are as wide as the inner convolutions of stage 1."""
+STEM_AFTER: dict[Letters, Letters] = {"": "na", "a": "n", "an": "n", "n": "", "na": ""}
+"""What the blocks begin with -> what is left to follow the stem's convolution."""
+ORDERS: dict[str, OrderSpec] = {  # He et al. 2016, Fig. 4 (a) to (e)
+    "original": OrderSpec(),
+    "norm_after_addition": OrderSpec(last="", post="na"),
+    "activation_before_addition": OrderSpec(last="na", post=""),
+    "activation_only_preactivation": OrderSpec(pre="a", post=""),
+    "preactivation": OrderSpec(pre="na", last="", post=""),
+}
+NORMS: dict[str, NormSpec] = {
+    "batch": NormSpec("batch", momentum=0.1),
+    "group": NormSpec("group", groups=8),
+    "none": NormSpec("none"),
+}
+JOINS: dict[str, JoinSpec] = {
+    "add": JoinSpec("add"),
+    "scale": JoinSpec("scale", shortcut=0.5, residual=0.5),
+    "exclusive_gate": JoinSpec("exclusive_gate", bias=-6.0),
+    "shortcut_gate": JoinSpec("shortcut_gate", bias=-6.0),
+    "dropout": JoinSpec("dropout", rate=0.5),
+    "stochastic_depth": JoinSpec("stochastic_depth", survival=0.5),
+    "learned_scalar": JoinSpec("learned_scalar", start=0.0),
+}
+BLOCKS: dict[str, BlockFacts] = {
+    "basic": BlockFacts(layers=2, bottleneck_ratio=1.0),
+    "bottleneck": BlockFacts(layers=3, bottleneck_ratio=0.25),
+}
+SHORTCUTS: tuple[str, ...] = ("none", "identity", "projection", "projection_everywhere")

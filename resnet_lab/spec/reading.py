@@ -8,7 +8,7 @@ import json
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from itertools import pairwise
@@ -22,8 +22,8 @@ from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
 from resnet_lab.spec.data import DataSpec, FixedNormalization
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.names import check_name, is_name, not_a_name
-from resnet_lab.spec.network import NetworkSpec
-from resnet_lab.spec.parts import JoinSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
+from resnet_lab.spec.network import JoinSpec, NetworkSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
+from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec, WarmupSpec
 
 
@@ -101,6 +101,14 @@ def typed_fragment(values: dict[str, Any]) -> Fragment:
     return fragment
 
 
+def typed_run(values: Mapping[str, Any]) -> RunSpec:
+    """The run whose plain values stand in a result or a plan. Raises SpecError with what is wrong with them."""
+    if problems := _problems(dict(values), RunSpec):
+        raise SpecError(problems)
+    run: RunSpec = _adapter(RunSpec).validate_json(json.dumps(values))
+    return RunSpec(**vars(run))
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of an ablation file, for editors."""
     schema = _adapter(AblationFile).json_schema()
@@ -161,8 +169,8 @@ def grid_point(value: Any) -> tuple[Any, Any]:
 
 @cache
 def _adapter(kind: type) -> TypeAdapter[Any]:
-    if kind is Fragment:  # the same rules as within a file
-        return TypeAdapter(type("Fragment", (Fragment,), {"__pydantic_config__": AblationFile.__pydantic_config__}))
+    if kind is not AblationFile:  # the same rules as within a file
+        kind = type(kind.__name__, (kind,), {"__pydantic_config__": AblationFile.__pydantic_config__})
     return TypeAdapter(kind)
 
 

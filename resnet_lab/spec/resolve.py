@@ -16,10 +16,9 @@ from resnet_lab.spec.catalogue import starting_from
 from resnet_lab.spec.claiming import claims_at, small_margins
 from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.confounds import confound_warnings, strict_problems
-from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts
+from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts, resolve_data
 from resnet_lab.spec.errors import Problem, SpecError, nearest
-from resnet_lab.spec.network import NetworkSpec, check_size, resolve_network
-from resnet_lab.spec.parts import usual_stem_width
+from resnet_lab.spec.network import ResolvedNetwork, check_size, resolve_network, usual_stem_width
 from resnet_lab.spec.reading import SAME_SEEDS, check_fragment, check_grid, flatten_grid, grid_point, nested, placed, typed_fragment
 from resnet_lab.spec.run import RunSpec, with_precision
 from resnet_lab.spec.training import check_freeze, resolve_training
@@ -155,7 +154,7 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
     return tuple(cells)
 
 
-def resolve_run(values: dict[str, Any], facts: Facts, network_of: Callable[..., NetworkSpec] = resolve_network) -> RunSpec:
+def resolve_run(values: dict[str, Any], facts: Facts, network_of: Callable[..., ResolvedNetwork] = resolve_network) -> RunSpec:
     """One cell's merged values -> RunSpec with nothing left to derive. `network_of`: resolve_network, or what remembers its results.
 
     Raises SpecError.
@@ -167,13 +166,12 @@ def resolve_run(values: dict[str, Any], facts: Facts, network_of: Callable[..., 
     network = network_of(typed.network, channels=known.channels, classes=known.classes)
     check_size(network, known.size)
     for key, given, has in (("in_channels", network.in_channels, known.channels), ("classes", network.classes, known.classes)):
-        if given is not None and (given != has if key == "in_channels" else given < has):
+        if given != has if key == "in_channels" else given < has:
             raise SpecError.of(f"{given}, but {typed.data.name} has {has}: leave it out", key=f"network.{key}")
     train, _, _ = image_counts(typed.data, known)
     training = resolve_training(typed.training, train_images=train)
-    check_freeze(training.freeze, network.depths or ())
-    data = replace(typed.data, image_size=known.size)
-    return RunSpec(network, data, training, typed.record, data_identity=known.identity)
+    check_freeze(training.freeze, network.depths)
+    return RunSpec(network, resolve_data(typed.data, known.size), training, typed.record, data_identity=known.identity)
 
 
 def _short_names(grid: Iterable[str]) -> dict[str, str]:
@@ -284,7 +282,7 @@ def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterab
     """What is allowed but probably not meant, said once each."""
     said: dict[str, None] = {}
     for network, data in dict.fromkeys((cell.spec.network, cell.spec.data) for cell in cells):
-        stem, size = network.stem_table, facts(data).size
+        stem, size = network.stem, facts(data).size
         if stem.reduction >= 4 and size <= 64:
             says = f"its {stem.kernel}x{stem.kernel}/{stem.stride} convolution and pool leave {stem.side(size)}x{stem.side(size)}"
             said[
@@ -303,9 +301,9 @@ def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterab
     return dict.fromkeys([*said, *confound_warnings(cells, ablation.file.varies)])
 
 
-def _inner_widths(network: NetworkSpec) -> str:
+def _inner_widths(network: ResolvedNetwork) -> str:
     """The warning for bottleneck widths that look like inner widths (the paper's Table 1 lists 64, 128, 256, 512 inside)."""
-    usual = usual_stem_width(network.stem_table) or 16
+    usual = usual_stem_width(network.stem) or 16
     if network.block != "bottleneck" or network.bottleneck_ratio != 0.25 or network.widths[0] > usual:
         return ""
     inner = [width // 4 for width in network.widths]

@@ -6,37 +6,26 @@ a folder dataset, and the source of any block that comes from outside the packag
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
-from resnet_lab.spec.data import DataSpec
+from resnet_lab.spec.data import ResolvedData
 from resnet_lab.spec.external import is_external, source_digest
-from resnet_lab.spec.network import NetworkSpec
-from resnet_lab.spec.parts import JoinSpec
-from resnet_lab.spec.training import RecordSpec, TrainingSpec
+from resnet_lab.spec.network import ResolvedNetwork
+from resnet_lab.spec.training import RecordSpec, ResolvedTraining
 
 TRAINING_VERSION = 1
 """Raised whenever the same spec and seed would train to other numbers: old runs are then no longer found."""
-
-
-LATER_FIELDS: dict[str, dict[str, Any]] = {
-    "network": {"join": asdict(JoinSpec()), "zero_init_residual": False},
-    "data": {},
-    "training": {"compile": False},
-}
-"""Fields that a section has got since, with the plain value that says "as before": there they are left out of a fingerprint, so that a run done
-by an earlier version is found again."""
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """Everything a run depends on but its seed, resolved: no field is left to be derived."""
 
-    network: NetworkSpec = field(default_factory=NetworkSpec)
-    data: DataSpec = field(default_factory=DataSpec)
-    training: TrainingSpec = field(default_factory=TrainingSpec)
+    network: ResolvedNetwork
+    data: ResolvedData
+    training: ResolvedTraining
     record: RecordSpec = field(default_factory=RecordSpec)
     data_identity: str = ""
     """Digest of a folder dataset's content; empty for datasets whose name is enough."""
@@ -53,14 +42,14 @@ def canonical(spec: RunSpec) -> dict[str, Any]:
     """What the fingerprint covers, as plain JSON values."""
     assert spec.training.precision != "auto", "the precision is settled first"
     sources = {name: source_digest(name) for name in (spec.network.block, spec.data.name) if is_external(name)}
-    data = _section(spec.data)
+    data = as_values(spec.data)
     if spec.data_identity:
         data["name"] = f"content:{spec.data_identity}"  # a folder is what is in it, wherever it lies
     return {
         "version": TRAINING_VERSION,
-        "network": as_before("network", _section(spec.network)),
-        "data": as_before("data", data),
-        "training": as_before("training", _section(spec.training)),
+        "network": as_values(spec.network),
+        "data": data,
+        "training": as_values(spec.training),
         "sources": sources,
     }
 
@@ -77,22 +66,13 @@ def fingerprint_of(canonical_form: dict[str, Any]) -> str:
 
 def as_plain(spec: RunSpec) -> dict[str, Any]:
     """The whole spec as JSON values, for result.json and plan.json."""
-    sections = {name: _section(getattr(spec, name)) for name in ("network", "data", "training", "record")}
+    sections = {name: as_values(getattr(spec, name)) for name in ("network", "data", "training", "record")}
     return {**sections, "data_identity": spec.data_identity}
 
 
-def as_before(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A section's plain values without the fields it has got since, where these say "as before"."""
-    later = LATER_FIELDS[section]
-    return {name: value for name, value in values.items() if name not in later or value != later[name]}
-
-
-def _section(value: Any) -> dict[str, Any]:
-    """A section's plain values, a dict of the caller's own; what lies deeper is shared by equal sections, of which a study has thousands."""
-    try:
-        return dict(_known_section(value))
-    except TypeError:  # fields given as lists have no hash
-        return dict(_plain(value))
+def as_values(section: Any) -> dict[str, Any]:
+    """A section of a run as JSON values, a dict of the caller's own; what lies deeper is shared by equal sections, of which a study has thousands."""
+    return dict(_known_section(section))
 
 
 @lru_cache(maxsize=1024)

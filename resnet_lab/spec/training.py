@@ -1,4 +1,4 @@
-"""How a run is trained, as data: TrainingSpec, and what a run keeps: RecordSpec.
+"""How a run is trained, as data: TrainingSpec as a person writes it, ResolvedTraining counted in iterations; and what a run keeps: RecordSpec.
 
 Units: iterations are optimizer steps of one batch; an epoch is `train images // batch_size` iterations (the incomplete batch is left out,
 and every epoch shuffles anew); errors are in percent.
@@ -6,8 +6,8 @@ and every epoch shuffles anew); errors are in percent.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
@@ -35,7 +35,7 @@ class WarmupSpec:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """The recipe. Give `epochs` or `iterations`; a resolved recipe counts in iterations alone."""
+    """The recipe as a person writes it. Give `epochs` or `iterations`."""
 
     epochs: Positive | None = None
     """Passes over the training images."""
@@ -80,6 +80,52 @@ class TrainingSpec:
 
 
 @dataclass(frozen=True)
+class ResolvedWarmup:
+    """A gentle start counted in iterations: linear up to the schedule's rate, or at a constant `lr`."""
+
+    iterations: int | None
+    """None where it lasts until the training error falls below `until_train_error`."""
+    lr: float | None = None
+    until_train_error: float | None = None
+
+    def __str__(self) -> str:
+        rate = "linear" if self.lr is None else f"at {self.lr:g}"
+        until = f"until the training error is below {self.until_train_error} %"
+        return f"{rate} {until}" if self.iterations is None else f"{rate} for {self.iterations:,} iterations"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedTraining:
+    """The recipe with nothing left to derive: what is trained and fingerprinted. The fields are those of TrainingSpec."""
+
+    iterations: int
+    """0 for weights that were trained elsewhere."""
+    batch_size: int
+    optimizer: Literal["sgd", "adam", "adamw"]
+    lr: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    schedule: Literal["constant", "step", "cosine", "one_cycle"]
+    milestones: tuple[int, ...]
+    drop_factor: float
+    warmup: ResolvedWarmup | None
+    precision: Literal["fp32", "bf16", "auto"]
+    compile: bool
+    channels_last: bool
+    precise_bn: bool
+    init_salt: int
+    init_weights: str
+    freeze: tuple[str, ...]
+
+    @property
+    def linear_warmup(self) -> int:
+        """Iterations over which the rate rises to the schedule's; 0 without a warm-up, and for one at a constant rate."""
+        warmup = self.warmup
+        return 0 if warmup is None or warmup.iterations is None or warmup.lr is not None else warmup.iterations
+
+
+@dataclass(frozen=True)
 class RecordSpec:
     """What a run keeps beside its final errors. Not part of the fingerprint: keeping more does not change what is measured."""
 
@@ -91,17 +137,14 @@ class RecordSpec:
     """Keep the final weights, and where there is a validation split those of the epoch with the lowest validation error. Results report the final ones."""
 
 
-def resolve_training(spec: TrainingSpec, *, train_images: int) -> TrainingSpec:
+def resolve_training(spec: TrainingSpec, *, train_images: int) -> ResolvedTraining:
     """The recipe counted in iterations alone. Raises SpecError where its fields contradict each other."""
     if train_images < spec.batch_size:
         raise SpecError.of(
             f"a batch of {spec.batch_size} is larger than the {train_images} training images: make it smaller", key="training.batch_size"
         )
-    if (spec.epochs is None) == (spec.iterations is None):
-        both = "both are given" if spec.epochs is not None else "neither is given"
-        raise SpecError.of(f"say how long to train with `epochs` or `iterations`: {both}", key="training.epochs")
     steps = iterations_per_epoch(train_images, spec.batch_size)
-    total = spec.iterations or (spec.epochs or 0) * steps
+    total = _iterations(spec, steps)
     if spec.schedule != "step" and spec.milestones:
         raise SpecError.of(f'the {spec.schedule} schedule has no milestones: schedule = "step"', key="training.milestones")
     if spec.schedule == "step" and (not spec.milestones or list(spec.milestones) != sorted(set(spec.milestones))):
@@ -111,7 +154,25 @@ def resolve_training(spec: TrainingSpec, *, train_images: int) -> TrainingSpec:
     if spec.init_weights and not re.fullmatch("[0-9a-f]{64}", spec.init_weights):
         raise SpecError.of(f"{spec.init_weights!r} is no sha256 in 64 hexadecimal digits", key="training.init_weights")
     warmup = _resolve_warmup(spec, total, steps)
-    return replace(spec, epochs=None, iterations=total, warmup=warmup, freeze=tuple(sorted(set(spec.freeze))))
+    return _resolved(spec, iterations=total, warmup=warmup, milestones=tuple(spec.milestones), freeze=tuple(sorted(set(spec.freeze))))
+
+
+def trained_elsewhere(init_weights: str) -> ResolvedTraining:
+    """The recipe of weights from a file, of whose training nothing is known; `init_weights` is the file's sha256."""
+    return _resolved(TrainingSpec(init_weights=init_weights), iterations=0, warmup=None)
+
+
+def _resolved(spec: TrainingSpec, **derived: Any) -> ResolvedTraining:
+    return ResolvedTraining(**({each.name: getattr(spec, each.name) for each in fields(ResolvedTraining)} | derived))
+
+
+def _iterations(spec: TrainingSpec, per_epoch: int) -> int:
+    if spec.iterations is not None and spec.epochs is None:
+        return spec.iterations
+    if spec.epochs is not None and spec.iterations is None:
+        return spec.epochs * per_epoch
+    both = "both are given" if spec.epochs is not None else "neither is given"
+    raise SpecError.of(f"say how long to train with `epochs` or `iterations`: {both}", key="training.epochs")
 
 
 def check_freeze(freeze: Sequence[str], depths: Sequence[int]) -> None:
@@ -129,26 +190,26 @@ def check_freeze(freeze: Sequence[str], depths: Sequence[int]) -> None:
         raise SpecError.of("everything is frozen, nothing is left to train: leave at least the head out", key="training.freeze")
 
 
-def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> WarmupSpec | None:
+def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> ResolvedWarmup | None:
     given = spec.warmup
     if given is None:
-        return WarmupSpec(iterations=max(1, round(0.1 * total))) if spec.schedule == "one_cycle" else None
-    lengths = [value for value in (given.iterations, given.epochs, given.share) if value is not None]
+        return ResolvedWarmup(max(1, round(0.1 * total))) if spec.schedule == "one_cycle" else None
+    lengths = ((given.iterations, 1), (given.epochs, steps), (given.share, total))
+    said = [round(value * unit) for value, unit in lengths if value is not None]
     until = given.until_train_error is not None
-    if len(lengths) + until != 1:
+    if len(said) + until != 1:
         raise SpecError.of("give one of iterations, epochs, share, or lr with until_train_error", key="training.warmup")
     if until and given.lr is None:
         raise SpecError.of("`until_train_error` needs the constant `lr` of the warm-up beside it", key="training.warmup")
     if given.lr is not None and spec.schedule == "one_cycle":
         raise SpecError.of("one_cycle has its own warm-up of a given length, and no constant `lr`", key="training.warmup")
     if until:
-        return given
-    length = given.iterations or round((given.epochs or 0) * steps) or round((given.share or 0) * total)
-    if not 1 <= length < total:
+        return ResolvedWarmup(None, given.lr, given.until_train_error)
+    if not 1 <= said[0] < total:
         raise SpecError.of(
-            f"a warm-up of {length} iterations in a training of {total} leaves no training or no warm-up", key="training.warmup"
+            f"a warm-up of {said[0]} iterations in a training of {total} leaves no training or no warm-up", key="training.warmup"
         )
-    return WarmupSpec(iterations=length, lr=given.lr)
+    return ResolvedWarmup(said[0], given.lr)
 
 
 def iterations_per_epoch(train_images: int, batch_size: int) -> int:

@@ -140,7 +140,7 @@ def timed_run(task: Task, device: str, threads: int) -> float:
     configure(threads)
     recipe, step = task.run.training, step_seconds(task.run, device)
     forward = step / recipe.batch_size / 3  # per image: the backward pass takes about twice as long as the forward pass
-    return step * (recipe.iterations or 0) + forward * evaluated_images(task)
+    return step * recipe.iterations + forward * evaluated_images(task)
 
 
 def evaluated_images(task: Task) -> int:
@@ -162,7 +162,7 @@ def training_bytes(task: Task) -> int:
 
     recipe = task.run.training
     each = FLOAT / 2 if recipe.precision == "bf16" else FLOAT
-    kept = activations(task.run.network, task.run.data.image_size or 0) * recipe.batch_size * each
+    kept = activations(task.run.network, task.run.data.image_size) * recipe.batch_size * each
     return int(2 * kept) + FLOAT * task.cost.params * (2 + _states(task))
 
 
@@ -177,7 +177,7 @@ def disk_bytes(missing: Sequence[Task], runs: int, images: int, database: bool) 
     Tensors are counted exactly, the rest by what stored runs and databases were found to take: per run, per epoch.
     """
     epochs = sum(map(_epochs, missing))
-    numbers = sum(FLOAT * (_epochs(task) + 1) * (sum(task.run.network.depths or ()) + 2) for task in missing if task.run.record.gradients)
+    numbers = sum(FLOAT * (_epochs(task) + 1) * (sum(task.run.network.depths) + 2) for task in missing if task.run.record.gradients)
     correct = sum(image_counts(task.run.data, task.facts)[2] // 8 for task in missing)
     checkpoint = max((FLOAT * task.cost.params * (1 + _states(task) + (_kept(task) > 1)) for task in missing), default=0)
     return {
@@ -201,4 +201,4 @@ def _kept(task: Task) -> int:
 
 
 def _epochs(task: Task) -> int:
-    return total_epochs(task.run.training.iterations or 0, image_counts(task.run.data, task.facts)[0], task.run.training.batch_size)
+    return total_epochs(task.run.training.iterations, image_counts(task.run.data, task.facts)[0], task.run.training.batch_size)

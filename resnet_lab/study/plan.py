@@ -183,7 +183,7 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
         raise SpecError.of(
             f"cell {started[0]} starts from given weights, which a study does not hand to its runs", key="training.init_weights"
         )
-    known = {cell.spec.data: facts(cell.spec.data) for cell in question.cells}
+    known: dict[DataSpec, DatasetFacts] = {cell.spec.data: facts(cell.spec.data) for cell in question.cells}
     says = "; ".join(dict.fromkeys(each.says for each in known.values()))
     plan = make_plan(question, studies=options.studies, tag=options.tag, command=command, data_description=says)
     store, tasks = RunStore(options.studies), tasks_of(question, plan, facts)
@@ -383,7 +383,6 @@ def _planned(cell: Cell, known: dict[str, Cost]) -> PlannedCell:
 def _count(run: RunSpec) -> Cost:
     from resnet_lab.networks.cost import cost  # imports torch: nobody waits for it where every cost is known
 
-    assert run.data.image_size is not None
     return cost(run.network, run.data.image_size)
 
 

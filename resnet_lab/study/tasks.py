@@ -30,7 +30,7 @@ class Task:
     @property
     def work(self) -> float:
         """Multiply-adds times images: what the order of runs goes by."""
-        return float(self.cost.macs) * (self.run.training.iterations or 0) * self.run.training.batch_size
+        return float(self.cost.macs) * self.run.training.iterations * self.run.training.batch_size
 
 
 @dataclass(frozen=True)

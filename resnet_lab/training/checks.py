@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resnet_lab.networks.counted import Cost
 from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.spec.training import TrainingSpec
+from resnet_lab.spec.training import ResolvedTraining
 
 COMPUTED = {"fp32": "float32", "bf16": "bfloat16"}
 """What convolutions and linear layers give under each precision."""
@@ -129,20 +129,19 @@ class Checks:
         return f"{len(reached)} of {len(milestones)} reached: {shown}"
 
 
-def due_rate(recipe: TrainingSpec, iteration: int, warmup_ended: int | None) -> float | None:
+def due_rate(recipe: ResolvedTraining, iteration: int, warmup_ended: int | None) -> float | None:
     """The rate that a recipe asks for at the first iteration after its warm-up, or around a milestone; None within a linear warm-up.
 
     Worked out apart from training/schedules, so that the two can disagree.
     """
     warmup = recipe.warmup
-    if warmup is not None and warmup.lr is None and iteration < (warmup.iterations or 0):
+    if iteration < recipe.linear_warmup:
         return None
     if warmup is not None and warmup.lr is not None:
         ended = warmup.iterations or warmup_ended
         if ended is None or iteration < ended:
             return warmup.lr
         if recipe.schedule == "cosine":  # counted from 0, as if there had been no warm-up
-            assert recipe.iterations is not None
             return recipe.lr * math.cos(math.pi / 2 * iteration / recipe.iterations) ** 2
     passed = sum(at <= iteration for at in recipe.milestones)
     return float(recipe.lr * recipe.drop_factor**passed)

@@ -12,7 +12,7 @@ from resnet_lab.data.splits import Split, Splits
 from resnet_lab.networks.build import build
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.spec.data import cached_margin
-from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.network import ResolvedNetwork
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import RecordSpec
 from resnet_lab.training.loop import Hooks, Trainer
@@ -72,18 +72,18 @@ def step_seconds(run: RunSpec, device: str) -> float:
 
 def random_images(run: RunSpec, device: str) -> Splits:
     """One batch of random images, over and over again, as the training images of a run; test images are the same."""
-    channels, side, batch = run.network.in_channels or 0, run.data.image_size or 0, run.training.batch_size
+    channels, side, batch = run.network.in_channels, run.data.image_size, run.training.batch_size
     kept = side + cached_margin(run.data, side)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (batch, channels, kept, kept), dtype=torch.uint8, generator=generator).to(device)
-    labels = torch.randint(0, run.network.classes or 1, (batch,), generator=generator).to(device)
+    labels = torch.randint(0, run.network.classes, (batch,), generator=generator).to(device)
     one, zero = torch.full((channels, 1, 1), 1 / 64, device=device), torch.full((channels, 1, 1), 2.0, device=device)
     split = Split(images, labels, torch.arange(batch).repeat(EPOCH), Normalization(one, zero), side)
     return Splits(split, None, split, ())
 
 
 @torch.no_grad()
-def activations(network: NetworkSpec, size: int) -> int:
+def activations(network: ResolvedNetwork, size: int) -> int:
     """Numbers that convolutions, norms and whatever else has parameters put out for one image of size x size pixels."""
     count = 0
 
@@ -96,5 +96,5 @@ def activations(network: NetworkSpec, size: int) -> int:
         for module in model.modules():
             if list(module.parameters(recurse=False)):
                 module.register_forward_hook(add)
-        model(torch.zeros(1, network.in_channels or 0, size, size))
+        model(torch.zeros(1, network.in_channels, size, size))
     return count

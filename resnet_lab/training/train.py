@@ -73,7 +73,6 @@ def train(
         final = {} if trainer.diverged else final_measures(trainer, hooks)
         checks = trainer.checks.findings(trainer.epochs, trainer.warmup_ended)
         weights = _keep_weights(trainer, checkpoints) if keep_weights and checkpoints is not None and final else {}
-        assert run.data.image_size is not None
         return _record(trainer, keeper, final, checks, weights, cost or published_cost(run.network, run.data.image_size))
 
 

@@ -1,15 +1,15 @@
 """Which of a block's layers are its residual function and which its shortcut, for every order and shortcut there is."""
 
 import pytest
+from factories import network
 
 from resnet_lab.architecture.diagram import block_kinds
 from resnet_lab.architecture.layers import describe_network, paths
-from resnet_lab.spec.network import NetworkSpec, resolve_network
 
 
 def block(number: int = 2, **fields):
     """The given block of stage 2 of a small net: block 1 changes channels and size, block 2 neither."""
-    spec = resolve_network(NetworkSpec(**{"layers": 20, **fields}), channels=3, classes=10)
+    spec = network(**{"layers": 20, **fields})
     parts = {part.name: part for part in describe_network("net", spec, (3, 32, 32)).parts}
     return paths(parts[f"stage2.block{number}"])
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from factories import network
 
 from resnet_lab.architecture.layers import describe_network
 from resnet_lab.architecture.table import records
@@ -12,7 +13,6 @@ from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost
 from resnet_lab.spec.catalogue import catalogue
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import NetworkSpec, resolve_network
 
 FIELDS = {  # of the last block's output, in pixels; resnet18 and resnet50_v1 also in Araujo et al., Computing Receptive Fields, Distill 2019
     "resnet18": 435,
@@ -24,10 +24,6 @@ FIELDS = {  # of the last block's output, in pixels; resnet18 and resnet50_v1 al
     "resnet20": 81,
     "resnet56": 249,
 }
-
-
-def resolved(**fields) -> NetworkSpec:
-    return resolve_network(NetworkSpec(**fields), channels=3, classes=10)
 
 
 @pytest.mark.parametrize("name", sorted(catalogue()))
@@ -47,13 +43,13 @@ def test_receptive_fields_are_the_known_ones(described, name: str, field: int) -
 def test_receptive_field_of_cifar_nets_follows_from_their_depth() -> None:
     """n blocks a stage at steps 1, 2 and 4; the first convolution of stages 2 and 3 still moves at the step before it."""
     for n in (1, 2, 5):
-        description = describe_network("net", resolved(layers=6 * n + 2), (3, 32, 32))
+        description = describe_network("net", network(layers=6 * n + 2), (3, 32, 32))
         assert description.parts[-2].field == 3 + 4 * n + (2 + 4 * (2 * n - 1)) + (4 + 8 * (2 * n - 1))
 
 
 def test_a_gradient_sees_as_far_as_the_table_says() -> None:
     """A shortcut or a second branch followed instead of the widest one."""
-    spec = resolved(widths=(2, 4), depths=(1, 2), shortcut="projection", in_channels=1)
+    spec = network(widths=(2, 4), depths=(1, 2), shortcut="projection", in_channels=1)
     description = describe_network("net", spec, (1, 65, 65))
     model = build(spec, seed=0).eval()
     for parameter in model.parameters():
@@ -127,7 +123,7 @@ def test_images_need_not_be_square(described) -> None:
 
 def test_a_block_from_outside_is_described(squeeze_block: str) -> None:
     """A user's own block that only the package's blocks can be described beside."""
-    spec = resolved(block=squeeze_block, layers=8)
+    spec = network(block=squeeze_block, layers=8)
     description = describe_network("mine", spec, (3, 32, 32))
     assert (description.params, description.macs) == (cost(spec, 32).params, cost(spec, 32).macs)
     block = description.parts[1]
@@ -139,4 +135,4 @@ def test_images_too_small_for_a_valid_convolution_are_refused_by_name(described)
     """A traceback from inside torch for an input that is too small."""
     spec = described("course_resnet50").spec
     with pytest.raises(SpecError, match="4x4 images are too small for mine: stem"):
-        describe_network("mine", replace(spec, stem=replace(spec.stem_table, padding=0)), (3, 4, 4))
+        describe_network("mine", replace(spec, stem=replace(spec.stem, padding=0)), (3, 4, 4))

@@ -6,12 +6,12 @@ import warnings
 from dataclasses import replace
 
 import pytest
+from factories import network
 
 from resnet_lab.architecture.diagram import draw
 from resnet_lab.architecture.drawing import figure, render
 from resnet_lab.architecture.layers import describe_network
 from resnet_lab.architecture.scene import Box, Scene, text_width, wrapped
-from resnet_lab.spec.network import NetworkSpec, resolve_network
 
 NAMES = [
     "resnet18", "plain34", "resnet50", "resnet110", "resnet1202", "resnet110_v2", "resnet1001_v2", "resnext101_32x8d", "wide_resnet28_10",
@@ -75,10 +75,10 @@ def test_any_title_fits(described, title: str) -> None:
 @pytest.mark.parametrize("stages", [1, 2, 6])
 @pytest.mark.parametrize("shortcut", ["none", "identity", "projection_everywhere"])
 def test_any_number_of_stages_is_drawn(stages: int, shortcut: str) -> None:
-    spec = NetworkSpec(
+    spec = network(
         widths=tuple(8 * 2**n for n in range(stages)), depths=(1, 2, 3, 40, 5, 6)[:stages], shortcut=shortcut, block="bottleneck"
     )
-    scene = draw([describe_network("net", resolve_network(spec, channels=3, classes=10), (3, 64, 64))])
+    scene = draw([describe_network("net", spec, (3, 64, 64))])
     check(scene)
     assert sum(panel.look == "panel" for panel in scene.panels) == stages + 2
 

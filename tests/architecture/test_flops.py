@@ -4,13 +4,13 @@ import re
 from dataclasses import replace
 
 import pytest
+from factories import network
 
 from resnet_lab.architecture.flops import beside, measured, moving_statistics, published_about, published_shape
 from resnet_lab.architecture.latency import latencies
 from resnet_lab.architecture.layers import describe_network
 from resnet_lab.spec.catalogue import catalogue, named_network
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import NetworkSpec, resolve_network
 
 FAMILIES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet101_2", "resnet20", "resnet1202"]
 
@@ -82,7 +82,7 @@ def test_latency_is_measured_for_every_batch_and_says_how_often() -> None:
     """A latency without n, of a network in training mode, or threads left as they were set."""
     import torch
 
-    spec = resolve_network(NetworkSpec(layers=8, widths=(4, 8)[:1] * 3), channels=1, classes=2)
+    spec = network(layers=8, widths=(4, 4, 4), channels=1, classes=2)
     before = torch.get_num_threads()
     found = latencies(spec, (1, 8, 8), batches=(1, 4), seconds=0.01)
     assert torch.get_num_threads() == before

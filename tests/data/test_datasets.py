@@ -11,15 +11,16 @@ import h5py
 import numpy as np
 import pytest
 import torchvision
+from factories import RUN
 from sklearn.datasets import load_digits
 
 from resnet_lab.data.datasets import DATASETS, SIGNS, Images, check_present, dataset_facts, load_images
 from resnet_lab.data.fetch import SOURCES
 from resnet_lab.data.root import VARIABLE, DataRoot, default_data_root, resolve_data_root
 from resnet_lab.spec.data import DATASETS as FACTS
-from resnet_lab.spec.data import DatasetFacts, DataSpec
+from resnet_lab.spec.data import DatasetFacts, DataSpec, resolve_data
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.run import RunSpec, canonical
+from resnet_lab.spec.run import canonical
 
 
 def facts_of(name: str, tmp_path: Path, data_root: Path | None = None, **fields: object) -> DatasetFacts:
@@ -316,7 +317,10 @@ def test_pixels_and_labels_of_signs_are_those_of_the_file(signs: DataRoot) -> No
 def test_the_two_versions_of_signs_are_two_datasets(signs: DataRoot, tmp_path: Path) -> None:
     """Would catch a run on the one found again as a run on the other, and the official test images beside training images decoded from JPEGs."""
     official, jpeg = (facts_of(name, tmp_path, signs.path) for name in ("signs", "signs_jpeg"))
-    names = [canonical(RunSpec(data=DataSpec("signs"), data_identity=facts.identity))["data"]["name"] for facts in (official, jpeg)]
+    names = [
+        canonical(replace(RUN, data=resolve_data(DataSpec("signs"), 8), data_identity=facts.identity))["data"]["name"]
+        for facts in (official, jpeg)
+    ]
     assert names[0] != names[1]
     assert "train_signs.h5 and test_signs.h5" in official.says
     (signs.path / "signs" / "train_signs.h5").unlink()

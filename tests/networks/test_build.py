@@ -1,22 +1,19 @@
 import pytest
 import torch
 import torchvision
+from factories import network
 from torch import nn
 
 from resnet_lab.networks.blocks import BLOCKS
 from resnet_lab.networks.build import Network, build, places, rows
 from resnet_lab.networks.shortcuts import SHORTCUTS
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import NetworkSpec, block_facts, reduction, resolve_network, weighted_layers
-
-
-def resolved(*, channels: int = 3, classes: int = 10, **fields) -> NetworkSpec:
-    return resolve_network(NetworkSpec(**fields), channels=channels, classes=classes)
+from resnet_lab.spec.network import block_facts, reduction, weighted_layers
 
 
 def test_modules_are_named_as_the_tables_name_them() -> None:
     """Rows of a gradient table that cannot be found in the model, or in another order."""
-    model = build(resolved(depths=(2, 1), widths=(4, 8)), seed=0)
+    model = build(network(depths=(2, 1), widths=(4, 8)), seed=0)
     assert [name for name, _ in model.named_children()] == ["stem", "stage1", "stage2", "head"]
     table = rows(model)
     assert [name for name, _ in table] == ["stem", "stage1.block1", "stage1.block2", "stage2.block1", "head"]
@@ -27,13 +24,13 @@ def test_modules_are_named_as_the_tables_name_them() -> None:
 
 def test_rows_hold_projections_too() -> None:
     """Gradients of a projection that are in no row."""
-    model = build(resolved(depths=(1, 1), widths=(4, 8), shortcut="projection_everywhere"), seed=0)
+    model = build(network(depths=(1, 1), widths=(4, 8), shortcut="projection_everywhere"), seed=0)
     assert sum(p.numel() for _, parameters in rows(model) for p in parameters) == sum(p.numel() for p in model.parameters())
 
 
 def test_places_follow_widths_depths_and_strides() -> None:
     """A stride in every block of a stage, or channels that do not join up."""
-    spec = resolved(depths=(1, 2), widths=(8, 16), strides=(2, 3), stem_width=5)
+    spec = network(depths=(1, 2), widths=(8, 16), strides=(2, 3), stem_width=5)
     assert [(p.name, p.in_channels, p.out_channels, p.stride) for p in places(spec)] == [
         ("stage1.block1", 5, 8, 2),
         ("stage2.block1", 8, 16, 3),
@@ -47,7 +44,7 @@ def test_places_follow_widths_depths_and_strides() -> None:
 def test_every_network_maps_images_to_logits(block: str, shortcut: str, stem: str) -> None:
     """A network that cannot be trained at some image size, channel count or number of stages."""
     for widths, depths in (((8,), (2,)), ((8, 12, 12, 20), (1, 2, 1, 1))):
-        spec = resolved(block=block, shortcut=shortcut, stem=stem, stem_width=8, widths=widths, depths=depths, channels=1, classes=7)
+        spec = network(block=block, shortcut=shortcut, stem=stem, stem_width=8, widths=widths, depths=depths, channels=1, classes=7)
         model = build(spec, seed=0)
         for size in (32, 37):
             logits = model(torch.randn(2, 1, size, size))
@@ -59,14 +56,14 @@ def test_every_network_maps_images_to_logits(block: str, shortcut: str, stem: st
 @pytest.mark.parametrize("layers", [20, 110])
 def test_weighted_layers_are_the_layers_of_the_net(layers: int) -> None:
     """A ResNet-20 of 19 or 21 layers."""
-    spec = resolved(layers=layers)
+    spec = network(layers=layers)
     model = build(spec, seed=0)
     assert sum(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()) == layers == weighted_layers(spec)
 
 
 def test_the_features_shrink_as_the_spec_says() -> None:
     """`reduction`, by which image sizes are judged before torch is imported, against the network itself."""
-    spec = resolved(stem="imagenet", stem_width=8, depths=(1, 1, 1), widths=(8, 8, 16), strides=(1, 2, 3))
+    spec = network(stem="imagenet", stem_width=8, depths=(1, 1, 1), widths=(8, 8, 16), strides=(1, 2, 3))
     model = build(spec, seed=0)
     features = nn.Sequential(*list(model.children())[:-1])(torch.randn(2, 3, 48, 48))
     assert features.shape[2:] == (48 // reduction(spec),) * 2
@@ -97,7 +94,7 @@ def test_equal_to_torchvision(reference: str, fields: dict) -> None:
                 nn.init.uniform_(module.weight, 0.5, 1.0)
                 nn.init.uniform_(module.bias, -0.2, 0.2)
         images = torch.randn(2, 3, 65, 64)
-    ours = build(resolved(stem="imagenet", shortcut="projection", classes=1000, **fields), seed=0)
+    ours = build(network(stem="imagenet", shortcut="projection", classes=1000, **fields), seed=0)
     copy_by_order(theirs, ours)
     with torch.no_grad():
         expected = theirs.eval()(images)
@@ -107,7 +104,7 @@ def test_equal_to_torchvision(reference: str, fields: dict) -> None:
 
 def test_1202_layers_can_be_built() -> None:
     """Recursion or a table that ends somewhere below the paper's deepest net."""
-    spec = resolved(layers=1202)
+    spec = network(layers=1202)
     model = build(spec, seed=0)
     assert sum(p.numel() for p in model.parameters()) == 19421274
     assert len(rows(model)) == 602
@@ -115,7 +112,7 @@ def test_1202_layers_can_be_built() -> None:
 
 def test_a_block_from_outside_the_package(mylab: str) -> None:
     """`package.module:Name` that works for reading the spec but not for building or training the network."""
-    spec = resolved(block=mylab, layers=8, widths=(8, 16, 32))
+    spec = network(block=mylab, layers=8, widths=(8, 16, 32))
     assert block_facts(mylab).layers == 2
     model = build(spec, seed=0)
     assert type(model.get_submodule("stage1.block1.residual")).__name__ == "SEBlock"
@@ -128,5 +125,5 @@ def test_a_block_from_outside_the_package(mylab: str) -> None:
 def test_a_net_that_gets_narrower_cannot_be_carried_by_identity() -> None:
     """Half of the channels dropped in silence."""
     with pytest.raises(SpecError, match="cannot drop channels"):
-        build(resolved(widths=(16, 8), depths=(1, 1)), seed=0)
-    assert isinstance(build(resolved(widths=(16, 8), depths=(1, 1), shortcut="projection"), seed=0), Network)
+        build(network(widths=(16, 8), depths=(1, 1)), seed=0)
+    assert isinstance(build(network(widths=(16, 8), depths=(1, 1), shortcut="projection"), seed=0), Network)

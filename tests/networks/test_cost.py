@@ -1,5 +1,6 @@
 import pytest
 import torch
+from factories import network
 
 from resnet_lab.networks.blocks import BLOCKS
 from resnet_lab.networks.build import build
@@ -7,7 +8,7 @@ from resnet_lab.networks.cost import cost, published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.shortcuts import SHORTCUTS
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import NetworkSpec, resolve_network
+from resnet_lab.spec.network import ResolvedNetwork
 
 CIFAR = {  # He et al. 2015, Table 6; layers: parameters, multiply-adds on a 32x32x3 image, computed from the paper's architecture
     20: Cost(269722, 40551040),
@@ -28,32 +29,28 @@ V1_STRIDE = {"resnet50": 3.858e9, "resnet101": 7.570e9, "resnet152": 11.282e9}  
 WIDTHS = {"basic": (64, 128, 256, 512), "bottleneck": (256, 512, 1024, 2048)}
 
 
-def resolved(*, channels: int = 3, classes: int = 10, **fields) -> NetworkSpec:
-    return resolve_network(NetworkSpec(**fields), channels=channels, classes=classes)
-
-
-def imagenet(name: str, **fields) -> NetworkSpec:
+def imagenet(name: str, **fields) -> ResolvedNetwork:
     block, depths, _ = TORCHVISION[name]
     given = {"stride_conv": "spatial", "shortcut": "projection", **fields}
-    return resolved(stem="imagenet", block=block, widths=WIDTHS[block], depths=depths, classes=1000, **given)
+    return network(stem="imagenet", block=block, widths=WIDTHS[block], depths=depths, classes=1000, **given)
 
 
 @pytest.mark.parametrize("layers", list(CIFAR))
 @pytest.mark.parametrize("shortcut", ["none", "identity"])
 def test_cifar_nets_cost_what_the_paper_says(layers: int, shortcut: str) -> None:
     """Option A that has parameters, plain nets that are no twins, a stride in the wrong place."""
-    assert cost(resolved(layers=layers, shortcut=shortcut), 32) == CIFAR[layers]
+    assert cost(network(layers=layers, shortcut=shortcut), 32) == CIFAR[layers]
 
 
 @pytest.mark.parametrize("layers", list(OPTION_B))
 def test_option_b_adds_two_projections(layers: int) -> None:
     """Projections in other places than where the channels change."""
-    assert cost(resolved(layers=layers, shortcut="projection"), 32).params == OPTION_B[layers] == CIFAR[layers].params + 2752
+    assert cost(network(layers=layers, shortcut="projection"), 32).params == OPTION_B[layers] == CIFAR[layers].params + 2752
 
 
 def test_1202_layers() -> None:
     """A count whose time grows with depth would take seconds here."""
-    assert cost(resolved(layers=1202), 32).params == 19421274
+    assert cost(network(layers=1202), 32).params == 19421274
 
 
 @pytest.mark.parametrize("name", list(TORCHVISION))
@@ -72,7 +69,7 @@ def test_the_papers_own_stride_is_cheaper(name: str) -> None:
 
 def test_a_count_by_hand() -> None:
     """The convention itself: multiply-adds of convolutions and the classifier, nothing else, each once."""
-    spec = resolved(channels=1, classes=3, widths=(4, 6), depths=(1, 1), shortcut="projection")
+    spec = network(channels=1, classes=3, widths=(4, 6), depths=(1, 1), shortcut="projection")
     stem, stage1 = 8 * 8 * 9 * 1 * 4, 8 * 8 * 9 * (4 * 4 + 4 * 4)
     stage2 = 4 * 4 * (9 * (4 * 6 + 6 * 6) + 4 * 6)
     params = (9 * 4 + 8) + (9 * 32 + 16) + (9 * 60 + 24 + 24 + 12) + (6 * 3 + 3)
@@ -84,14 +81,14 @@ def test_a_count_by_hand() -> None:
 @pytest.mark.parametrize(("stem", "size"), [("cifar", 9), ("imagenet", 33)])
 def test_the_quick_count_is_the_published_one(block: str, shortcut: str, stem: str, size: int) -> None:
     """Parts summed up wrongly, or an operation that one of torch and fvcore does not count."""
-    spec = resolved(stem=stem, block=block, shortcut=shortcut, widths=(8, 12, 24), depths=(2, 1, 3), stem_width=6, classes=5)
+    spec = network(stem=stem, block=block, shortcut=shortcut, widths=(8, 12, 24), depths=(2, 1, 3), stem_width=6, classes=5)
     assert cost(spec, size) == published_cost(spec, size)
 
 
 @pytest.mark.parametrize(("layers", "shortcut"), [(20, "none"), (56, "identity")])
 def test_the_published_count_of_real_networks(layers: int, shortcut: str) -> None:
     """The same for networks that a study trains."""
-    assert published_cost(resolved(layers=layers, shortcut=shortcut), 32) == CIFAR[layers]
+    assert published_cost(network(layers=layers, shortcut=shortcut), 32) == CIFAR[layers]
 
 
 def test_the_published_count_of_resnet18() -> None:
@@ -101,7 +98,7 @@ def test_the_published_count_of_resnet18() -> None:
 
 def test_counting_says_nothing(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
     """fvcore's warnings about additions, once a network, over the live display."""
-    spec = resolved(layers=8, widths=(5, 6, 7))
+    spec = network(layers=8, widths=(5, 6, 7))
     assert cost(spec, 8) == published_cost(spec, 8)
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
@@ -112,15 +109,15 @@ def test_counting_leaves_the_random_state_alone() -> None:
     """A plan that changes what is trained after it."""
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
-        cost(resolved(layers=8, widths=(3, 6, 7)), 8)
-        published_cost(resolved(layers=8, widths=(3, 6, 7)), 8)
+        cost(network(layers=8, widths=(3, 6, 7)), 8)
+        published_cost(network(layers=8, widths=(3, 6, 7)), 8)
         assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_block_from_outside_is_counted(mylab: str) -> None:
     """The linear layers of a gate left out, or counted as parameters only."""
-    spec = resolved(block=mylab, widths=(8, 16), depths=(2, 1))
-    basic = resolved(widths=(8, 16), depths=(2, 1))
+    spec = network(block=mylab, widths=(8, 16), depths=(2, 1))
+    basic = network(widths=(8, 16), depths=(2, 1))
     gates = 2 * (8 * 2 + 2 * 8) + (16 * 4 + 4 * 16)
     assert cost(spec, 8).macs == published_cost(spec, 8).macs == cost(basic, 8).macs + gates
     assert cost(spec, 8).params == sum(p.numel() for p in build(spec, seed=0).parameters())
@@ -144,11 +141,11 @@ def test_a_block_that_looks_at_values_is_counted_too(package) -> None:
                     return self.conv(x) / (1 + x.abs().max().item())
         """,
     )
-    spec = resolved(block="valued.blocks:Valued", widths=(4,), depths=(1,), channels=1, classes=2)
+    spec = network(block="valued.blocks:Valued", widths=(4,), depths=(1,), channels=1, classes=2)
     assert cost(spec, 8) == Cost(9 * 4 + 8 + 9 * 16 + 4 + 4 * 2 + 2, 64 * 9 * (4 + 16) + 8)
 
 
 def test_a_net_that_cannot_be_built_is_not_counted() -> None:
     """A plan that prices what cannot be trained."""
     with pytest.raises(SpecError, match="cannot drop channels"):
-        cost(resolved(widths=(16, 8), depths=(1, 1)), 8)
+        cost(network(widths=(16, 8), depths=(1, 1)), 8)

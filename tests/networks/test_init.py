@@ -1,19 +1,19 @@
 import itertools
+from functools import partial
 
 import pytest
 import torch
+from factories import network
 from torch import nn
 
 from resnet_lab.networks.blocks import BLOCKS
 from resnet_lab.networks.build import build
-from resnet_lab.spec.network import NetworkSpec, resolve_network
+from resnet_lab.spec.network import ResolvedNetwork
+
+resolved = partial(network, widths=(8, 16, 32), depths=(2, 2, 2))
 
 
-def resolved(**fields) -> NetworkSpec:
-    return resolve_network(NetworkSpec(**{"widths": (8, 16, 32), "depths": (2, 2, 2), **fields}), channels=3, classes=10)
-
-
-def state(spec: NetworkSpec, seed: int = 0, init_salt: int = 0) -> dict[str, torch.Tensor]:
+def state(spec: ResolvedNetwork, seed: int = 0, init_salt: int = 0) -> dict[str, torch.Tensor]:
     return build(spec, seed=seed, init_salt=init_salt).state_dict()
 
 

@@ -1,9 +1,11 @@
 """Joins: each formula against one worked out by hand, what draws and when, and that a join disturbs nothing else of its network."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
+from factories import network
 from torch import Tensor, nn
 
 from resnet_lab.networks.blocks import make_block
@@ -11,20 +13,18 @@ from resnet_lab.networks.build import build, places
 from resnet_lab.networks.cost import Cost, cost, published_cost
 from resnet_lab.networks.joins import JOINS, Site
 from resnet_lab.networks.shortcuts import make_shortcut
-from resnet_lab.spec import parts
-from resnet_lab.spec.network import NetworkSpec, resolve_network
-from resnet_lab.spec.parts import JoinSpec, resolve_join
+from resnet_lab.spec import network as facts
+from resnet_lab.spec.network import JoinSpec, resolve_join
 
 SCALED = JoinSpec("scale", shortcut=0.5, residual=0.25)
 
 
-def resolved(**fields) -> NetworkSpec:
-    return resolve_network(NetworkSpec(**{"widths": (8, 16, 32), "depths": (2, 2, 2), **fields}), channels=3, classes=10)
+resolved = partial(network, widths=(8, 16, 32), depths=(2, 2, 2))
 
 
 def join(numbers: JoinSpec | str, *, depth: float = 1.0, out_channels: int = 4, stride: int = 1) -> nn.Module:
     made = resolve_join(numbers)
-    return JOINS[made.kind](Site(4, out_channels, stride, made, depth))
+    return JOINS[made.kind](Site(4, out_channels, stride, made.numbers, depth))
 
 
 def tensors() -> tuple[Tensor, Tensor, Tensor]:
@@ -35,7 +35,7 @@ def tensors() -> tuple[Tensor, Tensor, Tensor]:
 
 def test_the_tables_have_the_same_names() -> None:
     """A join that can be asked for and not made, or made and not asked for."""
-    assert tuple(JOINS) == tuple(parts.JOINS)
+    assert tuple(JOINS) == tuple(facts.JOINS)
 
 
 def test_factors_are_on_their_own_paths() -> None:

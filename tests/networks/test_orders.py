@@ -1,7 +1,10 @@
 """The orders of norm and activation of He et al. 2016, Fig. 4, against their formulas written out; dropout, norms and biases."""
 
+from functools import partial
+
 import pytest
 import torch
+from factories import network
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,12 +12,9 @@ from resnet_lab.networks.blocks import BLOCKS, Block, make_block
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost, published_cost
 from resnet_lab.networks.layers import ACTIVATIONS
-from resnet_lab.spec.network import NetworkSpec, resolve_network
-from resnet_lab.spec.parts import ORDERS, NormSpec, OrderSpec
+from resnet_lab.spec.network import ORDERS, NormSpec, OrderSpec
 
-
-def resolved(**fields) -> NetworkSpec:
-    return resolve_network(NetworkSpec(**{"widths": (8, 16), "depths": (2, 1), **fields}), channels=3, classes=5)
+resolved = partial(network, widths=(8, 16), depths=(2, 1), classes=5)
 
 
 def lively(module: nn.Module) -> nn.Module:

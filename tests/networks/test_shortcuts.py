@@ -1,15 +1,15 @@
 import pytest
 import torch
+from factories import network
 
 from resnet_lab.networks.shortcuts import SHORTCUTS, Identity, Projection
 from resnet_lab.networks.shortcuts import make_shortcut as made_for
 from resnet_lab.spec import network as facts
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import NetworkSpec
 
 
 def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int, **fields):
-    return made_for(name, in_channels, out_channels, stride, NetworkSpec(**fields))
+    return made_for(name, in_channels, out_channels, stride, network(layers=8, **fields))
 
 
 PLACES = [(i, o, s) for i, o in [(4, 4), (4, 8), (4, 7), (3, 10)] for s in (1, 2, 3)]

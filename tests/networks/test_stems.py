@@ -1,16 +1,16 @@
 import pytest
 import torch
+from factories import network
 from torch.nn import functional as F
 
 from resnet_lab.networks.build import Stem
-from resnet_lab.spec.network import STEMS, NetworkSpec, resolve_network
-from resnet_lab.spec.parts import PoolSpec, StemSpec
+from resnet_lab.spec.network import STEMS, OrderSpec, PoolSpec, StemSpec, resolve_stem
 
 COURSE = StemSpec(kernel=7, stride=2, padding=3, pool=PoolSpec(padding=0))
 
 
 def stem(channels: int = 3, **fields) -> Stem:
-    return Stem(resolve_network(NetworkSpec(stem_width=8, widths=(8,), depths=(1,), **fields), channels=channels, classes=2))
+    return Stem(network(stem_width=8, widths=(8,), depths=(1,), channels=channels, classes=2, **fields))
 
 
 @pytest.mark.parametrize("name", list(STEMS))
@@ -19,9 +19,10 @@ def stem(channels: int = 3, **fields) -> Stem:
 def test_a_stem_shrinks_as_its_facts_say(name: str, channels: int, size: int) -> None:
     """Planning with another image size than the network sees."""
     out = stem(channels, stem=name)(torch.randn(2, channels, size, size))
-    side = -(-size // STEMS[name].reduction)
+    table = resolve_stem(name, OrderSpec())
+    side = -(-size // table.reduction)
     assert out.shape == (2, 8, side, side)
-    assert STEMS[name].side(size) == side
+    assert table.side(size) == side
     assert bool((out >= 0).all())
 
 
@@ -29,7 +30,7 @@ def test_a_stem_shrinks_as_its_facts_say(name: str, channels: int, size: int) ->
 @pytest.mark.parametrize("table", [COURSE, StemSpec(kernel=4, stride=3, padding=0), StemSpec(kernel=5, pool=PoolSpec(4, 3, 2))])
 def test_the_side_that_is_left_is_the_networks(table: StemSpec, size: int) -> None:
     """Arithmetic of paddings, by which image sizes are judged without torch, that is off by one."""
-    assert stem(stem=table)(torch.randn(1, 3, size, size)).shape[2] == table.side(size)
+    assert stem(stem=table)(torch.randn(1, 3, size, size)).shape[2] == resolve_stem(table, OrderSpec()).side(size)
 
 
 @pytest.mark.parametrize(("name", "weights"), [("cifar", 8 * 3 * 9), ("imagenet", 8 * 3 * 49)])

@@ -8,14 +8,10 @@ from resnet_lab.networks.cost import cost
 from resnet_lab.papers.facts import PAPERS, paper
 from resnet_lab.papers.nets import net_spec, nets_like
 from resnet_lab.spec.catalogue import named_network
-from resnet_lab.spec.run import RunSpec, as_plain
+from resnet_lab.spec.run import as_values
 
 COUNTED = [net for key in PAPERS for net in paper(key).nets if net.params_exact]
 ON_IMAGENET = [net for net in paper("he2015").nets if net.gmacs]
-
-
-def plain(spec):
-    return as_plain(RunSpec(network=spec))["network"]
 
 
 @pytest.mark.parametrize("net", COUNTED, ids=lambda net: net.name)
@@ -43,14 +39,14 @@ def test_every_spec_of_a_net_can_be_built():
 
 def test_which_net_a_network_is():
     """Would catch a net found by its depth alone."""
-    assert [net.name for net in nets_like(plain(named_network("plain56")), "he2015")] == ["plain-56"]
-    assert [net.name for net in nets_like(plain(named_network("resnet56")), "he2015")] == ["ResNet-56"]
+    assert [net.name for net in nets_like(as_values(named_network("plain56")), "he2015")] == ["plain-56"]
+    assert [net.name for net in nets_like(as_values(named_network("resnet56")), "he2015")] == ["ResNet-56"]
     wider = replace(named_network("resnet56"), widths=(32, 64, 128), stem_width=32)
-    assert nets_like(plain(wider), "he2015") == ()
-    assert nets_like(plain(replace(named_network("resnet56"), shortcut="projection")), "he2015") == ()
+    assert nets_like(as_values(wider), "he2015") == ()
+    assert nets_like(as_values(replace(named_network("resnet56"), shortcut="projection")), "he2015") == ()
 
 
 def test_a_net_is_the_same_however_it_is_drawn():
     """Would catch published points that vanish with another initialization."""
-    network = plain(replace(named_network("resnet20"), init="he_fan_in"))
+    network = as_values(replace(named_network("resnet20"), init="he_fan_in"))
     assert [net.name for net in nets_like(network, "he2015")] == ["ResNet-20"]

@@ -9,11 +9,10 @@ from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost
 from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
 from resnet_lab.spec.library import find_ablations, load_ablation
-from resnet_lab.spec.network import weighted_layers
-from resnet_lab.spec.parts import JOINS, ORDERS, JoinSpec, OrderSpec
+from resnet_lab.spec.network import JOINS, ORDERS, JoinSpec, OrderSpec, weighted_layers
 from resnet_lab.spec.resolve import Cell, Question, resolve
 from resnet_lab.spec.run import fingerprint
-from resnet_lab.spec.training import WarmupSpec
+from resnet_lab.spec.training import ResolvedWarmup
 
 PROMISED = {
     "plain_vs_residual",
@@ -111,16 +110,14 @@ def test_option_c_is_the_paper_s_convolutional_shortcut() -> None:
         cells("shortcut_types", "cifar_cpu")["convolution"].spec,
     )
     assert (option_c.network.depths, convolution.network.depths) == ((5, 5, 5), (3, 3, 3))
-    assert replace(option_c, network=replace(option_c.network, depths=(3, 3, 3), layers=None)) == replace(
-        convolution, network=replace(convolution.network, layers=None)
-    )
+    assert replace(option_c, network=replace(option_c.network, depths=(3, 3, 3))) == convolution
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", FAIR)
 def test_the_side_that_is_claimed_to_win_gets_no_more_multiply_adds(name: str, scale: str) -> None:
     """A winner that won by 5 % more multiplications. Within 2 %, and never more than the loser; or losers below and above the winner."""
-    macs = {cell: cost(each.spec.network, each.spec.data.image_size or 0).macs for cell, each in cells(name, scale).items()}
+    macs = {cell: cost(each.spec.network, each.spec.data.image_size).macs for cell, each in cells(name, scale).items()}
     losing = FAIR[name]
     for arm in {cell.arm for cell in cells(name, scale).values()}:
         points = {cell.partition("/")[2]: count for cell, count in macs.items() if cell.startswith(f"{arm}/")}
@@ -151,7 +148,7 @@ def test_the_loser_is_the_side_with_the_weight_of_one(name: str, scale: str) -> 
 
 def test_every_row_of_table_1_is_there() -> None:
     """He et al. 2016, Table 1: a row that is left out, or one with another number."""
-    rows = {name: (cell.spec.network.shortcut, cell.spec.network.join_table) for name, cell in cells("shortcut_types", "paper").items()}
+    rows = {name: (cell.spec.network.shortcut, cell.spec.network.join) for name, cell in cells("shortcut_types", "paper").items()}
     add = JOINS["add"]
     assert rows == {
         "original": ("identity", add),
@@ -180,7 +177,7 @@ def test_both_columns_of_table_2_are_there() -> None:
         for block, layers in (("basic", 110), ("bottleneck", 164))
     }
     for cell in found.values():
-        order: OrderSpec = cell.spec.network.order_table
+        order: OrderSpec = cell.spec.network.order
         assert order == replace(ORDERS[cell.arm], share_first=bool(ORDERS[cell.arm].pre))
 
 
@@ -190,14 +187,14 @@ def test_he_2016_s_protocol_is_kept_to_the_letter(name: str) -> None:
     for cell in cells(name, "paper").values():
         recipe, data = cell.spec.training, cell.spec.data
         assert {field: asdict(recipe)[field] for field in HE2016} == HE2016
-        assert recipe.warmup == WarmupSpec(iterations=400, lr=0.01)
+        assert recipe.warmup == ResolvedWarmup(400, lr=0.01)
         assert (data.image_size, data.pad_crop, data.flip, data.normalization) == (32, 4, True, "pixel_mean")
 
 
 def test_only_the_deepest_net_of_he_2015_warms_up() -> None:
     """A warm-up that all nets get, or that none gets."""
     warmups = {cell.axes["layers"]: cell.spec.training.warmup for cell in cells("depth_ladder", "paper").values()}
-    assert warmups == {20: None, 32: None, 44: None, 56: None, 110: WarmupSpec(lr=0.01, until_train_error=80)}
+    assert warmups == {20: None, 32: None, 44: None, 56: None, 110: ResolvedWarmup(None, lr=0.01, until_train_error=80)}
 
 
 @pytest.mark.slow
@@ -205,12 +202,12 @@ def test_1202_layers_are_built() -> None:
     """He et al. 2015, Table 6: a network too deep for recursion, or one whose building takes minutes."""
     asked = resolve(load_ablation("depth_ladder"), "paper", facts=facts, overrides=["grid.network.layers=[1202]"])
     (cell,) = asked.cells
-    assert cell.spec.training.warmup == WarmupSpec(lr=0.01, until_train_error=80)
+    assert cell.spec.training.warmup == ResolvedWarmup(None, lr=0.01, until_train_error=80)
     assert sum(parameter.numel() for parameter in build(cell.spec.network, seed=0).parameters()) == 19421274
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_factorial_is_whole(scale: str) -> None:
     """An interaction of which a corner is missing."""
-    found = {(cell.spec.network.shortcut, cell.spec.network.norm_table.kind) for cell in cells("normalization_and_skips", scale).values()}
+    found = {(cell.spec.network.shortcut, cell.spec.network.norm.kind) for cell in cells("normalization_and_skips", scale).values()}
     assert found == {(shortcut, norm) for shortcut in ("none", "identity") for norm in ("batch", "group", "none")}

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from factories import RUN
 
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import is_external, load_external, source_digest
-from resnet_lab.spec.network import NetworkSpec
-from resnet_lab.spec.run import RunSpec, fingerprint
+from resnet_lab.spec.run import fingerprint
 
 KNOWN = ("basic", "bottleneck")
 FILES = {
@@ -116,9 +116,9 @@ def test_the_digest_ignores_what_is_not_used(theirlab: Path) -> None:
 
 def test_the_digest_is_in_the_fingerprint(theirlab: Path) -> None:
     """An edited block whose old results are shown as its own."""
-    spec = RunSpec(network=NetworkSpec(block="theirlab.blocks:Mine"))
-    before, basic = fingerprint(spec), fingerprint(replace(spec, network=NetworkSpec()))
+    spec = replace(RUN, network=replace(RUN.network, block="theirlab.blocks:Mine"))
+    before, basic = fingerprint(spec), fingerprint(RUN)
     gates = theirlab / "gates.py"
     gates.write_text(gates.read_text() + "# edited\n")
     assert fingerprint(spec) != before
-    assert fingerprint(replace(spec, network=NetworkSpec())) == basic
+    assert fingerprint(RUN) == basic

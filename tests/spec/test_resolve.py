@@ -11,7 +11,7 @@ from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.spec.reading import parse_ablation
 from resnet_lab.spec.resolve import Question, resolve
-from resnet_lab.spec.training import WarmupSpec
+from resnet_lab.spec.training import ResolvedWarmup
 
 BASE = """
 question = "Does it?"
@@ -78,7 +78,6 @@ def test_layers_and_depths_are_one_value() -> None:
     )
     assert by_layers == by_depths
     assert by_layers.network.depths == (3, 3, 3)
-    assert by_layers.network.layers is None
 
 
 def test_epochs_become_iterations_of_whole_batches() -> None:
@@ -106,8 +105,8 @@ def test_the_warmup_of_a_where_replaces_the_scales() -> None:
         + "[scales.s]\ntraining.warmup = { share = 0.5 }\n[[where]]\nlayers = 32\ntraining.warmup = { lr = 0.01, until_train_error = 80 }\n"
     )
     warmups = {cell.name: cell.spec.training.warmup for cell in question(text).cells}
-    assert warmups["plain/20"] == WarmupSpec(iterations=16)
-    assert warmups["plain/32"] == WarmupSpec(lr=0.01, until_train_error=80)
+    assert warmups["plain/20"] == ResolvedWarmup(16)
+    assert warmups["plain/32"] == ResolvedWarmup(None, lr=0.01, until_train_error=80)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rich.console import Console
 from resnet_lab.networks.counted import Cost
 from resnet_lab.runs.store import Failure
 from resnet_lab.spec.data import DATASETS
-from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.reading import typed_run
 from resnet_lab.study.display import Display, LiveTable, PlainLines
 from resnet_lab.study.tasks import Task, WorkerContext
 
@@ -30,7 +30,9 @@ def store(plan, studies):
 
 @pytest.fixture
 def tasks(plan):
-    return [Task(cell.name, RunSpec(), cell.fingerprint, 1, Cost(cell.params, cell.macs), DATASETS["digits"]) for cell in plan.cells]
+    return [
+        Task(cell.name, typed_run(cell.spec), cell.fingerprint, 1, Cost(cell.params, cell.macs), DATASETS["digits"]) for cell in plan.cells
+    ]
 
 
 @pytest.fixture

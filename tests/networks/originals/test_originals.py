@@ -10,7 +10,7 @@ import torch
 from networks.originals.measured import ORIGINS, Original, differences, output_differences
 
 from resnet_lab.spec.catalogue import catalogue, catalogue_entry, named_network
-from resnet_lab.spec.parts import NormSpec, PoolSpec, StemSpec
+from resnet_lab.spec.network import NormSpec, PoolSpec
 
 SMALL = {  # network: image size; smaller images than its own where its head allows
     "resnet18": 64, "resnext50_32x4d": 64, "resnet50_v1": 64, "plain34": 64, "resnet18_v2": 64, "resnet50_v2": 64, "resnet20": 32,
@@ -51,13 +51,13 @@ def test_differences_that_matter_are_seen(course: tuple[Original, dict[str, torc
     """A comparison that every network passes: the original's own numbers, our network changed in one thing."""
     original, tensors = course
     spec = named_network("course_resnet50")
-    stem = spec.stem_table
+    stem = spec.stem
     for changed in (
         replace(spec, norm=NormSpec(eps=1e-2, momentum=0.01)),
         replace(spec, stride_conv="spatial"),
         replace(spec, stem=replace(stem, pool=PoolSpec(padding=1))),
         replace(spec, activation="leaky_relu"),
-        replace(spec, stem=StemSpec(7, 2, 2, stem.after, stem.pool)),
+        replace(spec, stem=replace(stem, padding=2)),
     ):
         (problem,) = output_differences(changed, tensors, original)
         assert "outputs differ by" in problem
