@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_lab.data.drawing import hold_out, random_state
-from resnet_lab.data.fetch import SOURCES, fetch
+from resnet_lab.data.fetch import DOWNLOADS, fetch
 from resnet_lab.data.folder import folder_facts
 from resnet_lab.data.root import VARIABLE, DataRoot, resolve_data_root
 from resnet_lab.spec.data import DATASETS as FACTS
@@ -101,10 +101,10 @@ def load_images(name: str, root: DataRoot) -> Images:
 
 def check_present(name: str, root: DataRoot) -> None:
     """Raises SpecError where the user named a data root and the dataset is not under it. Reads no image."""
-    source = SOURCES.get(name)
-    missing = source.lacks(root.path) if source is not None and root.explicit else []
-    if source is not None and missing:
-        folder = root.path / source.folder
+    official = DOWNLOADS.get(name)
+    missing = official.lacks(root.path) if official is not None and root.explicit else []
+    if official is not None and missing:
+        folder = root.path / official.folder
         found = f"{folder} lacks {', '.join(missing)}" if folder.is_dir() else f"looked for the folder {folder}"
         raise SpecError.of(f"{name} is not under the data root {root.path}: {found}. {_remedies(name, root)}", key="data.name")
 
@@ -161,8 +161,8 @@ def _synthetic(root: DataRoot) -> Images:
 
 def _from_torchvision(name: str, root: DataRoot) -> Images:
     check_present(name, root)
-    source = SOURCES[name]
-    if source.lacks(root.path):
+    official = DOWNLOADS[name]
+    if official.lacks(root.path):
         try:
             fetch(name, root=root.path)
         except SpecError as error:
@@ -171,11 +171,11 @@ def _from_torchvision(name: str, root: DataRoot) -> Images:
             ) from error
     import torchvision  # imports torch
 
-    cls = getattr(torchvision.datasets, source.torchvision)
+    cls = getattr(torchvision.datasets, official.torchvision)
     try:
         train, test = (cls(root.path, train=is_train, download=False) for is_train in (True, False))
     except Exception as error:  # torchvision and pickle raise all sorts of things over a damaged file
-        where = root.path / source.folder
+        where = root.path / official.folder
         raise SpecError.of(f"{name} in {where} is damaged ({error}). {_remedies(name, root)}", key="data.name") from error
     return Images(*_arrays(train), *_arrays(test), class_names=tuple(train.classes))
 

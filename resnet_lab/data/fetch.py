@@ -5,12 +5,14 @@ checksums leave it.
 """
 
 import gzip
+import hashlib
 import lzma
 import shutil
 import tarfile
 import tempfile
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +29,7 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 
 @dataclass(frozen=True)
-class Source:
+class Download:
     """Where a dataset officially comes from, and its files, in `folder` under the data root.
 
     `files` (name -> md5) lie in one archive at `address`, whose md5 is `archive`, or one by one in a folder there; `.gz` ones are unpacked beside
@@ -53,55 +55,54 @@ def fetch(name: str, *, root: Path, url: str | None = None, sha256: str | None =
     one by one. What is not the official archive needs its `sha256`. Raises SpecError for an unknown name, a place that does not answer, and
     content that is not what it should be, of which nothing is kept; StoreError where the data root cannot be written to.
     """
-    source = SOURCES.get(name)
-    if source is None:
+    official = DOWNLOADS.get(name)
+    if official is None:
         known = f"there is nothing to fetch for {name}: {DATASETS[name].says}" if name in DATASETS else ""
-        raise SpecError.of(known or f"unknown dataset {name!r}{nearest(name, SOURCES)}; {', '.join(SOURCES)} can be fetched", key="name")
-    folder = root / source.folder
+        raise SpecError.of(
+            known or f"unknown dataset {name!r}{nearest(name, DOWNLOADS)}; {', '.join(DOWNLOADS)} can be fetched", key="name"
+        )
+    folder = root / official.folder
     with locked(root, name, ELSEWHERE):
-        missing = {file: md5 for file, md5 in source.files.items() if not _is_there(folder / file, md5)}
-        if missing:
-            address = _as_url(url or source.address)
-            is_archive = bool(source.archive) or urlsplit(address).path.lower().endswith(ARCHIVES)
-            with writing(root, ELSEWHERE), tempfile.TemporaryDirectory(dir=root, prefix=f".{name}.") as temporary:
-                take = _from_archive if is_archive else _one_by_one
-                checked = take(source, missing, address, sha256, Path(temporary), progressbar)
-                folder.mkdir(parents=True, exist_ok=True)
-                for path in checked:
-                    _install(path, folder / path.name)
+        missing = {file: md5 for file, md5 in official.files.items() if not _is_there(folder / file, md5)}
+        if not missing:
+            return folder
+        address = _as_url(url or official.address)
+        archived = bool(official.archive) or urlsplit(address).path.lower().endswith(ARCHIVES)
+        if archived and not (sha256 or official.archive):
+            raise SpecError.of(f"no checksum of {address} is known: name the sha256 you expect with --sha256 HEX", key="sha256")
+        if sha256 and not archived:
+            raise SpecError.of("these files have known checksums: leave --sha256 out, or give the URL of an archive", key="sha256")
+        with writing(root, ELSEWHERE), tempfile.TemporaryDirectory(dir=root, prefix=f".{name}.") as temporary:
+            download = partial(_download, folder=Path(temporary), progressbar=progressbar)
+            if archived:
+                known = f"sha256:{sha256.strip()}" if sha256 else f"md5:{official.archive}"
+                checked = _unpacked(download(address, known), missing, address)
+            else:
+                checked = [download(f"{address.rstrip('/')}/{file}", f"md5:{md5}") for file, md5 in missing.items()]
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in checked:
+                _install(path, folder / path.name)
     return folder
 
 
-def _from_archive(
-    source: Source, missing: dict[str, str], address: str, sha256: str | None, temporary: Path, progressbar: bool
-) -> list[Path]:
-    known = f"sha256:{sha256.strip()}" if sha256 else f"md5:{source.archive}"
-    if not sha256 and not source.archive:
-        raise SpecError.of(f"no checksum of {address} is known: name the sha256 you expect with --sha256 HEX", key="sha256")
-    archive, unpacked = _download(address, known, temporary, progressbar), temporary / "unpacked"
+def _unpacked(archive: Path, wanted: dict[str, str], address: str) -> list[Path]:
+    """The wanted files (name -> md5) of an archive, unpacked beside it."""
+    folder = archive.with_name("unpacked")
     try:
         if archive.suffix == ".zip":  # shutil leaves names out that lead elsewhere
-            shutil.unpack_archive(archive, unpacked)
+            shutil.unpack_archive(archive, folder)
         else:
-            shutil.unpack_archive(archive, unpacked, filter="data")
+            shutil.unpack_archive(archive, folder, filter="data")
     except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
         raise SpecError.of(f"{address} is no archive that can be unpacked ({error}); nothing was kept", key="url") from error
-    found = {path.name: path for path in unpacked.rglob("*") if path.is_file() and _has_md5(path, missing.get(path.name))}
-    lacking = ", ".join(name for name in missing if name not in found)
+    found = {path.name: path for path in folder.rglob("*") if path.name in wanted and path.is_file() and _has_md5(path, wanted[path.name])}
+    lacking = ", ".join(name for name in wanted if name not in found)
     if lacking:
         raise SpecError.of(f"{address} lacks {lacking}, or has others by that name; nothing was kept", key="url")
     return list(found.values())
 
 
-def _one_by_one(
-    source: Source, missing: dict[str, str], address: str, sha256: str | None, temporary: Path, progressbar: bool
-) -> list[Path]:
-    if sha256:
-        raise SpecError.of("these files have known checksums: leave --sha256 out, or give the URL of an archive", key="sha256")
-    return [_download(f"{address.rstrip('/')}/{name}", f"md5:{md5}", temporary, progressbar) for name, md5 in missing.items()]
-
-
-def _download(url: str, known_hash: str, folder: Path, progressbar: bool) -> Path:
+def _download(url: str, known_hash: str, *, folder: Path, progressbar: bool) -> Path:
     """The checked content of an address, as a file in `folder`."""
     import pooch  # slow, and seldom needed
     import requests
@@ -137,10 +138,9 @@ def _is_there(path: Path, md5: str) -> bool:
     return unpacked and path.is_file() and _has_md5(path, md5)
 
 
-def _has_md5(path: Path, md5: str | None) -> bool:
-    import pooch  # slow, and seldom needed
-
-    return md5 is not None and pooch.file_hash(path, alg="md5") == md5
+def _has_md5(path: Path, md5: str) -> bool:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest() == md5
 
 
 def _as_url(place: str) -> str:
@@ -153,8 +153,8 @@ def _as_url(place: str) -> str:
     raise SpecError.of(f"{place!r} is no address (http://, https://, file://) and no file here", key="url")
 
 
-SOURCES: dict[str, Source] = {
-    "cifar10": Source(
+DOWNLOADS: dict[str, Download] = {
+    "cifar10": Download(
         "CIFAR10",
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         "cifar-10-batches-py",
@@ -169,7 +169,7 @@ SOURCES: dict[str, Source] = {
         },
         archive="c58f30108f718f92721af3b95e74349a",
     ),
-    "cifar100": Source(
+    "cifar100": Download(
         "CIFAR100",
         "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         "cifar-100-python",
@@ -180,7 +180,7 @@ SOURCES: dict[str, Source] = {
         },
         archive="eb9058c3a382ffc7106e4002c42a8d85",
     ),
-    "fashion_mnist": Source(
+    "fashion_mnist": Download(
         "FashionMNIST",
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "FashionMNIST/raw",

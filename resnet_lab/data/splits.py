@@ -71,32 +71,27 @@ def open_images(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, 
     `spec.split_seed`, each class in proportion. Raises SpecError as `prepare` does.
     """
     cached = prepare(spec, facts, data_root=data_root, cache=cache)
-    where = draw_rows(spec, facts, cached.labels)
-    statistics = cached_statistics(cached.images["train"], where["train"].rows, cached.folder)
+    drawn = draw_rows(spec, facts, cached.labels)
+    statistics = cached_statistics(cached.images["train"], drawn["train"][1], cached.folder)
     normalization = make_normalization(spec, statistics)
     tensors = {split: (torch.from_numpy(cached.images[split]), torch.from_numpy(cached.labels[split])) for split in cached.images}
-    splits = {name: Split(*tensors[drawn.source], torch.from_numpy(drawn.rows), normalization, facts.size) for name, drawn in where.items()}
+    splits = {name: Split(*tensors[stored], torch.from_numpy(rows), normalization, facts.size) for name, (stored, rows) in drawn.items()}
     return Splits(splits["train"], splits.get("validation"), splits["test"], cached.class_names)
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Where a split's images come from: which stored split, and which of its rows, rising."""
+def draw_rows(spec: DataSpec, facts: DatasetFacts, labels: dict[str, NDArray[np.int64]]) -> dict[str, tuple[str, NDArray[np.int64]]]:
+    """Split -> (stored split that its images come from, which of its rows, rising), given the labels of the stored splits.
 
-    source: str
-    rows: NDArray[np.int64]
-
-
-def draw_rows(spec: DataSpec, facts: DatasetFacts, labels: dict[str, NDArray[np.int64]]) -> dict[str, Drawn]:
-    """Split -> its rows, given the labels of the stored splits. Counts are those of `image_counts`."""
+    Counts are those of `image_counts`.
+    """
     train_count, validation_count, test_count = image_counts(spec, facts)
-    drawn: dict[str, Drawn] = {split: Drawn(split, np.arange(len(stored))) for split, stored in labels.items()}
-    train = drawn["train"].rows
+    drawn = {split: (split, np.arange(len(stored))) for split, stored in labels.items()}
+    train = drawn["train"][1]
     for name, count in (("test", test_count), ("validation", validation_count)):
         if name not in drawn and count:
             kept, held = hold_out(labels["train"][train], count, random_state(name, spec.split_seed))
-            train, drawn[name] = train[kept], Drawn("train", train[held])
+            train, drawn[name] = train[kept], ("train", train[held])
     if train_count < len(train):
         _, chosen = hold_out(labels["train"][train], train_count, random_state("subset", spec.split_seed))
         train = train[chosen]
-    return {**drawn, "train": Drawn("train", train)}
+    return {**drawn, "train": ("train", train)}

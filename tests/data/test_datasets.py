@@ -15,7 +15,7 @@ from factories import RUN
 from sklearn.datasets import load_digits
 
 from resnet_lab.data.datasets import DATASETS, SIGNS, Images, check_present, dataset_facts, load_images
-from resnet_lab.data.fetch import SOURCES
+from resnet_lab.data.fetch import DOWNLOADS
 from resnet_lab.data.root import VARIABLE, DataRoot, default_data_root, resolve_data_root
 from resnet_lab.spec.data import DATASETS as FACTS
 from resnet_lab.spec.data import DatasetFacts, DataSpec, resolve_data
@@ -106,7 +106,7 @@ def assert_as_the_facts_say(name: str, images: Images) -> None:
 def test_the_tables_name_the_same_datasets() -> None:
     """Catches a dataset that is added to one table only."""
     assert DATASETS.keys() == FACTS.keys()
-    assert SOURCES.keys() < DATASETS.keys()
+    assert DOWNLOADS.keys() < DATASETS.keys()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_real_datasets_are_as_their_facts_say(name: str, first: str, last: str, 
 
 def test_sources_are_what_torchvision_knows() -> None:
     """Catches a file list that says a dataset is there when torchvision will not find it, and a checksum or an address that was copied wrongly."""
-    for source in SOURCES.values():
+    for source in DOWNLOADS.values():
         known = getattr(torchvision.datasets, source.torchvision)
         if source.archive:
             files = dict([*known.train_list, *known.test_list, (known.meta["filename"], known.meta["md5"])])
@@ -165,7 +165,7 @@ def test_sources_are_what_torchvision_knows() -> None:
 # What is not there, or damaged
 
 
-@pytest.mark.parametrize("name", sorted(SOURCES))
+@pytest.mark.parametrize("name", sorted(DOWNLOADS))
 def test_a_named_root_without_the_dataset_is_an_error_that_says_where_it_looked(name: str, tmp_path: Path) -> None:
     """Catches a silent download into a folder that was said to hold the data, a study that starts without its images, and an error that leaves the
     user guessing.
@@ -175,7 +175,7 @@ def test_a_named_root_without_the_dataset_is_an_error_that_says_where_it_looked(
         with pytest.raises(SpecError) as caught:
             attempt(name, root)
         for part in (
-            f"looked for the folder {tmp_path / SOURCES[name].folder}",
+            f"looked for the folder {tmp_path / DOWNLOADS[name].folder}",
             "--data-root",
             "RESNET_LAB_DATA",
             f"resnet-lab data fetch {name} --url URL --sha256 HEX",
@@ -189,7 +189,7 @@ def test_missing_and_damaged_files_are_named_with_a_remedy(tmp_path: Path) -> No
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     root = DataRoot(tmp_path, explicit=True)
-    for file in list(SOURCES["cifar10"].files)[1:]:
+    for file in list(DOWNLOADS["cifar10"].files)[1:]:
         (folder / file).write_bytes(pickle.dumps({"data": [], "labels": []}))
     with pytest.raises(SpecError, match=r"cifar-10-batches-py lacks data_batch_1\."):
         check_present("cifar10", root)
@@ -200,7 +200,7 @@ def test_missing_and_damaged_files_are_named_with_a_remedy(tmp_path: Path) -> No
 
 def test_a_failed_download_names_every_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a traceback on a machine without network."""
-    monkeypatch.setitem(SOURCES, "cifar10", replace(SOURCES["cifar10"], address="http://127.0.0.1:9/cifar-10-python.tar.gz"))
+    monkeypatch.setitem(DOWNLOADS, "cifar10", replace(DOWNLOADS["cifar10"], address="http://127.0.0.1:9/cifar-10-python.tar.gz"))
     with pytest.raises(SpecError) as caught:
         load_images("cifar10", DataRoot(tmp_path, explicit=False))
     for part in ("http://127.0.0.1:9/cifar-10-python.tar.gz", "--data-root", "RESNET_LAB_DATA", "resnet-lab data fetch cifar10 --url URL"):

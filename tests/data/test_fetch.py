@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from resnet_lab.data.datasets import load_images
-from resnet_lab.data.fetch import SOURCES, Source, fetch
+from resnet_lab.data.fetch import DOWNLOADS, Download, fetch
 from resnet_lab.data.root import DataRoot
 from resnet_lab.runs.files import StoreError
 from resnet_lab.spec.errors import SpecError
@@ -83,8 +83,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         found.put("repacked.zip", ZIP)
         toy = {name: digest(content, "md5") for name, content in FILES.items()}
         loose = {name: digest(content, "md5") for name, content in PACKED.items()}
-        monkeypatch.setitem(SOURCES, "toy", Source("", found.put("toy.tar.gz", TAR), "toy-batches", toy, digest(TAR, "md5")))
-        monkeypatch.setitem(SOURCES, "loose", Source("", f"{found.address}/mirror/", "Loose/raw", loose))
+        monkeypatch.setitem(DOWNLOADS, "toy", Download("", found.put("toy.tar.gz", TAR), "toy-batches", toy, digest(TAR, "md5")))
+        monkeypatch.setitem(DOWNLOADS, "loose", Download("", f"{found.address}/mirror/", "Loose/raw", loose))
         thread = threading.Thread(target=httpd.serve_forever)
         thread.start()
         yield found
