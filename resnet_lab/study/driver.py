@@ -11,9 +11,11 @@ help, it stops as if it had been asked to, and says why: results that are files 
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,16 +63,31 @@ def drive_study(study: StudyPlan, *, console: Console | None = None) -> Driven:
     options, store = study.options, RunStore(study.options.studies)
     check_writable(options.studies)
     study = replace(study, plan=register_claims(study.plan))
-    if options.shard is not None:  # a share writes results and nothing else: the next ordinary call collects them
+    with study_lock(study.folder, take_over=options.take_over) if options.shard is None else nullcontext() as held:
         _save_plan(study)
-        return _drive_missing(study, store, None, console, None)
-    with study_lock(study.folder, take_over=options.take_over) as held:
-        _save_plan(study)
-        trials = Trials(study.plan, options.storage or default_url(options.studies))
-        trials.synchronize(store, whole=not study.missing)
-        if options.reports is not None:
-            trials.note_report(options.reports / study.plan.name / "report.html")
-        return _drive_missing(study, store, trials, console, held)
+        trials = _trials(study, store)
+        if not study.missing:
+            return Driven(0, {})
+        context, console = study.context, console or Console()
+        stop = Stop(context.stop_file)
+        shutil.rmtree(context.progress, ignore_errors=True)  # what an earlier driver left: it may have been asked to stop
+        executor = EXECUTORS[options.executor](context, study.parallel.runs)
+        try:
+            with time_limit(options.time_limit, stop.ask):
+                for spec, facts in study.facts.items():
+                    prepare_images(spec, facts, data_root=options.data_root, cache=study.cache)
+                check_costs(study)
+                say(console, str(study.parallel))
+                driver = Driver(store, trials, executor, _watcher(study, store, executor.free, console), stop, held)
+                with driver.watcher, signals_ask(stop):
+                    driver.drive(study.missing)
+        finally:
+            executor.stop()
+            if held is None or not held.lost_to:
+                shutil.rmtree(context.progress, ignore_errors=True)
+                with suppress(OSError):  # its folder is there as long as a share or the study's lock is
+                    context.progress.parent.rmdir()
+        return Driven(driver.trained, driver.failures)
 
 
 def _save_plan(study: StudyPlan) -> None:
@@ -80,28 +97,16 @@ def _save_plan(study: StudyPlan) -> None:
         study.plan.save(study.options.studies)
 
 
-def _drive_missing(study: StudyPlan, store: RunStore, trials: Trials | None, console: Console | None, held: Held | None) -> Driven:
-    if not study.missing:
-        return Driven(0, {})
-    options, context, console = study.options, study.context, console or Console()
-    shutil.rmtree(context.progress, ignore_errors=True)  # what an earlier driver left: it may have been asked to stop
-    stop = Stop(context.stop_file)
-    with time_limit(options.time_limit, stop.ask):
-        executor = EXECUTORS[options.executor](context, study.parallel.runs)  # workers import torch while the driver prepares
-        try:
-            for spec, facts in study.facts.items():
-                prepare_images(spec, facts, data_root=options.data_root, cache=study.cache)
-            check_costs(study)
-            say(console, str(study.parallel))
-            watcher = _watcher(study, store, executor.free, console)
-            driver = Driver(store, trials, executor, watcher, stop, held)
-            with watcher, signals_ask(stop):
-                driver.drive(study.missing)
-        finally:
-            executor.stop()
-            if held is None or not held.lost_to:
-                shutil.rmtree(context.progress, ignore_errors=True)
-    return Driven(driver.trained, driver.failures)
+def _trials(study: StudyPlan, store: RunStore) -> Trials | None:
+    """The study's record in Optuna, with what the store has; none for a share, which writes results and nothing else: the next ordinary call collects."""
+    options = study.options
+    if options.shard is not None:
+        return None
+    trials = Trials(study.plan, options.storage or default_url(options.studies))
+    trials.synchronize(store, whole=not study.missing)
+    if options.reports is not None:
+        trials.note_report(options.reports / study.plan.name / "report.html")
+    return trials
 
 
 def _watcher(study: StudyPlan, store: RunStore, places: int, console: Console) -> Watcher:
@@ -171,7 +176,13 @@ class Driver:
             while (self._flying and not self.stop.overdue) or (waiting and not self.stop.asked):
                 if self.held is not None and self.held.lost_to:
                     raise StudyLockedError(f"another driver has taken this study over: {self.held.lost_to}. This one stops")
-                waiting = self._launch(waiting)
+                for flight in self._ready(waiting):
+                    try:
+                        self.watcher.begun(flight.task)
+                        self._flying[self.executor.submit(flight.task)] = flight
+                    except BaseException:  # an inline run was interrupted
+                        flight.lock.release()
+                        raise
                 self._write_trials()  # while the workers are at work: a trial takes a twentieth of a second
                 if waiting and not self._flying and self.executor.free and not self.stop.asked:
                     time.sleep(POLL_SECONDS)  # all that is left is in another study's hands
@@ -179,9 +190,7 @@ class Driver:
                 if self.stop.asked and not told:  # asked while waiting: said before those that have stopped since are counted out
                     told = True
                     self.watcher.stopping(len(self._flying))
-                for future in done:
-                    again = self._land(future)
-                    waiting = [again, *waiting] if again else waiting
+                waiting[:0] = [again for future in done if (again := self._land(future))]
                 self.watcher.tick()
             self._offer_again()
             self._write_trials()
@@ -194,48 +203,36 @@ class Driver:
             for flight in self._flying.values():
                 flight.lock.release()
 
-    def _launch(self, waiting: list[Task]) -> list[Task]:
-        """Begin what there is room for; returns what is left."""
-        left: list[Task] = []
-        while waiting and self._has_room():
-            task, waiting = waiting[0], waiting[1:]
+    def _ready(self, waiting: list[Task]) -> "Iterator[_Flight]":
+        """Take out of the waiting what can be begun now, one by one, each with its run's lock held.
+
+        A run that another study has in flight goes on waiting: its result will do. One whose result is in the store meanwhile is done.
+        """
+        for task in list(waiting):
+            if not self._has_room():
+                return
+            if _key(task) in self._alone and self._flying:
+                continue
             try:
-                begun = (_key(task) not in self._alone or not self._flying) and self._begin(task)
+                lock = self._insist(partial(try_run_lock, self.store.folder(task.fingerprint, task.seed)))
+                if lock is None:
+                    continue
+                ready = self.store.load(task.fingerprint, task.seed)
             except StoreError as error:
                 self._give_up(error)
-                begun = False
-            if not begun:
-                left.append(task)
-        return [*waiting, *left]
+                return
+            waiting.remove(task)
+            if ready is not None and keeps_enough(ready, task.run):
+                lock.release()
+                self._ended(task, ready)
+                continue
+            tries = self.failures[_key(task)].tries if _key(task) in self.failures else 0
+            yield _Flight(task, lock, tries + 1, self.store.checkpoint_time(task.fingerprint, task.seed))
 
     def _has_room(self) -> bool:
         """A run that is done is stored first (an inline one always is done), and one that is to be alone is left alone."""
         alone = any(_key(flight.task) in self._alone for flight in self._flying.values())
         return bool(self.executor.free) and not alone and not self.stop.asked and not any(future.done() for future in self._flying)
-
-    def _begin(self, task: Task) -> bool:
-        """Begin a run, or take its result from the store; False where another study has it in flight: its result will do.
-
-        Raises StoreError where the store cannot be used.
-        """
-        lock = self._insist(lambda: try_run_lock(self.store.folder(task.fingerprint, task.seed)))
-        if lock is None:
-            return False
-        try:
-            ready = self.store.load(task.fingerprint, task.seed)
-            if ready is not None and keeps_enough(ready, task.run):
-                self._tell(task, ready)
-                self.watcher.finished(task, ready)
-                lock.release()
-                return True
-            self.watcher.begun(task)
-            tries = self.failures[_key(task)].tries if _key(task) in self.failures else 0
-            flight = _Flight(task, lock, tries + 1, self.store.checkpoint_time(task.fingerprint, task.seed))
-            self._flying[self.executor.submit(task)] = flight
-        except BaseException:
-            lock.release()
-            raise
-        return True
 
     def _land(self, future: "Future[Result]") -> Task | None:
         """Store what a finished future brought; returns the task where it is to be tried again."""
@@ -272,13 +269,10 @@ class Driver:
             self._unstored.append((flight, record))
             self._give_up(error)
             return
+        flight.lock.release()
         self.trained += 1
         self.failures.pop(_key(task), None)
-        self._tell(task, record)
-        try:
-            self.watcher.finished(task, record)
-        finally:
-            flight.lock.release()
+        self._ended(task, record)
 
     def _offer_again(self) -> None:
         """Offer the results that the store refused once more: other runs may have freed what they needed, or somebody has."""
@@ -302,6 +296,10 @@ class Driver:
                 self._give_up(error)
         self.watcher.failed(task, failure, again)
         return task if again else None
+
+    def _ended(self, task: Task, record: RunRecord) -> None:
+        self._tell(task, record)
+        self.watcher.finished(task, record)
 
     def _tell(self, task: Task, ended: RunRecord | Failure) -> None:
         if self.trials is not None:
