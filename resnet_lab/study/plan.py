@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 
 import resnet_lab
@@ -161,13 +162,7 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
         )
     if wrong := source_problem(ablation.file.source):
         raise SpecError(placed([Problem(wrong, key="source")], ablation.text, ablation.path))
-    seen: dict[DataSpec, DatasetFacts] = {}
-
-    def facts(spec: DataSpec) -> DatasetFacts:
-        if spec not in seen:
-            seen[spec] = dataset_facts(spec, data_root=options.data_root, cache=(options.scratch or options.studies) / "cache")
-        return seen[spec]
-
+    facts = cache(partial(dataset_facts, data_root=options.data_root, cache=(options.scratch or options.studies) / "cache"))
     question = resolve(
         ablation,
         options.scale,
@@ -225,13 +220,10 @@ def _precision(ablation: Ablation, options: Options, cells: Sequence[Cell]) -> s
     scale = options.scale or ablation.scales[0]
     for tag in dict.fromkeys((options.tag or variant_tag(options.overrides), "")):
         plan, names = load_plan(options.studies, study_name(ablation.name, scale, tag)), {cell.name for cell in cells}
-        had = (
-            {cell.spec["training"]["precision"] for cell in plan.cells if cell.name in names}
-            if plan and plan.registered is not None
-            else ()
-        )
-        if len(had) == 1:
-            return str(*had)
+        if plan is not None and plan.registered is not None:
+            had = {cell.spec["training"]["precision"] for cell in plan.cells if cell.name in names}
+            if len(had) == 1:
+                return str(*had)
     from resnet_lab.training.machine import best_precision
 
     return best_precision(_devices(options)[0])
@@ -247,7 +239,9 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
     tag = tag or variant_tag(question.overrides)
     earlier = load_plan(studies, study_name(question.ablation.name, question.scale, tag))
     shipped = load_plan(studies, study_name(question.ablation.name, question.scale, "")) if tag else earlier
-    counted = _counted(earlier)
+    counted = (
+        {cell.fingerprint: Cost(cell.params, cell.macs) for cell in earlier.cells} if earlier else {}
+    )  # equal fingerprints: equal networks
     cells = tuple(_planned(cell, counted) for cell in question.cells)
     changes = _changes(earlier, cells) if earlier else ()
     return Plan(
@@ -358,11 +352,6 @@ def _both(record: RunRecord, asked: RecordSpec) -> RecordSpec:
         gradients=asked.gradients or "gradient_norms" in record.arrays,
         weights=asked.weights or bool(record.weights),
     )
-
-
-def _counted(earlier: Plan | None) -> dict[str, Cost]:
-    """Fingerprint -> cost of the cells of an earlier plan: equal fingerprints mean equal networks."""
-    return {cell.fingerprint: Cost(cell.params, cell.macs) for cell in earlier.cells} if earlier else {}
 
 
 def _planned(cell: Cell, known: dict[str, Cost]) -> PlannedCell:
