@@ -216,7 +216,7 @@ def speed_job(device: str, cache: Path, loops: tuple[str, ...]) -> Iterator[dict
 
 def tests_part(place: Place, seconds: float) -> dict[str, Any]:
     """The tests that need the device; on a processor, some of their twins there."""
-    on_devices = re.compile(r"def test_\w+\([^)]*\bdevice\b")
+    on_devices = re.compile(r"def test_\w+\([^)]*\bdevice\b|mark\.cuda\b")
     files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if on_devices.search(path.read_text(encoding="utf-8"))]
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *SIZES[place.device].tests, *files]
     code, said = boxed(command, seconds, place.out / "tests.txt")
