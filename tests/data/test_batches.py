@@ -51,9 +51,7 @@ def naive(split: Split, spec: DataSpec, *, seed: int, epoch: int) -> list[tuple[
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("normalization", ["channel", "pixel_mean"])
 @pytest.mark.parametrize(("pad_crop", "flip"), [(0, False), (2, False), (0, True), (3, True)])
-def test_every_batch_is_what_a_loop_over_images_makes(
-    splits: Splits, normalization: str, pad_crop: int, flip: bool, channels_last: bool
-) -> None:
+def test_every_batch_is_what_a_loop_over_images_makes(splits, normalization, pad_crop, flip, channels_last):
     """Catches crops that are off by one, down and right swapped, mirrored offsets, padding before normalization, labels out of step."""
     spec = DataSpec("synthetic", validation=0.25, normalization=normalization, pad_crop=pad_crop, flip=flip)  # type: ignore[arg-type]
     shift = torch.rand(3, 8, 8) if normalization == "pixel_mean" else torch.rand(3, 1, 1)
@@ -66,7 +64,7 @@ def test_every_batch_is_what_a_loop_over_images_makes(
     assert labels.tolist() == [label for _, label in expected[:100]]
 
 
-def test_twins_see_the_same_batches_whatever_else_draws_numbers(splits: Splits) -> None:
+def test_twins_see_the_same_batches_whatever_else_draws_numbers(splits):
     """Catches a stream that hangs on the global generator, that is on the network beside it."""
     torch.manual_seed(0)
     first = batches(splits.train)
@@ -78,7 +76,7 @@ def test_twins_see_the_same_batches_whatever_else_draws_numbers(splits: Splits) 
     assert equal(first, other)
 
 
-def test_seeds_and_epochs_differ_from_each_other(splits: Splits) -> None:
+def test_seeds_and_epochs_differ_from_each_other(splits):
     """Catches an epoch that repeats the one before, and seed 1 epoch 2 being seed 2 epoch 1."""
     draws = [epoch_draws(512, AUGMENTED, seed=seed, epoch=epoch) for seed in (1, 2) for epoch in (1, 2)]
     for what in ("order", "shift", "flip"):
@@ -86,19 +84,19 @@ def test_seeds_and_epochs_differ_from_each_other(splits: Splits) -> None:
 
 
 @pytest.mark.parametrize("start", [1, 4, 8])
-def test_an_epoch_goes_on_at_any_batch(splits: Splits, start: int) -> None:
+def test_an_epoch_goes_on_at_any_batch(splits, start):
     """Catches a resumed epoch that draws other crops or repeats images."""
     assert equal(batches(splits.train, start=start), batches(splits.train)[start:])
 
 
-def test_an_epoch_shows_each_image_once_and_leaves_out_the_incomplete_batch(splits: Splits) -> None:
+def test_an_epoch_shows_each_image_once_and_leaves_out_the_incomplete_batch(splits):
     """Catches drawing with replacement, and a last batch of another size."""
     draws = epoch_draws(len(splits.train), AUGMENTED, seed=1, epoch=3)
     assert draws.order.sort().values.tolist() == list(range(512))
     assert [len(labels) for _, labels in batches(splits.train)] == [60] * 8
 
 
-def test_augmentation_leaves_the_order_alone(splits: Splits) -> None:
+def test_augmentation_leaves_the_order_alone(splits):
     """Catches arms that see other images in other batches because one of them flips."""
     orders = [
         epoch_draws(512, DataSpec("synthetic", pad_crop=pad, flip=flip), seed=1, epoch=1).order.tolist()
@@ -109,7 +107,7 @@ def test_augmentation_leaves_the_order_alone(splits: Splits) -> None:
     assert torch.equal(*crops)
 
 
-def test_crops_and_flips_are_uniform() -> None:
+def test_crops_and_flips_are_uniform():
     """Catches a crop that never reaches the far edge, or flips that are rare."""
     draws = epoch_draws(81_000, DataSpec("synthetic", pad_crop=4, flip=True), seed=0, epoch=0)
     counts = torch.bincount(draws.shift[:, 0] * 9 + draws.shift[:, 1], minlength=81)
@@ -118,7 +116,7 @@ def test_crops_and_flips_are_uniform() -> None:
     assert abs(float(draws.flip.float().mean()) - 0.5) < 4 * 0.5 / 81_000**0.5
 
 
-def test_the_stream_is_frozen() -> None:
+def test_the_stream_is_frozen():
     """Catches a change of the drawing that keeps all relations: stored runs would no longer be repeatable."""
     draws = epoch_draws(6, DataSpec("synthetic", pad_crop=4, flip=True), seed=0, epoch=1)
     assert draws.order.tolist() == [3, 0, 2, 4, 5, 1]
@@ -126,7 +124,7 @@ def test_the_stream_is_frozen() -> None:
     assert draws.flip.int().tolist() == [1, 0, 0, 1, 0, 0]
 
 
-def test_crops_at_the_corners() -> None:
+def test_crops_at_the_corners():
     """Catches a swap of rows and columns that random crops of square images may hide."""
     image = torch.arange(1, 10.0).view(1, 3, 3, 1)
     still, flipped = torch.tensor([False]), torch.tensor([True])
@@ -137,7 +135,7 @@ def test_crops_at_the_corners() -> None:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_layout_and_type_are_as_asked(splits: Splits, channels_last: bool) -> None:
+def test_layout_and_type_are_as_asked(splits, channels_last):
     """Catches a silent conversion in the first convolution of every step."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     for images, labels in (
@@ -149,7 +147,7 @@ def test_layout_and_type_are_as_asked(splits: Splits, channels_last: bool) -> No
         assert images.is_contiguous(memory_format=layout)
 
 
-def test_evaluation_sees_every_image_in_order(splits: Splits) -> None:
+def test_evaluation_sees_every_image_in_order(splits):
     """Catches the last images being left out of the test error, and correctness bits out of order."""
     found = list(ordered_batches(splits.test, batch_size=100))
     assert [len(labels) for _, labels in found] == [100, 100, 56]
@@ -159,14 +157,14 @@ def test_evaluation_sees_every_image_in_order(splits: Splits) -> None:
     assert torch.equal(images, splits.test.images.float() * normalization.scale - normalization.shift)
 
 
-def test_a_split_gathered_elsewhere_gives_the_same_batches(splits: Splits) -> None:
+def test_a_split_gathered_elsewhere_gives_the_same_batches(splits):
     """Catches rows that are looked up twice once the images have been moved."""
     train = Split(splits.train.images, splits.train.labels, torch.arange(5, 505), splits.train.normalization)
     gathered = Split(train.images[train.rows], train.labels[train.rows], torch.arange(500), train.normalization)
     assert equal(batches(train), batches(gathered))
 
 
-def test_a_device_sees_the_same_bits(splits: Splits, device: str) -> None:
+def test_a_device_sees_the_same_bits(splits, device):
     """Catches fused arithmetic or draws on the device: a run would depend on where it ran."""
     here = batches(splits.train)
     for split in (splits.train, splits.train.to(device)):
@@ -178,7 +176,7 @@ def test_a_device_sees_the_same_bits(splits: Splits, device: str) -> None:
 # Random resized crops
 
 
-def test_boxes_lie_inside_and_are_as_large_as_asked() -> None:
+def test_boxes_lie_inside_and_are_as_large_as_asked():
     """Would catch a box over the edge (smeared pixels), an area below the least one, and a distorted aspect."""
     boxes = crop_boxes(5000, 0.35, torch.Generator().manual_seed(0))
     top, left, height, width = boxes.unbind(1)
@@ -190,7 +188,7 @@ def test_boxes_lie_inside_and_are_as_large_as_asked() -> None:
     assert float(height.mean()) == pytest.approx(float(width.mean()), abs=0.01)
 
 
-def test_a_box_is_cut_out_enlarged_and_mirrored() -> None:
+def test_a_box_is_cut_out_enlarged_and_mirrored():
     """Would catch swapped axes, a mirrored box instead of a mirrored crop, and a shift by half a pixel."""
     image = torch.arange(8.0)[:, None] * 10 + torch.arange(8.0)[None, :]
     images = image[None, :, :, None].expand(2, -1, -1, 2).contiguous()
@@ -200,14 +198,14 @@ def test_a_box_is_cut_out_enlarged_and_mirrored() -> None:
     torch.testing.assert_close(cut[1, :, :, 1], image[2:6, 4:8].flip(1))
 
 
-def test_a_whole_box_is_the_image_brought_to_size() -> None:
+def test_a_whole_box_is_the_image_brought_to_size():
     """A ramp stays a ramp under bilinear interpolation: would catch aligned corners."""
     ramp = ((torch.arange(16.0) + 0.5) / 16).expand(1, 16, 16)[..., None]
     cut = resized_crop(ramp, torch.tensor([[0.0, 0, 1, 1]], dtype=torch.float64), torch.tensor([False]), side=14)
     torch.testing.assert_close(cut[0, 3, :, 0], (torch.arange(14.0) + 0.5) / 14)
 
 
-def test_the_stream_is_the_same_for_everybody_and_other_in_every_epoch(opened: Callable[..., Splits]) -> None:
+def test_the_stream_is_the_same_for_everybody_and_other_in_every_epoch(opened):
     """Would catch a draw from the global generator, and crops that change when flips are switched off."""
     spec = DataSpec("synthetic", image_size=7, random_resized_crop=True, flip=True)
     splits = opened(spec)
@@ -220,7 +218,7 @@ def test_the_stream_is_the_same_for_everybody_and_other_in_every_epoch(opened: C
     assert torch.equal(unflipped.box, crop_boxes(512, spec.crop_scale_min, _generator("box", 3, 1)))
 
 
-def test_tests_see_the_center_and_the_cache_holds_the_margin(opened: Callable[..., Splits]) -> None:
+def test_tests_see_the_center_and_the_cache_holds_the_margin(opened):
     """Would catch an evaluation on the margin too, and a crop off the center."""
     spec = DataSpec("synthetic", image_size=6, random_resized_crop=True)
     splits = opened(spec)

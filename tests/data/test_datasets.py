@@ -30,7 +30,7 @@ def facts_of(name: str, tmp_path: Path, data_root: Path | None = None, **fields:
 # The data root
 
 
-def test_the_option_wins_over_the_variable_and_only_a_named_root_is_explicit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_option_wins_over_the_variable_and_only_a_named_root_is_explicit(monkeypatch, tmp_path):
     """Catches a variable that overrides what was typed, a named root that something could be downloaded into unasked, workers that look elsewhere
     because their working directory is another.
     """
@@ -49,13 +49,13 @@ def test_the_option_wins_over_the_variable_and_only_a_named_root_is_explicit(mon
 
 
 @pytest.mark.parametrize("name", sorted(FACTS.keys() - SIGNS.keys()))  # of SIGNS there are two versions: its files must be looked at
-def test_facts_of_the_table_are_taken_as_they_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_of_the_table_are_taken_as_they_are(name, tmp_path, monkeypatch):
     """Catches facts that need the images to be there, or downloaded, before a plan can be shown."""
     monkeypatch.delenv(VARIABLE, raising=False)
     assert facts_of(name, tmp_path) == FACTS[name]
 
 
-def test_image_size_is_applied_and_said(tmp_path: Path) -> None:
+def test_image_size_is_applied_and_said(tmp_path):
     """Catches networks planned for the size the images no longer have, and an image_size that invents pixels."""
     facts = facts_of("digits", tmp_path, image_size=4)
     assert (facts.size, facts.says) == (4, FACTS["digits"].says + "; averaged down to 4x4")
@@ -64,7 +64,7 @@ def test_image_size_is_applied_and_said(tmp_path: Path) -> None:
         facts_of("digits", tmp_path, image_size=16)
 
 
-def test_random_crops_have_a_margin_where_images_have_room(tmp_path: Path) -> None:
+def test_random_crops_have_a_margin_where_images_have_room(tmp_path):
     """Would catch images enlarged to make room, and two kinds of crop at once."""
     assert facts_of("synthetic", tmp_path, random_resized_crop=True).cached_size == 8
     facts = facts_of("synthetic", tmp_path, random_resized_crop=True, image_size=6)
@@ -73,7 +73,7 @@ def test_random_crops_have_a_margin_where_images_have_room(tmp_path: Path) -> No
         facts_of("synthetic", tmp_path, random_resized_crop=True, pad_crop=1)
 
 
-def test_facts_and_preparation_do_not_import_torch(tmp_path: Path) -> None:
+def test_facts_and_preparation_do_not_import_torch(tmp_path):
     """Catches an import that costs every `--help`, every wrong spec and every plan a second or two."""
     code = (
         "import sys; from pathlib import Path; from resnet_lab.spec.data import DataSpec\n"
@@ -103,7 +103,7 @@ def assert_as_the_facts_say(name: str, images: Images) -> None:
     assert len(images.class_names) == facts.classes
 
 
-def test_the_tables_name_the_same_datasets() -> None:
+def test_the_tables_name_the_same_datasets():
     """Catches a dataset that is added to one table only."""
     assert DATASETS.keys() == FACTS.keys()
     assert DOWNLOADS.keys() < DATASETS.keys()
@@ -116,14 +116,14 @@ def test_the_tables_name_the_same_datasets() -> None:
         ("synthetic", "4a4012f3b759e0074a6ae1100634ab78577d3be616483d58ba717ca7a79c053a"),
     ],
 )
-def test_embedded_datasets_are_as_their_facts_say_and_never_change(name: str, golden: str, tmp_path: Path) -> None:
+def test_embedded_datasets_are_as_their_facts_say_and_never_change(name, golden, tmp_path):
     """Catches another split or other pixels under the same name: stored runs would be compared with runs on other images."""
     images = load_images(name, DataRoot(tmp_path, explicit=True))
     assert_as_the_facts_say(name, images)
     assert hashlib.sha256(images.train.tobytes() + images.test_labels.tobytes()).hexdigest() == golden
 
 
-def test_digits_are_all_there_once_and_use_the_whole_range(tmp_path: Path) -> None:
+def test_digits_are_all_there_once_and_use_the_whole_range(tmp_path):
     """Catches a digit in both splits or in none, and a scale that leaves bits unused."""
     images = load_images("digits", DataRoot(tmp_path, explicit=True))
     ours = np.concatenate([images.train, images.test])[:, 0]
@@ -136,7 +136,7 @@ def test_digits_are_all_there_once_and_use_the_whole_range(tmp_path: Path) -> No
     ("name", "first", "last", "means"),
     [("cifar10", "airplane", "truck", (0.4914, 0.4822, 0.4465)), ("fashion_mnist", "T-shirt/top", "Ankle boot", (0.2860,))],
 )
-def test_real_datasets_are_as_their_facts_say(name: str, first: str, last: str, means: tuple[float, ...], real_data: Path) -> None:
+def test_real_datasets_are_as_their_facts_say(name, first, last, means, real_data):
     """Catches wrong axes, wrong counts and a check that refuses the layout torchvision makes, on the real files."""
     assert facts_of(name, real_data / "cache", real_data) == FACTS[name]
     images = load_images(name, DataRoot(real_data, explicit=True))
@@ -149,7 +149,7 @@ def test_real_datasets_are_as_their_facts_say(name: str, first: str, last: str, 
         assert label == images.test_labels[7]
 
 
-def test_sources_are_what_torchvision_knows() -> None:
+def test_sources_are_what_torchvision_knows():
     """Catches a file list that says a dataset is there when torchvision will not find it, and a checksum or an address that was copied wrongly."""
     for source in DOWNLOADS.values():
         known = getattr(torchvision.datasets, source.torchvision)
@@ -166,7 +166,7 @@ def test_sources_are_what_torchvision_knows() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DOWNLOADS))
-def test_a_named_root_without_the_dataset_is_an_error_that_says_where_it_looked(name: str, tmp_path: Path) -> None:
+def test_a_named_root_without_the_dataset_is_an_error_that_says_where_it_looked(name, tmp_path):
     """Catches a silent download into a folder that was said to hold the data, a study that starts without its images, and an error that leaves the
     user guessing.
     """
@@ -184,7 +184,7 @@ def test_a_named_root_without_the_dataset_is_an_error_that_says_where_it_looked(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_and_damaged_files_are_named_with_a_remedy(tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_named_with_a_remedy(tmp_path):
     """Catches `not found` for a folder that was copied in part, a pickle that is opened though its checksum is wrong, and a bare RuntimeError."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
@@ -198,7 +198,7 @@ def test_missing_and_damaged_files_are_named_with_a_remedy(tmp_path: Path) -> No
         load_images("cifar10", root)
 
 
-def test_a_failed_download_names_every_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_every_way_out(tmp_path, monkeypatch):
     """Catches a traceback on a machine without network."""
     monkeypatch.setitem(DOWNLOADS, "cifar10", replace(DOWNLOADS["cifar10"], address="http://127.0.0.1:9/cifar-10-python.tar.gz"))
     with pytest.raises(SpecError) as caught:
@@ -207,7 +207,7 @@ def test_a_failed_download_names_every_way_out(tmp_path: Path, monkeypatch: pyte
         assert part in str(caught.value)
 
 
-def test_an_unknown_name_brings_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_name_brings_the_nearest(tmp_path):
     """Catches a KeyError for a typing error."""
     with pytest.raises(SpecError, match="is a folder: write folder:"):
         load_images(str(tmp_path), DataRoot(tmp_path, explicit=False))
@@ -257,7 +257,7 @@ def loaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "scanlab"
 
 
-def test_a_loader_from_outside_is_called_with_the_data_root_and_its_images_are_the_facts(loaders: str, tmp_path: Path) -> None:
+def test_a_loader_from_outside_is_called_with_the_data_root_and_its_images_are_the_facts(loaders, tmp_path):
     """Catches a loader that is not told where the data lie, wrong counts, and an identity that misses a changed image behind unchanged code."""
     assert load_images(f"{loaders}:good", DataRoot(tmp_path, explicit=True)).train[0, 0, 0, 0] == len(str(tmp_path))
     facts = facts_of(f"{loaders}:good", tmp_path, tmp_path)
@@ -279,7 +279,7 @@ def test_a_loader_from_outside_is_called_with_the_data_root_and_its_images_are_t
         ("Images", "not marked with @resnet_lab.loader, so it is not called"),
     ],
 )
-def test_what_a_loader_does_wrong_is_said(loaders: str, function: str, says: str, tmp_path: Path) -> None:
+def test_what_a_loader_does_wrong_is_said(loaders, function, says, tmp_path):
     """Catches images that would train to nonsense: floats cut to 0 and 1, labels off by one."""
     with pytest.raises(SpecError, match=says):
         load_images(f"{loaders}:{function}", DataRoot(tmp_path, explicit=True))
@@ -304,7 +304,7 @@ def signs(tmp_path: Path) -> DataRoot:
     return DataRoot(tmp_path, explicit=True)
 
 
-def test_pixels_and_labels_of_signs_are_those_of_the_file(signs: DataRoot) -> None:
+def test_pixels_and_labels_of_signs_are_those_of_the_file(signs):
     """Would catch channels last taken for channels first, and labels of shape [1, N] taken for one label."""
     images = load_images("signs", signs)
     with h5py.File(signs.path / "signs" / "train_signs.h5") as file:
@@ -314,7 +314,7 @@ def test_pixels_and_labels_of_signs_are_those_of_the_file(signs: DataRoot) -> No
     assert load_images("signs_jpeg", signs).test_labels.shape == (6,)
 
 
-def test_the_two_versions_of_signs_are_two_datasets(signs: DataRoot, tmp_path: Path) -> None:
+def test_the_two_versions_of_signs_are_two_datasets(signs, tmp_path):
     """Would catch a run on the one found again as a run on the other, and the official test images beside training images decoded from JPEGs."""
     official, jpeg = (facts_of(name, tmp_path, signs.path) for name in ("signs", "signs_jpeg"))
     names = [
@@ -328,7 +328,7 @@ def test_the_two_versions_of_signs_are_two_datasets(signs: DataRoot, tmp_path: P
     assert "train_signs_from_jpeg.h5 and test_signs_from_jpeg.h5" in facts_of("signs", tmp_path, signs.path).says
 
 
-def test_signs_that_are_not_there_or_no_such_file_are_said(signs: DataRoot) -> None:
+def test_signs_that_are_not_there_or_no_such_file_are_said(signs):
     (signs.path / "signs" / "test_signs.h5").write_bytes(b"no HDF5")
     with pytest.raises(SpecError, match=r"test_signs\.h5 is no SIGNS file"):
         load_images("signs", signs)
@@ -338,7 +338,7 @@ def test_signs_that_are_not_there_or_no_such_file_are_said(signs: DataRoot) -> N
         load_images("signs", signs)
 
 
-def test_the_real_signs_have_the_sizes_that_the_table_promises(real_data: Path, tmp_path: Path) -> None:
+def test_the_real_signs_have_the_sizes_that_the_table_promises(real_data, tmp_path):
     for name in SIGNS:
         facts = facts_of(name, tmp_path, real_data)
         assert replace(facts, says="", identity="", class_names=()) == replace(FACTS[name], says="")

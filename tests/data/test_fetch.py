@@ -100,7 +100,7 @@ def assert_nothing_was_kept(root: Path) -> None:
     assert [path.name for path in root.rglob("*") if path.suffix != ".lock"] == []
 
 
-def test_the_official_archive_is_fetched_checked_and_unpacked_once(server: Server, tmp_path: Path) -> None:
+def test_the_official_archive_is_fetched_checked_and_unpacked_once(server, tmp_path):
     """Catches files in the wrong folder, left-over archives, 170 MB fetched for nothing, and a damaged file that is taken for good."""
     for _ in range(2):
         assert contents(fetch("toy", root=tmp_path / "data")) == FILES
@@ -110,7 +110,7 @@ def test_the_official_archive_is_fetched_checked_and_unpacked_once(server: Serve
     assert contents(fetch("toy", root=tmp_path / "data")) == FILES
 
 
-def test_files_that_lie_one_by_one_are_unpacked_beside_themselves(server: Server, tmp_path: Path) -> None:
+def test_files_that_lie_one_by_one_are_unpacked_beside_themselves(server, tmp_path):
     """Catches .gz files that torchvision does not read, and a mirror that packs them into one archive being refused."""
     (server.folder / "mirror").mkdir()
     for name, content in PACKED.items():
@@ -124,7 +124,7 @@ def test_files_that_lie_one_by_one_are_unpacked_beside_themselves(server: Server
 
 
 @pytest.mark.parametrize("scheme", ["file", "path", "http"])
-def test_another_place_needs_its_checksum(server: Server, scheme: str, tmp_path: Path) -> None:
+def test_another_place_needs_its_checksum(server, scheme, tmp_path):
     """Catches an unknown archive that is trusted, the official one refused because it lies elsewhere, and a checksum that is not compared."""
     base = {"file": server.folder.as_uri(), "path": str(server.folder), "http": server.address}[scheme]
     for name, sha256, found in (("repacked.zip", None, digest(ZIP, "md5")), ("toy.tar.gz", "0" * 64, digest(TAR))):
@@ -147,7 +147,7 @@ def test_another_place_needs_its_checksum(server: Server, scheme: str, tmp_path:
     ],
     ids=["a file short", "another file", "no archive", "cut short", "out of the folder", "a link"],
 )
-def test_a_checked_archive_with_other_content_is_refused(server: Server, content: bytes, says: str, tmp_path: Path) -> None:
+def test_a_checked_archive_with_other_content_is_refused(server, content, says, tmp_path):
     """Catches half a dataset being put in place, a pickle that is not the official one, and an archive that writes elsewhere."""
     address = server.put("bad.tar.gz", content)
     with pytest.raises(SpecError, match=says):
@@ -156,14 +156,14 @@ def test_a_checked_archive_with_other_content_is_refused(server: Server, content
     assert not (tmp_path / "evil").exists()
 
 
-def test_only_known_files_leave_an_archive(server: Server, tmp_path: Path) -> None:
+def test_only_known_files_leave_an_archive(server, tmp_path):
     """Catches a setup.py or a second pickle beside the dataset's files."""
     content = tar_of({"a/setup.py": b"x", "/abs/batch_1": FILES["batch_1"], "b/meta": b"other", "c/meta": b"names"})
     address = server.put("more.tar.gz", content)
     assert contents(fetch("toy", root=tmp_path / "data", url=address, sha256=digest(content))) == FILES
 
 
-def test_what_cannot_be_had_is_said(server: Server, tmp_path: Path) -> None:
+def test_what_cannot_be_had_is_said(server, tmp_path):
     """Catches an HTTPError traceback, and a typing error taken for a dataset."""
     (tmp_path / "file").touch()
     for name, options, says in (
@@ -181,7 +181,7 @@ def test_what_cannot_be_had_is_said(server: Server, tmp_path: Path) -> None:
         fetch("toy", root=tmp_path / "file")
 
 
-def test_real_cifar_from_a_mirror_loads_afterwards(real_data: Path, scratch: Path) -> None:
+def test_real_cifar_from_a_mirror_loads_afterwards(real_data, scratch):
     """Catches a layout that fetch makes and the loader does not find; the archive is not the official one, so its sha256 is asked for."""
     with tarfile.open(scratch / "mirror.tar", "w") as tar:
         tar.add(real_data / "cifar-10-batches-py", "cifar-10-batches-py")
@@ -191,7 +191,7 @@ def test_real_cifar_from_a_mirror_loads_afterwards(real_data: Path, scratch: Pat
     assert load_images("cifar10", DataRoot(scratch / "data", explicit=True)).test.shape == (10_000, 3, 32, 32)
 
 
-def test_real_fashion_mnist_from_a_mirror_loads_afterwards(real_data: Path, server: Server, scratch: Path) -> None:
+def test_real_fashion_mnist_from_a_mirror_loads_afterwards(real_data, server, scratch):
     """Catches the same for files that lie one by one."""
     for path in (real_data / "FashionMNIST" / "raw").glob("*.gz"):
         (server.folder / path.name).symlink_to(path)

@@ -1,6 +1,6 @@
 """The image cache: whole or not at all, rebuilt when damaged, shared by processes, of the size that was foretold."""
 
-import json
+import os
 import shutil
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def same(one: CachedImages, other: CachedImages) -> bool:
 
 
 @pytest.mark.parametrize("image_size", [None, 4])
-def test_what_is_stored_is_the_dataset_averaged_down(image_size: int | None, tmp_path: Path) -> None:
+def test_what_is_stored_is_the_dataset_averaged_down(image_size, tmp_path):
     """Catches splits or labels mixed up on their way into the cache."""
     stored = prepared(DataSpec("synthetic", image_size=image_size), tmp_path)
     images = load_images("synthetic", DataRoot(tmp_path, explicit=True))
@@ -48,14 +48,14 @@ def test_what_is_stored_is_the_dataset_averaged_down(image_size: int | None, tmp
         assert np.array_equal(stored.labels[split], labels)
 
 
-def test_large_datasets_are_averaged_in_chunks_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_datasets_are_averaged_in_chunks_without_a_seam(tmp_path, monkeypatch):
     """Catches images lost or doubled where one chunk ends and the next begins."""
     whole = prepared(DataSpec("digits", image_size=4), tmp_path / "a")
     monkeypatch.setattr(cache_module, "CHUNK", 100)
     assert np.array_equal(prepared(DataSpec("digits", image_size=4), tmp_path / "b").images["train"], whole.images["train"])
 
 
-def test_a_folder_is_decoded_in_the_order_of_its_entries(make_folder: FolderMaker, tmp_path: Path) -> None:
+def test_a_folder_is_decoded_in_the_order_of_its_entries(make_folder, tmp_path):
     """Catches labels that no longer belong to their images."""
     root = make_folder({"train/cat": 3, "train/dog": 2, "test/cat": 1, "test/dog": 1})
     stored = prepared(DataSpec(f"folder:{root}"), tmp_path / "cache")
@@ -66,34 +66,23 @@ def test_a_folder_is_decoded_in_the_order_of_its_entries(make_folder: FolderMake
             assert np.array_equal(stored.images["train"][number], np.asarray(image).transpose(2, 0, 1))
 
 
-def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     """Catches a cache that is never hit."""
     first = prepared(DataSpec("synthetic"), tmp_path)
     monkeypatch.setattr(cache_module, "load_images", lambda *_: pytest.fail("decoded twice"))
     assert same(prepared(DataSpec("synthetic", validation=0.2, split_seed=3, train_images=100, normalization="none"), tmp_path), first)
 
 
-def cut_images(folder: Path) -> None:
-    with (folder / "train.npy").open("r+b") as stream:
-        stream.truncate(1000)
+DAMAGE = {
+    "images cut": lambda folder: os.truncate(folder / "train.npy", 1000),
+    "meta cut": lambda folder: os.truncate(folder / "meta.json", 50),
+    "labels lost": lambda folder: (folder / "test-labels.npy").unlink(),
+    "other counts": lambda folder: (folder / "meta.json").write_text((folder / "meta.json").read_text().replace("512", "511")),
+}
 
 
-def cut_meta(folder: Path) -> None:
-    (folder / "meta.json").write_text((folder / "meta.json").read_text()[:50])
-
-
-def lose_labels(folder: Path) -> None:
-    (folder / "test-labels.npy").unlink()
-
-
-def other_meta(folder: Path) -> None:
-    meta = json.loads((folder / "meta.json").read_text())
-    meta["images"]["train"] -= 1
-    (folder / "meta.json").write_text(json.dumps(meta))
-
-
-@pytest.mark.parametrize("damage", [cut_images, cut_meta, lose_labels, other_meta])
-def test_a_damaged_cache_is_made_again(damage: Callable[[Path], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_cache_is_made_again(damage, tmp_path):
     """Catches training on the rest of a file that a full disk cut short."""
     first = prepared(DataSpec("synthetic"), tmp_path)
     before = replace(first, images={split: pixels.copy() for split, pixels in first.images.items()})
@@ -101,29 +90,23 @@ def test_a_damaged_cache_is_made_again(damage: Callable[[Path], None], tmp_path:
     assert same(prepared(DataSpec("synthetic"), tmp_path), before)
 
 
-def test_left_overs_of_a_killed_process_are_cleared(tmp_path: Path) -> None:
-    """Catches a disk that fills up with half-written datasets."""
-    spec = DataSpec("synthetic")
-    folder = cache_folder(spec, dataset_facts(spec, data_root=None, cache=tmp_path), tmp_path)
-    left_over = tmp_path / f".{folder.name}.abc.part"
-    left_over.mkdir()
-    (left_over / "train.npy").write_bytes(b"half")
-    prepared(spec, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f".{folder.name}.lock", folder.name]
-
-
-def test_an_error_leaves_nothing_half_written(make_folder: FolderMaker, tmp_path: Path) -> None:
-    """Catches a cache that looks whole after a corrupt image stopped its making."""
-    root = make_folder({"cat": 3, "dog": 3})
-    broken = root / "dog" / "001.png"
-    broken.write_bytes(broken.read_bytes()[:-60])
-    spec, cache = DataSpec(f"folder:{root}"), tmp_path / "cache"
+def test_nothing_half_written_is_left(make_folder, tmp_path):
+    """Catches a cache that looks whole after a corrupt image stopped its making, and a disk that fills up with what killed processes left."""
+    root, cache = make_folder({"cat": 3, "dog": 3}), tmp_path / "cache"
+    broken, whole = root / "dog" / "001.png", (root / "dog" / "001.png").read_bytes()
+    broken.write_bytes(whole[:-60])
+    spec = DataSpec(f"folder:{root}")
     with pytest.raises(SpecError, match=r"dog/001\.png cannot be read"):
         prepared(spec, cache)
-    assert not [path for path in cache.iterdir() if path.name.startswith(("folder-", ".folder-")) and path.is_dir()]
+    assert {path.name for path in cache.iterdir() if path.is_dir()} == {"folders"}
+    broken.write_bytes(whole)
+    folder = cache_folder(spec, dataset_facts(spec, data_root=None, cache=cache), cache)
+    (cache / f".{folder.name}.abc.part").mkdir()
+    prepared(spec, cache)
+    assert {path.name for path in cache.iterdir() if path.is_dir()} == {"folders", folder.name}
 
 
-def test_images_that_changed_since_planning_are_refused(make_folder: FolderMaker, tmp_path: Path) -> None:
+def test_images_that_changed_since_planning_are_refused(make_folder, tmp_path):
     """Catches results stored under the fingerprint of other images."""
     root = make_folder({"cat": 3, "dog": 3})
     spec, cache = DataSpec(f"folder:{root}"), tmp_path / "cache"
@@ -133,7 +116,7 @@ def test_images_that_changed_since_planning_are_refused(make_folder: FolderMaker
         prepare(spec, facts, data_root=None, cache=cache)
 
 
-def test_keys_differ_by_content_and_size_alone(make_folder: FolderMaker, tmp_path: Path) -> None:
+def test_keys_differ_by_content_and_size_alone(make_folder, tmp_path):
     """Catches old images under a folder's name after it changed, and a copy of the data for every validation share or place."""
     one, other = make_folder({"a": 2, "b": 2}, name="x/pets"), make_folder({"a": 2, "c": 2}, name="y/pets")
 
@@ -150,21 +133,21 @@ def test_keys_differ_by_content_and_size_alone(make_folder: FolderMaker, tmp_pat
 
 
 @pytest.mark.parametrize("spec", [DataSpec("synthetic"), DataSpec("digits", image_size=4)])
-def test_the_size_on_disk_is_as_foretold(spec: DataSpec, tmp_path: Path) -> None:
+def test_the_size_on_disk_is_as_foretold(spec, tmp_path):
     """Catches a --plan that promises megabytes and writes gigabytes."""
     facts = dataset_facts(spec, data_root=None, cache=tmp_path)
     files = list(prepared(spec, tmp_path).folder.glob("*.npy"))
     assert sum(path.stat().st_size for path in files) - 128 * len(files) == cache_bytes(facts)
 
 
-def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_said(tmp_path):
     """Catches a NotADirectoryError traceback."""
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(StoreError, match=r"cache cannot be written to"):
         prepared(DataSpec("synthetic"), tmp_path / "cache")
 
 
-def test_two_processes_prepare_once(tmp_path: Path) -> None:
+def test_two_processes_prepare_once(tmp_path):
     """Catches workers that trip over each other when they all begin with an empty cache."""
     code = (
         "import sys; from pathlib import Path; from resnet_lab.data import cache; from resnet_lab.data.datasets import dataset_facts\n"
@@ -182,7 +165,7 @@ def test_two_processes_prepare_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "size"), [(32, 16), (32, 8), (28, 16), (12, 9), (9, 4), (7, 1), (8, 8)])
-def test_means_of_areas_whole_factor_or_not(width: int, size: int) -> None:
+def test_means_of_areas_whole_factor_or_not(width, size):
     """Catches subsampling, adaptive pooling's overlapping bins, swapped axes, and rounding down: every pixel is repeated, then areas are counted."""
     images = np.random.default_rng(0).integers(0, 256, size=(5, 3, width, width), dtype=np.uint8)
     fine = images.repeat(size, axis=2).repeat(size, axis=3).astype(np.int64)

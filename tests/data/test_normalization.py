@@ -1,7 +1,5 @@
 """Normalization numbers: against numpy, over the images in use, computed once."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,7 +13,7 @@ IMAGES = RANDOM.integers(0, 256, size=(50, 3, 6, 6), dtype=np.uint8)
 ROWS = np.flatnonzero(RANDOM.random(50) < 0.6)
 
 
-def test_means_and_deviations_are_numpys_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_means_and_deviations_are_numpys_whatever_the_chunks(monkeypatch):
     """Catches statistics over all images instead of those in use, over the wrong axes, with a seam between chunks, or summed in floating point."""
     whole = pixel_sums(IMAGES, ROWS)
     monkeypatch.setattr(normalization, "CHUNK", 7)
@@ -27,14 +25,14 @@ def test_means_and_deviations_are_numpys_whatever_the_chunks(monkeypatch: pytest
     np.testing.assert_allclose(found.mean_image, pixels.mean(axis=0), rtol=1e-12)
 
 
-def test_a_constant_channel_is_only_centered() -> None:
+def test_a_constant_channel_is_only_centered():
     """Catches a division by zero that makes every loss NaN."""
     images = np.full((4, 1, 2, 2), 7, dtype=np.uint8)
     found = statistics_of(pixel_sums(images, np.arange(4)), 4)
     assert (found.deviation.tolist(), found.mean.tolist()) == ([1.0], [7 / 255])
 
 
-def test_large_counts_neither_overflow_nor_cancel() -> None:
+def test_large_counts_neither_overflow_nor_cancel():
     """Catches int64 products that wrap around at a million images: almost white images keep their small deviation."""
     images, side = 10_000_000, 64
     sums = np.zeros((2, 1, side, side), dtype=np.int64)
@@ -42,7 +40,7 @@ def test_large_counts_neither_overflow_nor_cancel() -> None:
     assert statistics_of(sums, images).deviation[0] * 255 == pytest.approx(0.5, rel=1e-9)
 
 
-def test_they_are_computed_once_for_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_computed_once_for_the_same_images(tmp_path, monkeypatch):
     """Catches every worker counting again, statistics shared by different splits, and a cut-short file or a read-only cache that stops a run."""
     first = cached_statistics(IMAGES, ROWS, tmp_path)
     (file,) = tmp_path.iterdir()
@@ -55,7 +53,7 @@ def test_they_are_computed_once_for_the_same_images(tmp_path: Path, monkeypatch:
         assert np.array_equal(cached_statistics(IMAGES, ROWS, folder).mean, first.mean)
 
 
-def test_a_normalization_given_by_hand_is_used_and_other_channels_are_refused() -> None:
+def test_a_normalization_given_by_hand_is_used_and_other_channels_are_refused():
     """Would catch a checkpoint measured with the statistics of the images at hand instead of its own."""
     mean, std = (0.5, 0.25, 0.0), (0.5, 0.25, 1.0)
     statistics = statistics_of(pixel_sums(IMAGES, ROWS), len(ROWS))

@@ -29,7 +29,7 @@ Opener = Callable[..., Splits]
         DataSpec("digits", train_images=5000),
     ],
 )
-def test_counts_are_those_the_plan_was_made_with(spec: DataSpec, opened: Opener, tmp_path: Path) -> None:
+def test_counts_are_those_the_plan_was_made_with(spec, opened, tmp_path):
     """Catches iterations per epoch that were planned for another number of images."""
     splits = opened(spec)
     facts = dataset_facts(spec, data_root=None, cache=tmp_path)
@@ -37,7 +37,7 @@ def test_counts_are_those_the_plan_was_made_with(spec: DataSpec, opened: Opener,
     assert (len(splits.train), validation, len(splits.test)) == image_counts(spec, facts)
 
 
-def test_no_image_is_in_two_splits_and_classes_keep_their_shares(opened: Opener) -> None:
+def test_no_image_is_in_two_splits_and_classes_keep_their_shares(opened):
     """Catches validation images that are trained on."""
     splits = opened(DataSpec("digits", validation=0.2, train_images=500))
     assert splits.validation is not None
@@ -48,7 +48,7 @@ def test_no_image_is_in_two_splits_and_classes_keep_their_shares(opened: Opener)
         assert counts.max() - counts.min() <= 0.05 * len(split)
 
 
-def test_the_split_seed_decides_and_validation_does_not_hang_on_the_subset(opened: Opener) -> None:
+def test_the_split_seed_decides_and_validation_does_not_hang_on_the_subset(opened):
     """Catches splits that differ between workers, or change when something else in the spec does."""
     base = opened(DataSpec("digits", validation=0.2))
     again = opened(DataSpec("digits", validation=0.2, train_images=100, pad_crop=1))
@@ -60,7 +60,7 @@ def test_the_split_seed_decides_and_validation_does_not_hang_on_the_subset(opene
     assert not torch.equal(base.validation.rows, other.validation.rows)
 
 
-def test_drawn_splits_never_change(opened: Opener) -> None:
+def test_drawn_splits_never_change(opened):
     """Catches other validation images under the same spec: stored runs would be compared with runs on other images."""
     splits = opened(DataSpec("digits", validation=0.1, train_images=300))
     assert splits.validation is not None
@@ -68,7 +68,7 @@ def test_drawn_splits_never_change(opened: Opener) -> None:
     assert rows == [[19, 21, 34, 38, 40, 52], [7, 11, 15, 16, 31, 43]]
 
 
-def test_a_folder_without_test_is_split_by_seed(make_folder: FolderMaker, opened: Opener, tmp_path: Path) -> None:
+def test_a_folder_without_test_is_split_by_seed(make_folder, opened, tmp_path):
     """Catches test images that are trained on, and counts other than planned."""
     root = make_folder({"cat": 10, "dog": 15})
     seeds = {}
@@ -84,7 +84,7 @@ def test_a_folder_without_test_is_split_by_seed(make_folder: FolderMaker, opened
     assert seeds[0] != seeds[1]
 
 
-def test_a_validation_split_of_its_own_is_used(make_folder: FolderMaker, opened: Opener, tmp_path: Path) -> None:
+def test_a_validation_split_of_its_own_is_used(make_folder, opened, tmp_path):
     """Catches images held out on top of `val/`."""
     root = make_folder({f"{split}/{name}": 4 for split in ("train", "val", "test") for name in ("cat", "dog")})
     splits = opened(DataSpec(f"folder:{root}", validation=0.5), tmp_path / "cache")
@@ -93,7 +93,7 @@ def test_a_validation_split_of_its_own_is_used(make_folder: FolderMaker, opened:
     assert splits.validation.images.data_ptr() != splits.train.images.data_ptr()
 
 
-def test_images_are_mapped_without_a_copy_or_a_warning(opened: Opener, tmp_path: Path) -> None:
+def test_images_are_mapped_without_a_copy_or_a_warning(opened, tmp_path):
     """Catches a worker that reads the whole dataset into its own memory, and torch's warning about read-only arrays."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -110,7 +110,7 @@ def test_images_are_mapped_without_a_copy_or_a_warning(opened: Opener, tmp_path:
 
 
 @pytest.mark.parametrize(("normalization", "shape"), [("channel", (3, 1, 1)), ("pixel_mean", (3, 8, 8)), ("none", (3, 1, 1))])
-def test_normalization_is_over_the_training_images_in_use(normalization: str, shape: tuple[int, ...], opened: Opener) -> None:
+def test_normalization_is_over_the_training_images_in_use(normalization, shape, opened):
     """Catches means over validation images, a mean image divided by deviations, and scales that are off by 255."""
     spec = DataSpec("synthetic", validation=0.3, train_images=200, normalization=normalization)  # type: ignore[arg-type]
     train = opened(spec).train
@@ -125,7 +125,7 @@ def test_normalization_is_over_the_training_images_in_use(normalization: str, sh
     assert torch.allclose(found.double(), expected, atol=1e-6)
 
 
-def test_moving_to_a_device_gathers_the_rows(opened: Opener) -> None:
+def test_moving_to_a_device_gathers_the_rows(opened):
     """Catches row numbers that point into the file after the rows were gathered (the meta device keeps shapes alone)."""
     splits = opened(DataSpec("digits", validation=0.2))
     assert splits.validation is not None
@@ -136,7 +136,7 @@ def test_moving_to_a_device_gathers_the_rows(opened: Opener) -> None:
     assert splits.to("cpu").train is splits.train
 
 
-def test_real_cifar_is_normalized_by_its_known_statistics(real_data: Path, opened: Opener, scratch: Path) -> None:
+def test_real_cifar_is_normalized_by_its_known_statistics(real_data, opened, scratch):
     """Catches another scale or axis on the real images: these numbers are printed in many places."""
     splits = opened(DataSpec("cifar10"), scratch, real_data)
     scale, shift = (value.flatten().double() for value in (splits.train.normalization.scale, splits.train.normalization.shift))
@@ -147,7 +147,7 @@ def test_real_cifar_is_normalized_by_its_known_statistics(real_data: Path, opene
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says which pages are shared")
-def test_training_reads_the_map_that_all_workers_share(opened: Opener, tmp_path: Path) -> None:
+def test_training_reads_the_map_that_all_workers_share(opened, tmp_path):
     """Would catch a worker with a copy of all images of its own: eight workers would then need the memory of eight datasets."""
     spec = DataSpec("digits", pad_crop=1, flip=True)
     split = opened(spec, tmp_path).train
@@ -173,7 +173,7 @@ def mapping_of(file: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 17, 100, 174])
-def test_draws_partition_the_images_in_proportion(count: int) -> None:
+def test_draws_partition_the_images_in_proportion(count):
     """Catches an image in both parts or in none, and classes held out by more than one image off their share."""
     labels = np.repeat([0, 1, 2], [100, 50, 24])
     kept, held = hold_out(labels, count, random_state("test", 0))
@@ -184,7 +184,7 @@ def test_draws_partition_the_images_in_proportion(count: int) -> None:
     assert np.all(np.diff(held) > 0)
 
 
-def test_a_draw_hangs_on_seed_and_purpose_alone_and_is_frozen() -> None:
+def test_a_draw_hangs_on_seed_and_purpose_alone_and_is_frozen():
     """Catches two purposes that draw the same images, and a change of numpy's stream: earlier studies would have other validation images."""
     labels = np.arange(200) % 4
     assert len({tuple(hold_out(labels, 40, random_state(*words))[1]) for words in (("a", 0), ("a", 1), ("b", 0))}) == 3

@@ -49,41 +49,40 @@ def test_a_sound_run_records_all_that_applies(trained):
     assert trained().checks.keys() == {"parameters", "test set", "precision"}
 
 
-def test_a_rate_that_never_leaves_the_warm_up(trained, monkeypatch):
-    monkeypatch.setattr(loop, "learning_rate", lambda recipe, iteration, ended: learning_rate(recipe, min(iteration, 1), ended) / 10)
-    message = broken(trained, STEP)
-    assert message == "warm-up: after the warm-up, at iteration 2, the learning rate was 0.01, and the recipe says 0.1"
-
-
-def test_a_warm_up_until_an_error_that_never_ends(trained, monkeypatch):
-    """The fault that public code has: the error fell long ago, and the rate stays small."""
-    monkeypatch.setattr(loop.Trainer, "_end_warmup", lambda self, step: None)
-    assert broken(trained, UNTIL).startswith("warm-up: the training error was below 80 % in 2 epochs, and the warm-up has not ended")
-
-
-def test_a_warm_up_that_rightly_goes_on(trained):
-    """Would catch a run that fails because its net does not learn: that is a finding."""
-    record = trained({"training": {"epochs": 3, "schedule": "constant", "lr": 0.1, "warmup": {"lr": 1e-6, "until_train_error": 5.0}}})
-    assert record.checks["warm-up"] == "did not end: the training error stayed at 5 % or more, at the rate 1e-06"
-
-
-def test_a_warm_up_until_an_error_that_ends(trained):
-    record = trained(UNTIL)
-    assert record.checks["warm-up"] == f"0.1 at iteration {record.warmup_ended}, as the recipe says"
-
-
-@pytest.mark.parametrize(("late", "says"), [(1, "at the milestone, at iteration 5,"), (-1, "before the milestone, at iteration 4,")])
-def test_a_milestone_at_another_iteration(trained, monkeypatch, late, says):
-    """Off by one, either way."""
-    wrong = lambda recipe, iteration, ended: learning_rate(recipe, iteration - late if iteration > 3 else iteration, ended)  # noqa: E731
-    monkeypatch.setattr(loop, "learning_rate", wrong)
-    assert broken(trained, STEP).startswith(f"milestones: {says}")
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda i: 0, "warm-up: after the warm-up, at iteration 2, the learning rate was 0.05, and the recipe says 0.1"),
+        (
+            lambda i: i - 1 if i > 3 else i,
+            "milestones: at the milestone, at iteration 5, the learning rate was 0.1, and the recipe says 0.01",
+        ),
+        (
+            lambda i: i + 1 if i > 3 else i,
+            "milestones: before the milestone, at iteration 4, the learning rate was 0.01, and the recipe says 0.1",
+        ),
+    ],
+    ids=["never leaves the warm-up", "a milestone too late", "a milestone too early"],
+)
+def test_a_rate_that_is_not_the_recipes(trained, monkeypatch, wrong, message):
+    monkeypatch.setattr(loop, "learning_rate", lambda recipe, iteration, ended: learning_rate(recipe, wrong(iteration), ended))
+    assert broken(trained, STEP) == message
 
 
 def test_an_optimizer_that_takes_another_rate_than_it_was_given(trained, monkeypatch):
     """Would catch a check that looks at the schedule and not at the optimizer."""
     monkeypatch.setattr(loop, "set_rate", lambda optimizer, rate: optimizers.set_rate(optimizer, 2 * rate))
     assert "the learning rate was 0.2, and the recipe says 0.1" in broken(trained, STEP)
+
+
+def test_a_warm_up_until_an_error(trained, monkeypatch):
+    """The fault that public code has: the error fell long ago, and the rate stays small. One that rightly goes on is a finding, and ends no run."""
+    record = trained(UNTIL)
+    assert record.checks["warm-up"] == f"0.1 at iteration {record.warmup_ended}, as the recipe says"
+    lasting = {"training": {**UNTIL["training"], "warmup": {"lr": 1e-6, "until_train_error": 5.0}}}
+    assert trained(lasting).checks["warm-up"] == "did not end: the training error stayed at 5 % or more, at the rate 1e-06"
+    monkeypatch.setattr(loop.Trainer, "_end_warmup", lambda self, step: None)
+    assert broken(trained, UNTIL).startswith("warm-up: the training error was below 80 % in 2 epochs, and the warm-up has not ended")
 
 
 def test_a_network_that_is_not_the_planned_one(trained, small_run):
@@ -149,8 +148,7 @@ def test_a_run_is_set_up_for_products_that_are_not_rounded(let_round):
     """Would catch torch's own setting, which lets cuDNN round convolutions, left as it is."""
     let_round(True, True)
     configure(torch.get_num_threads())
-    assert computed_in(torch.float32, is_cuda=True, convolution=True) == "float32"
-    assert computed_in(torch.float32, is_cuda=True, convolution=False) == "float32"
+    assert {computed_in(torch.float32, is_cuda=True, convolution=kind) for kind in (True, False)} == {"float32"}
 
 
 def test_a_diverged_run_never_reads_its_test_images(trained):

@@ -9,10 +9,10 @@ from resnet_lab.networks.build import build
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.store import RunStore, weights_name
 from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.run import fingerprint
 from resnet_lab.training import loop
 from resnet_lab.training.measure import evaluate
-from resnet_lab.training.optimizers import make_optimizer
-from resnet_lab.training.train import train
+from resnet_lab.training.train import starting_trainer, train
 from resnet_lab.training.weights import fit_weights, load_weights, save_weights, snapshot
 
 DIGEST = "ab" * 32
@@ -63,20 +63,14 @@ def test_averaged_statistics_are_in_the_kept_weights(small_run, splits_of, tmp_p
     assert error_of(run, load_weights(tmp_path / weights_name("last")), splits_of(run).test) == record.test_error
 
 
-def test_keeping_weights_changes_no_number(small_run, splits_of, assert_same, tmp_path):
-    run = small_run({"data": {"validation": 0.25}})
-    plain = train(run, 3, splits_of(run))
-    assert plain.weights == {}
-    kept = train(run, 3, splits_of(run), checkpoints=tmp_path, keep_weights=True)
+def test_keeping_weights_changes_no_number(trained, assert_same, tmp_path):
+    plain, kept = trained({"data": {"validation": 0.25}}), trained({"data": {"validation": 0.25}}, checkpoints=tmp_path, keep_weights=True)
     arrays = {name: array for name, array in kept.arrays.items() if name in plain.arrays}  # the normalization is kept with weights alone
+    assert plain.weights == {}
     assert_same(plain, replace(kept, weights={}, arrays=arrays))
     with pytest.raises(ValueError, match="give checkpoints="):
-        train(run, 3, splits_of(run), keep_weights=True)
-
-
-def test_a_run_that_diverged_keeps_none(small_run, splits_of, tmp_path):
-    run = small_run({"training": {"lr": 1e30}, "record": {"weights": True}})
-    assert train(run, 3, splits_of(run), checkpoints=tmp_path).weights == {}
+        trained(keep_weights=True)
+    assert trained({"training": {"lr": 1e30}}, checkpoints=tmp_path / "diverged", keep_weights=True).weights == {}
 
 
 def test_weights_that_changed_or_are_none_are_refused(kept, tmp_path):
@@ -117,33 +111,29 @@ def test_a_run_starts_from_given_weights(small_run, splits_of, tmp_path):
     assert run.training.init_weights == DIGEST
 
 
-@pytest.mark.parametrize("digest", ["", DIGEST])
-def test_initial_weights_and_the_recipe_must_agree(small_run, splits_of, digest):
+def test_initial_weights_and_the_recipe_must_agree(small_run, splits_of):
     """Would catch a fine-tuned run stored under the fingerprint of one from scratch."""
-    run = small_run({"training": {"init_weights": digest}})
-    weights = None if digest else snapshot(build(run.network, seed=0))
-    with pytest.raises(SpecError, match=r"initial weights: (the recipe names none|the file with this sha256 was not given)"):
-        train(run, 3, splits_of(run), initial_weights=weights)
-
-
-def test_the_recipe_takes_a_sha256_alone(small_run):
+    given = snapshot(build(small_run().network, seed=0))
+    for digest, weights, words in (("", given, "the recipe names none"), (DIGEST, None, "the file with this sha256 was not given")):
+        run = small_run({"training": {"init_weights": digest}})
+        with pytest.raises(SpecError, match=f"initial weights: {words}"):
+            train(run, 3, splits_of(run), initial_weights=weights)
     with pytest.raises(SpecError, match=r"'mine\.pt' is no sha256"):
         small_run({"training": {"init_weights": "mine.pt"}})
 
 
 def test_another_number_of_classes_gets_a_new_head(small_run):
-    """The head stays as the seed drew it; everything else is the given weights'."""
+    """The head stays as the seed drew it; everything else is the given weights'. Files of other programs may lack batch norm's counters."""
     network = small_run().network
     given = snapshot(build(replace(network, classes=37), seed=50))
     model = build(network, seed=3)
     assert fit_weights(model, given) is True
-    own = model.state_dict()
-    fresh = build(network, seed=3).state_dict()
-
+    own, fresh = model.state_dict(), build(network, seed=3).state_dict()
     assert torch.equal(own["head.linear.weight"], fresh["head.linear.weight"])
     assert all(torch.equal(own[name], value) for name, value in given.items() if not name.startswith("head."))
-    headless = {name: value for name, value in given.items() if not name.startswith("head.")}
-    assert fit_weights(build(network, seed=3), headless) is True
+    for left_out, new_head in (("head.", True), ("num_batches_tracked", False)):
+        partial = {name: value for name, value in snapshot(build(network, seed=50)).items() if left_out not in name}
+        assert fit_weights(build(network, seed=3), partial) is new_head
 
 
 def test_weights_that_do_not_fit_are_listed_in_one_line(small_run):
@@ -166,13 +156,6 @@ def test_weights_that_do_not_fit_are_listed_in_one_line(small_run):
         fit_weights(build(network, seed=0), wider)
 
 
-def test_counters_of_batch_norm_may_be_absent(small_run):
-    """Files of other programs have none."""
-    network = small_run().network
-    given = {name: value for name, value in snapshot(build(network, seed=50)).items() if not name.endswith("num_batches_tracked")}
-    assert fit_weights(build(network, seed=0), given) is False
-
-
 def test_what_is_frozen_stays_and_the_rest_learns(small_run, splits_of, tmp_path):
     """Would catch frozen layers that weight decay still shrinks, or whose batch-norm statistics still move (also after a validation)."""
     run = small_run({"training": {"freeze": ["stage2.block1", "stem"], "optimizer": "adamw", "weight_decay": 0.1, "precise_bn": True},
@@ -191,17 +174,9 @@ def test_what_is_frozen_stays_and_the_rest_learns(small_run, splits_of, tmp_path
 
 
 def test_the_optimizer_does_not_hold_what_is_frozen(small_run, splits_of):
-    trainer_of = {}
     run = small_run({"training": {"freeze": ["stage1", "stage2", "stage3", "stem"]}})
-
-    def spy(spec, parameters):
-        trainer_of["parameters"] = list(parameters)
-        return make_optimizer(spec, trainer_of["parameters"])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "make_optimizer", spy)
-        train(run, 3, splits_of(run))
-    assert sorted(tuple(parameter.shape) for parameter in trainer_of["parameters"]) == [(10,), (10, 8)]  # the head's alone
+    (group,) = starting_trainer(run, 3, splits_of(run), "cpu").optimizer.param_groups
+    assert sorted(tuple(parameter.shape) for parameter in group["params"]) == [(10,), (10, 8)]  # the head's alone
 
 
 @pytest.mark.parametrize(
@@ -223,8 +198,6 @@ def test_names_to_freeze_are_checked_before_anything_is_trained(small_run, names
 
 
 def test_freezing_is_part_of_what_a_run_is_and_its_order_is_not(small_run):
-    from resnet_lab.spec.run import fingerprint
-
     prints = [
         fingerprint(small_run({"training": {"freeze": names}})) for names in ([], ["stem"], ["stem", "stage1"], ["stage1", "stem", "stem"])
     ]
