@@ -1,7 +1,8 @@
 """A real study small enough for tests (four nets, a tenth of a second a run), blocks that misbehave while they train, and what to look at."""
 
 import textwrap
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from resnet_lab.runs.record import RunRecord
@@ -181,3 +182,15 @@ def results(studies: Path) -> dict[str, int]:
 
 def names(tasks: Sequence[Task]) -> list[str]:
     return [task.name for task in tasks]
+
+
+DEADLINE = 60.0
+"""Seconds after which a test gives up waiting for another process."""
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for another process, with a deadline."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen within {DEADLINE:.0f} s"
+        time.sleep(0.02)

@@ -40,6 +40,10 @@ def arguments(plan, tasks, store):
     return plan, tasks, store, 2, ""
 
 
+def quiet(*arguments):
+    return Display(*arguments, console=Console(quiet=True), context=None)
+
+
 @pytest.fixture
 def place(tmp_path):
     (tmp_path / "progress").mkdir()
@@ -48,7 +52,7 @@ def place(tmp_path):
 
 def test_earlier_runs_count_as_done(arguments):
     """Would catch a resumed study that begins at 0 of 8, or a time left that counts what is done."""
-    tally = Display(*arguments, console=Console(quiet=True), context=None)
+    tally = quiet(*arguments)
 
     assert (tally.done, tally.total) == (4, 8)
     assert all(len(errors) == 1 for errors in tally.errors.values())
@@ -57,7 +61,7 @@ def test_earlier_runs_count_as_done(arguments):
 
 def test_running_done_and_failed_are_counted(arguments, plan, tasks):
     """Would catch a run that stays "running" once it failed, or one that is tried again being counted as failed."""
-    tally = Display(*arguments, console=Console(quiet=True), context=None)
+    tally = quiet(*arguments)
     for task in tasks[:3]:
         tally.begun(task)
     assert len(tally.running) == 3
@@ -75,17 +79,17 @@ def test_running_done_and_failed_are_counted(arguments, plan, tasks):
 
 def test_the_time_left_follows_the_runs(arguments, plan, tasks):
     """Would catch a time left that stays wrong on a machine that is busy with something else, and runs of another machine that count."""
-    tally = Display(*arguments, console=Console(quiet=True), context=None)
+    tally = quiet(*arguments)
     tally.finished(tasks[0], factories.make_record(plan.cells[0], 1, seconds=3 * SECONDS))
     assert tally.pace.of(tasks[0].fingerprint) == 2 * SECONDS  # the median of two
-    assert Display(*arguments[:-1], "another processor", console=Console(quiet=True), context=None).seconds_left() == 0
+    assert quiet(*arguments[:-1], "another processor").seconds_left() == 0
 
 
 def test_a_run_that_two_cells_share_is_done_for_both(plan, store, tasks):
     """Would catch a bar that never reaches its end where cells share runs."""
     twin = replace(plan.cells[0], name="control/20", arm="control")
     shared = replace(plan, cells=(*plan.cells, twin))
-    tally = Display(shared, tasks, store, 1, "", console=Console(quiet=True), context=None)
+    tally = quiet(shared, tasks, store, 1, "")
     assert (tally.done, tally.total) == (5, 10)
     tally.finished(tasks[0], factories.make_record(plan.cells[0], 1))
 

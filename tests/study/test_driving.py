@@ -10,7 +10,7 @@ import optuna
 import psutil
 import pytest
 from optuna.trial import TrialState
-from tiny_study import Recording, names, results
+from tiny_study import DEADLINE, Recording, names, results, until
 
 from resnet_lab.runs.store import RunStore
 from resnet_lab.study.driver import drive_study
@@ -18,21 +18,11 @@ from resnet_lab.study.locks import try_run_lock
 from resnet_lab.study.trials import default_url, optuna_name
 
 ONE_DEPTH = "grid.network.layers=[6]"
-DEADLINE = 60.0
-"""Seconds after which a test gives up waiting for another process."""
 
 
 def states(studies, plan):
     study = optuna.load_study(study_name=optuna_name(plan), storage=default_url(studies))
     return [(trial.user_attrs["cell"], trial.state) for trial in study.trials]
-
-
-def until(condition, what):
-    """Waits for another process, with a deadline."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen within {DEADLINE:.0f} s"
-        time.sleep(0.02)
 
 
 def test_inline_drives_every_run_and_stores_it(prepare, drive, recording, studies):
@@ -256,24 +246,6 @@ def test_an_interrupt_keeps_what_is_done_and_frees_what_is_not(prepare, drive, r
         lock = try_run_lock(RunStore(studies).folder(task.fingerprint, task.seed))
         assert lock is not None
         lock.release()
-
-
-@pytest.mark.slow
-def test_an_interrupt_ends_the_workers_too(prepare, drive, recording, lab, studies):
-    """Would catch workers that train on, unseen, after Ctrl-C."""
-    prepared = prepare(seeds=1, overrides=[f"network.block={lab.block('Slow')}", "training.epochs=500"])
-    lab.arm()
-
-    def tick():
-        if len(list(lab.folder.glob("worker-*"))) == 2:
-            raise KeyboardInterrupt
-
-    recording.tick = tick
-    with pytest.raises(KeyboardInterrupt):
-        drive(prepared, "processes", 2)
-
-    workers = [int(path.name.partition("-")[2]) for path in lab.folder.glob("worker-*")]
-    until(lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in workers), "the end of the workers")
 
 
 DRIVER = """

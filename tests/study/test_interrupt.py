@@ -1,6 +1,5 @@
 """Asked to stop: runs in flight write their checkpoints and end, and the next call goes on from there to the same results."""
 
-import io
 import os
 import re
 import signal
@@ -12,25 +11,16 @@ from concurrent.futures import Future
 
 import factories
 import pytest
-import torch
 from rich.console import Console
-from tiny_study import names, results
+from tiny_study import DEADLINE, names, results, until
 
 from resnet_lab.runs.store import CHECKPOINTS, RunStore
-from resnet_lab.study.display import PlainLines, Watcher
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.study.display import PlainLines
 from resnet_lab.study.driver import Driver, drive_study
 from resnet_lab.study.executors import Local, WorkerDiedError
-from resnet_lab.study.stopping import Stop, signals_ask, stop_asked, stopping_signals
-
-DEADLINE = 60.0
-
-
-def until(condition, what):
-    """Waits for another process, with a deadline."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen within {DEADLINE:.0f} s"
-        time.sleep(0.02)
+from resnet_lab.study.stopping import Stop, parse_time_limit, signals_ask, stop_asked, stopping_signals
+from resnet_lab.training.checkpoint import identity_of, load_checkpoint
 
 
 def loaded(studies, prepared):
@@ -118,39 +108,6 @@ def test_ctrl_c_in_a_terminal(prepare, lab, tmp_path, studies, resumed_at):
 
     assert sorted(resumed_at) == sorted(stops)
     assert len(results(studies)) == 2
-
-
-@pytest.mark.slow
-def test_the_run_of_a_killed_worker_goes_on_from_its_checkpoint(prepare, lab, recording, studies, tmp_path, monkeypatch):
-    """Would catch a run that begins anew whenever the system takes its worker, and one that ends elsewhere than an undisturbed one."""
-    two_cells = {"[6, 10]": "[4]", '"plain/10" = 1, "plain/6" = -1': '"plain/4" = 1, "residual/4" = -1'}
-    options = {"seeds": 1, "overrides": ["network.block=mylab.blocks:Slow", "training.epochs=60"], "replace": two_cells}
-    prepared = prepare(**options, executor="processes", workers=1, checkpoint_seconds=0.0)
-    lab.arm()
-    store, began = RunStore(studies), {}
-
-    def kill(self):
-        for path in studies.glob(f"runs/*/*/{CHECKPOINTS[1]}"):
-            if not began:
-                began[path.parent] = torch.load(io.BytesIO(path.read_bytes().partition(b"\n")[2]), weights_only=True)["started"]
-                (lab.folder / "armed").unlink()
-                (worker,) = lab.folder.glob("worker-*")
-                os.kill(int(worker.name.partition("-")[2]), signal.SIGKILL)
-
-    monkeypatch.setattr(Watcher, "tick", kill)
-    outcome = drive_study(prepared)
-    undisturbed = prepare(**options, studies=tmp_path / "undisturbed")
-    drive_study(undisturbed)
-
-    assert outcome.failures == {}
-    ((folder, started),) = began.items()
-    record = next(one for one in store if store.folder(one.fingerprint, one.seed) == folder)
-    assert record.started == started  # its times go back to before the new worker
-    assert record.notes == ()
-    for name, here in loaded(studies, prepared).items():
-        there = loaded(tmp_path / "undisturbed", undisturbed)[name]
-        assert [epoch.loss for epoch in here.epochs] == [epoch.loss for epoch in there.epochs]
-        assert here.test_loss == there.test_loss
 
 
 def test_a_second_interrupt_stops_at_once(tmp_path):
@@ -258,3 +215,37 @@ def test_a_worker_that_is_killed_again_and_again_costs_nothing_while_its_run_adv
 
     assert (driver.trained, executor.began) == ((1, 4) if advances else (0, 2))
     assert len(driver.failures) == (0 if advances else 1)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90m", 5400), ("3h50m", 13800), ("1d12h", 129600), ("45s", 45), ("120", 120)])
+def test_limits(text, seconds):
+    assert parse_time_limit(text) == seconds
+    assert parse_time_limit(None) is None
+
+
+@pytest.mark.parametrize("text", ["", "h", "2x", "-2h", "5s", "2h3d"])
+def test_what_is_no_limit(text):
+    with pytest.raises(SpecError, match="no time limit"):
+        parse_time_limit(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("executor", "limit"), [("inline", 5.0), ("processes", 15.0)])  # a worker takes seconds to start
+def test_a_run_longer_than_every_limit_advances_with_each_call(prepare, studies, monkeypatch, executor, limit):
+    """Would catch a run that is never begun because it does not fit, one that outlives the limit, and one that begins anew with every call."""
+    monkeypatch.setattr("resnet_lab.study.stopping.MARGIN_SECONDS", 0.0)
+    reached = [0]
+    for _ in range(2):
+        prepared = prepare(
+            overrides=["grid.network.layers=[6]", "training.epochs=1000000"], seeds=1, executor=executor, time_limit=limit, workers=1
+        )
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            drive_study(prepared)
+        assert time.monotonic() - began < limit + 60
+        task = prepared.tasks[0]
+        identity = identity_of(task.run, task.seed, keep_weights=False)
+        state, notes = load_checkpoint(RunStore(studies).folder(task.fingerprint, task.seed), identity)
+        assert notes == ()
+        reached.append(state["iteration"])
+    assert reached == sorted(set(reached))

@@ -1,13 +1,32 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
+import pytest
 from tiny_study import TINY, names
 
 from resnet_lab.runs.plan import load_plan
 from resnet_lab.runs.store import RunStore
+from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.study import plan as planning
 from resnet_lab.study.driver import drive_study
-from resnet_lab.study.plan import Options, keeps_enough, missing, plan_study, register_claims, source_commit, variant_tag
+from resnet_lab.study.plan import (
+    Options,
+    Shard,
+    missing,
+    parse_shard,
+    plan_study,
+    register_claims,
+    source_commit,
+    variant_tag,
+)
+from resnet_lab.training.weights import load_weights
+
+
+def records(prepared, studies):
+    return [RunStore(studies).load(task.fingerprint, task.seed) for task in prepared.tasks]
 
 
 def test_seeds_are_outermost_and_the_longest_run_first_within(prepare):
@@ -45,40 +64,52 @@ def test_finished_runs_are_not_missing_and_damaged_ones_are(prepare, studies):
     assert again.damaged == (f"{task.name}: {result} was cut short or is no result",)
 
 
-def test_a_run_that_kept_too_little_is_missing(prepare, studies):
-    """Would catch a paper figure drawn without its test curve because the run was there already; and the reverse: asking for less is free."""
-    drive_study(prepare(seeds=1))
-    more = prepare(seeds=1, overrides=["record.test_curve=true"])
+@pytest.mark.parametrize(
+    ("had", "asked"),
+    [([], ["record.test_curve=true"]), (["record.gradients=false"], []), ([], ["record.weights=true"])],
+    ids=["its test curve", "gradients", "weights"],
+)
+def test_a_run_that_kept_too_little_is_done_again(prepare, studies, had, asked):
+    """Would catch what is asked for and never there because the run was, a repetition that ends elsewhere; and the reverse: asking for less is free."""
+    drive_study(first := prepare(seeds=1, overrides=had, tag="it"))
+    before = records(first, studies)
+    more = prepare(seeds=1, overrides=asked, tag="it")
     assert len(more.missing) == 4
-
-    fingerprints = [task.fingerprint for task in more.tasks]
-    assert fingerprints == [task.fingerprint for task in prepare(seeds=1).tasks]  # what is kept is no part of a run's identity
+    assert [task.fingerprint for task in more.tasks] == [
+        task.fingerprint for task in first.tasks
+    ]  # what is kept is no part of a run's identity
     drive_study(more)
 
-    assert prepare(seeds=1, overrides=["record.test_curve=true"]).missing == ()
-    assert prepare(seeds=1).missing == ()
-    record = RunStore(studies).load(fingerprints[0], 0)
-    assert record is not None
-    assert all(epoch.test_error is not None for epoch in record.epochs)
+    assert prepare(seeds=1, overrides=asked).missing == prepare(seeds=1, overrides=had).missing == ()
+    for old, new in zip(before, records(more, studies), strict=True):
+        assert (old.test_loss, old.train_loss) == (new.test_loss, new.train_loss)
+        assert "gradient_norms" in new.arrays
+        assert all(epoch.test_error is not None for epoch in new.epochs) == ("record.test_curve=true" in asked)
+        if "record.weights=true" in asked:
+            assert load_weights(RunStore(studies).weights_path(new), new.weights["last"])["head.linear.bias"].shape == (10,)
 
 
-def test_a_diverged_run_need_not_have_its_test_curve(prepare, studies):
+def test_two_studies_that_ask_for_different_things_do_not_take_turns(prepare, studies):
+    """Would catch two studies that each train the other's runs again, for ever."""
+    curve, weights = ["record.test_curve=true", "record.gradients=false"], ["record.weights=true"]
+    drive_study(prepare(seeds=1, overrides=curve))
+    drive_study(prepare(seeds=1, overrides=weights))
+    for overrides in (curve, weights, []):
+        assert prepare(seeds=1, overrides=overrides).missing == ()
+
+
+def test_a_diverged_run_need_not_have_all_that_is_asked_for(prepare, studies):
     """Would catch a study that trains a diverged run again at every call."""
-    prepared = prepare(seeds=1, overrides=["record.test_curve=true", "training.lr=1e18", "training.epochs=6"])
-    drive_study(prepared)
-    record = RunStore(studies).load(prepared.tasks[0].fingerprint, 0)
-
-    assert record is not None
-    assert record.status == "diverged"
-    assert keeps_enough(replace(record, epochs=()), prepared.tasks[0].run)
-    assert prepare(seeds=1, overrides=["record.test_curve=true", "training.lr=1e18", "training.epochs=6"]).missing == ()
+    overrides = ["record.test_curve=true", "record.weights=true", "training.lr=1e18", "training.epochs=6"]
+    drive_study(prepared := prepare(seeds=1, overrides=overrides))
+    assert {record.status for record in records(prepared, studies)} == {"diverged"}
+    assert prepare(seeds=1, overrides=overrides).missing == ()
 
 
-def test_gradients_that_were_not_kept_are_asked_for(prepare):
-    """Would catch a report without its gradient figure after a run with `record.gradients = false`."""
-    drive_study(prepare(seeds=1, overrides=["record.gradients=false"]))
-
-    assert len(prepare(seeds=1).missing) == 4
+def test_a_study_of_runs_that_start_from_given_weights_is_refused(prepare):
+    """Would catch a study in which every run fails after the wait."""
+    with pytest.raises(SpecError, match="starts from given weights, which a study does not hand to its runs"):
+        prepare(overrides=[f"training.init_weights={'ab' * 32}"])
 
 
 def test_cells_that_are_the_same_run_are_trained_once(prepare, studies):
@@ -214,3 +245,58 @@ def test_a_plan_is_written_with_a_line_a_cell_and_read_as_it_was(prepare, studie
     assert load_plan(studies, plan.name) == plan
     lines = path.read_text(encoding="utf-8").splitlines()
     assert sum(line.strip().startswith('{"name": "') and '"fingerprint"' in line for line in lines) == len(plan.cells)
+
+
+def test_shares_are_a_partition():
+    tasks = list(range(11))
+    shares = [Shard(index, 4).of(tasks) for index in range(4)]
+    assert sorted(task for share in shares for task in share) == tasks
+    assert {len(share) for share in shares} == {2, 3}
+
+
+def test_what_a_shard_may_be_called():
+    assert parse_shard("1/4") == Shard(1, 4)
+    assert parse_shard("none", {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "4"}) is None
+    assert parse_shard("auto", {}) is None
+    for wrong in ("4/4", "-1/4", "1", "a/b", "1/0", ""):
+        with pytest.raises(SpecError, match="no share"):
+            parse_shard(wrong)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "step", "task", "index"), [(0, 3, 1, 2, 2), (1, 4, 1, 1, 0), (10, 40, 10, 40, 3)], ids=["from 0", "from 1", "steps"]
+)
+def test_slurm_arrays_may_count_as_they_like(first: int, last: int, step: int, task: int, index: int) -> None:
+    """--array=1-4 is as common as 0-3: the last share must not be lost and none be done twice."""
+    environment = {
+        "SLURM_ARRAY_TASK_ID": task,
+        "SLURM_ARRAY_TASK_COUNT": (last - first) // step + 1,
+        "SLURM_ARRAY_TASK_MIN": first,
+        "SLURM_ARRAY_TASK_MAX": last,
+        "SLURM_ARRAY_TASK_STEP": step,
+    }
+    assert parse_shard("auto", {name: str(value) for name, value in environment.items()}) == Shard(index, 4)
+    assert parse_shard("auto", {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "1"}) is None
+
+
+@pytest.mark.slow
+def test_four_shares_at_once_do_everything_once_and_the_next_call_collects(tmp_path):
+    """Four real processes started together, as a Slurm array would: no database is touched, no run is lost or done twice."""
+    command = [sys.executable, "-m", "resnet_lab.study", "plain_vs_residual", "--scale", "smoke", "--executor", "inline"]
+    command += ["--set", "grid.network.layers=[8, 14]", "--set", "training.epochs=1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    shares = [
+        subprocess.Popen([*command, "--shard", f"{index}/4"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        for index in range(4)
+    ]
+    said = [share.communicate(timeout=300)[0] for share in shares]
+    assert [share.returncode for share in shares] == [0] * 4, said
+    assert not (tmp_path / "studies" / "optuna.db").exists()
+    assert not (tmp_path / "reports").exists()
+    assert len(list(RunStore(tmp_path / "studies"))) == 8
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "studies").rglob("result.json")}
+    collected = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert "all 8 runs are done already" in collected.stdout
+    assert (tmp_path / "studies" / "optuna.db").exists()
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "studies").rglob("result.json")} == times
+    assert list(tmp_path.glob("reports/plain_vs_residual/*/report.html"))

@@ -136,6 +136,7 @@ def test_kept_weights_come_back_from_the_nodes(cluster, tmp_path: Path, shared: 
 
     A scratch folder that is not the driver's own, which only nodes write to, stands for a node's disk.
     """
+    scratch = [] if shared else ["--scratch", str(tmp_path / "node")]
     words = [
         "--scale",
         "smoke",
@@ -147,20 +148,10 @@ def test_kept_weights_come_back_from_the_nodes(cluster, tmp_path: Path, shared: 
         "record.weights=true",
         "--seeds",
         "1",
-    ]
-    scratch = [] if shared else ["--scratch", str(tmp_path / "node")]
-    command = [
-        sys.executable,
-        "-m",
-        "resnet_lab.study",
-        "plain_vs_residual",
-        *words,
         "--executor",
         "ray",
-        "--ray-address",
-        cluster.address,
-        *scratch,
     ]
+    command = [sys.executable, "-m", "resnet_lab.study", "plain_vs_residual", *words, "--ray-address", cluster.address, *scratch]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
