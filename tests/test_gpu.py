@@ -121,7 +121,9 @@ def test_every_part_at_toy_size(call, earlier_minutes: Path, tmp_path: Path) -> 
     assert run["before"] == 2
     assert run["now"] > 2, found["paper"]
     assert run["of"] == 64000
-    assert found["paper"]["ended"].startswith("stopped"), found["paper"]["said"]
+    assert found["paper"]["ended"].startswith(("stopped", "had to be ended")), found["paper"][
+        "said"
+    ]  # the latter where the machine is busy
 
     (archive,) = found["paper"]["archives"]
     assert {path.name for path in out.iterdir()} == {"gpu.json", "gpu.md", "tests.txt", archive}
