@@ -1,4 +1,4 @@
-"""One small training for the tests of the single station: digits, two epochs, a second or two."""
+"""One small training for the tests of the classifier room: digits, two epochs, a second or two."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ from resnet_lab.runs.store import Failure
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.study.stopping import stop_asked, stopping_signals
 from resnet_lab.study.tasks import Interrupted, Refused, Result, Task, WorkerContext
-from resnet_lab.training.runtime import configure, free_memory
+from resnet_lab.training.runtime import configure, release_memory
 from resnet_lab.training.train import Progress, Stopped, train
 
 
@@ -87,7 +87,7 @@ def run_task(task: Task, context: WorkerContext) -> Result:
     finally:
         with suppress(OSError):
             file.unlink(missing_ok=True)
-        free_memory(context.device)
+        release_memory(context.device)
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -43,11 +44,21 @@ def computes_bf16(device: str) -> bool:
 
 def processor_flags() -> set[str]:
     """What this processor can do, as Linux lists it; nothing elsewhere."""
+    return set(_cpuinfo("flags").split())
+
+
+def processor_name() -> str:
+    """The processor as the system calls it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(name: str) -> str:
+    """What Linux says of its first processor; empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return set()
-    return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def cores() -> int:

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 import resnet_lab
 from resnet_lab.networks.init import derived_seed
 from resnet_lab.spec.errors import SpecError
+from resnet_lab.training.machine import processor_name
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """What mallopt(3) calls them."""
@@ -76,7 +76,7 @@ def seed_draws(device: str, seed: int, iteration: int) -> None:
         torch.mps.manual_seed(number)
 
 
-def free_memory(device: str) -> None:
+def release_memory(device: str) -> None:
     """Give a GPU's memory that ended runs of this process still hold back to the device, for the runs of other processes."""
     if device.startswith("cuda"):
         gc.collect()  # a traceback and the network of a run that raised hold each other
@@ -142,12 +142,3 @@ def environment(device: str) -> dict[str, str]:
 def device_name(device: str) -> str:
     """What a device is called: a GPU's name, else the processor's."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else processor_name()
-
-
-def processor_name() -> str:
-    """The processor as the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
