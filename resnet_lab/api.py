@@ -259,15 +259,13 @@ def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, curren
 
 def with_current_claims(plan: Plan) -> Plan:
     """The plan with question and claims as its file has them now; as planned where the file is gone, or elsewhere (an imported study)."""
-    from resnet_lab.spec.claiming import claims_at
-
     path = Path(plan.file)
     if not path.is_absolute() or not path.exists():
         return plan
     ablation = load_ablation(path)
     if plan.scale not in ablation.scales:
         return plan
-    claims, dropped = claims_at(ablation, plan.scale, plan.cells, regridded=bool(plan.overrides))
+    claims, dropped = ablation.claims_at(plan.scale, plan.cells, regridded=bool(plan.overrides))
     warnings = tuple(dict.fromkeys([*plan.warnings, *dropped]))
     return replace(plan, question=ablation.file.question, claims=claims, warnings=warnings)
 

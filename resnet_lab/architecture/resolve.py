@@ -14,7 +14,7 @@ from pathlib import Path
 from resnet_lab.architecture.words import written
 from resnet_lab.spec.catalogue import catalogue, catalogue_entry, named_network, unknown_network
 from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
-from resnet_lab.spec.errors import SpecError, nearest
+from resnet_lab.spec.errors import SpecError, nearest, placed
 from resnet_lab.spec.network import (
     NetworkSpec,
     ResolvedNetwork,
@@ -120,7 +120,7 @@ def _of_cell(text: str, facts: Facts) -> Named:
 
 
 def _of_file(path: Path, shape: Shape | None, facts: Facts) -> Named:
-    from resnet_lab.spec.reading import check_fragment, placed, read_ablation, typed_fragment
+    from resnet_lab.spec.reading import check_fragment, read_ablation, typed_fragment
     from resnet_lab.spec.resolve import merge
 
     try:

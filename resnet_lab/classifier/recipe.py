@@ -8,8 +8,8 @@ from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.folder import folder_sides
 from resnet_lab.spec.catalogue import catalogue, unknown_network
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec
-from resnet_lab.spec.errors import Problem, SpecError
-from resnet_lab.spec.reading import placed, read_sections
+from resnet_lab.spec.errors import Problem, SpecError, placed
+from resnet_lab.spec.reading import read_sections
 from resnet_lab.spec.resolve import merge, resolve_run
 from resnet_lab.spec.run import RunSpec
 

@@ -3,14 +3,16 @@
 Every section is a fragment: any field may be left out, and later fragments (scale, arm, grid, where, `--set`) win over earlier ones.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Len
 
-from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.claims import Claim, Named, problems_beside, trend_contrast
 from resnet_lab.spec.data import DataSpec
+from resnet_lab.spec.errors import Problem, SpecError, nearest, placed
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec
 
@@ -90,3 +92,32 @@ class Ablation:
     def scales(self) -> tuple[str, ...]:
         """Names of the scales, the default first; `default` where the file has none."""
         return tuple(self.file.scales) or ("default",)
+
+    def wrong(self, problems: Iterable[Problem], prefixes: Sequence[str] = ("",)) -> SpecError:
+        """The error of these problems, each at its line of the file; a key is looked for under each prefix in turn."""
+        return SpecError(placed(problems, self.text, self.path, prefixes))
+
+    def claims_at(self, scale: str, cells: Sequence[Named], regridded: bool) -> tuple[tuple[Claim, ...], list[str]]:
+        """The claims put to the test at a scale, trends resolved to contrasts of its cells, and warnings about those put aside.
+
+        A claim about a cell that the file itself does not make is an error; one whose cells a changed grid (`--set grid...`) left out is put
+        aside. Raises SpecError with every problem.
+        """
+        problems: list[Problem] = []
+        claims: list[Claim] = []
+        dropped: list[str] = []
+        for index, claim in enumerate(self.file.claims):
+            unknown = [named for named in claim.scales or () if named not in self.scales]
+            problems += [Problem(f"no scale {named!r}{nearest(named, self.scales)}", key=f"claims.{index}.scales") for named in unknown]
+            if claim.scales is not None and scale not in claim.scales:
+                continue
+            found = list(problems_beside(claim, cells))
+            if not found:
+                claims.append(claim if claim.trend is None else replace(claim, contrast=trend_contrast(claim.trend, cells)))
+            elif regridded:
+                dropped.append(f"claim {claim.name!r} is put aside: the grid as set here has {found[0].message.partition(';')[0]}")
+            else:
+                problems += [replace(problem, key=f"claims.{index}.{problem.key}") for problem in found]
+        if problems:
+            raise self.wrong(problems)
+        return tuple(claims), dropped

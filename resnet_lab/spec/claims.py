@@ -1,4 +1,4 @@
-"""A claim as data: a region that one or more contrasts of cell means are expected to lie in.
+"""A claim as data: a region that one or more contrasts of cell means are expected to lie in; and what is wrong with one, by itself or beside cells.
 
 A contrast maps cell names to weights; its value for one seed is the weighted sum of those cells' metric at that seed, in the metric's unit
 (percent for errors). `expect` is `> c`, `< c` or `within d` (the open interval from -d to d). A claim of several contrasts says all of
@@ -9,17 +9,35 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, Protocol
 
 from annotated_types import Gt, Len, Lt
 
-from resnet_lab.spec.errors import Problem, SpecError
+from resnet_lab.spec.errors import Problem, SpecError, nearest
 
+SMALL = 0.1
+"""A bound below a tenth of a percentage point is asked about: single runs spread several times as far."""
 Metric = Literal["train_error", "test_error", "train_loss", "test_loss"]
 Contrast = Annotated[dict[str, float], Len(1)]
 _EXPECT = re.compile(r"\s*(?P<kind>>|<|within)\s*(?P<bound>[-+]?\d+(\.\d*)?([eE][-+]?\d+)?)\s*(?P<unit>%|[a-zA-Z][a-zA-Z ]*)?\s*$")
+
+
+class Named(Protocol):
+    """A cell, resolved or planned: what claims need to know of it."""
+
+    @property
+    def name(self) -> str:
+        """As claims call it."""
+
+    @property
+    def arm(self) -> str:
+        """The arm it belongs to."""
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Grid axis (short name) -> value."""
 
 
 @dataclass(frozen=True)
@@ -224,3 +242,69 @@ def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
         for least, most in map(_reach, claim.contrasts):
             if not least <= effect <= most:
                 yield Problem(f"{effect:g} can never be seen: this contrast lies between {least:g} and {most:g} {claim.unit}", key="effect")
+
+
+def problems_beside(claim: Claim, cells: Sequence[Named]) -> Iterator[Problem]:
+    """What is wrong with a claim beside the cells of a scale: names that none of them has, a slope over no numbers."""
+    names = [cell.name for cell in cells]
+    for missing in (cell for cell in claim.cells if cell not in names):
+        yield Problem(f"no cell {missing!r}{nearest(missing, names)}; cells are {', '.join(names)}", key="contrast")
+    if claim.trend is not None:
+        yield from _trend_problems(claim, claim.trend, cells)
+
+
+def trend_contrast(trend: Trend, cells: Sequence[Named]) -> dict[str, float]:
+    """The least-squares slope as weights of cells: (x - mean) / Sxx, shared among the cells of one axis value; `minus` takes another off."""
+    weights = _slope(trend.axis, [cell for cell in cells if cell.arm == trend.arm])
+    if trend.minus is not None:
+        weights |= {name: -weight for name, weight in _slope(trend.axis, [cell for cell in cells if cell.arm == trend.minus]).items()}
+    return weights
+
+
+def small_margins(claims: Sequence[Claim], images: Mapping[str, int]) -> Iterator[str]:
+    """Warnings about bounds and effects so small that they are most likely shares where percent is meant.
+
+    `images`: how many the smallest set has that `train_error` is measured on, and `test_error`.
+    """
+    for claim in claims:
+        if not claim.metric.endswith("error") or claim.trend is not None or claim.fails is not None:
+            continue
+        count = images[claim.metric]
+        sizes = [(f"expects `{claim.expectation}`", abs(bound), max(SMALL, min(1, 100 / count))) for bound in claim.region.boundaries]
+        if claim.effect is not None:  # the mean of several seeds can well be a fraction of an image
+            sizes.append((f"wants to see an effect of {claim.effect:g}", abs(claim.effect), SMALL))
+        small = next(((what, size) for what, size, least in sizes if 0 < size < least), None)
+        if small is not None:
+            what, size = small
+            why = f"less than one image of {count}" if size < 100 / count else "next to nothing"
+            yield (
+                f"claim {claim.name!r} {what}, and errors are in percent: {size:g} {claim.unit} is {why}; "
+                f"for {100 * size:g} % write {100 * size:g}"
+            )
+
+
+def _slope(axis: str, cells: Sequence[Named]) -> dict[str, float]:
+    values = sorted({float(cell.axes[axis]) for cell in cells})
+    mean = sum(values) / len(values)
+    spread = sum((value - mean) ** 2 for value in values)
+    at = [float(cell.axes[axis]) for cell in cells]
+    return {cell.name: (x - mean) / spread / at.count(x) for cell, x in zip(cells, at, strict=True)}
+
+
+def _trend_problems(claim: Claim, trend: Trend, cells: Sequence[Named]) -> Iterator[Problem]:
+    arms = list(dict.fromkeys(cell.arm for cell in cells))
+    missing = [(key, arm) for key, arm in (("arm", trend.arm), ("minus", trend.minus)) if arm is not None and arm not in arms]
+    for key, arm in missing:
+        yield Problem(f"no arm {arm!r}{nearest(arm, arms)}; arms are {', '.join(arms)}", key=f"trend.{key}")
+    axes = list(cells[0].axes)
+    if trend.axis not in axes:
+        yield Problem(f"no axis {trend.axis!r}{nearest(trend.axis, axes)}; axes are {', '.join(axes) or 'none'}", key="trend.axis")
+        return
+    values = list(dict.fromkeys(cell.axes[trend.axis] for cell in cells))
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        yield Problem(f"no numbers on the axis {trend.axis!r} to have a slope over", key="trend.axis")
+    elif len(values) < 2:
+        yield Problem(f"only one value on the axis {trend.axis!r}: a slope takes two, or more", key="trend.axis")
+    elif not missing:
+        resolved = replace(claim, contrast=trend_contrast(trend, cells))
+        yield from (problem for problem in claim_problems(replace(resolved, trend=None)) if problem.key == "expect")

@@ -1,8 +1,11 @@
 """What a user can get wrong in a question: one error type that carries every problem found, each with its place and remedy."""
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,59 @@ def nearest(word: str, known: Iterable[str], *, most: int = 3) -> str:
     """`; did you mean 'a' or 'b'?` for the known words closest to `word`, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+
+
+def placed(problems: Iterable[Problem], text: str, path: Path, prefixes: Sequence[str] = ("",)) -> list[Problem]:
+    """The problems with the file and their lines in its TOML: a key is looked for under each prefix in turn, then its parents."""
+    lines, found = key_lines(text), []
+    for problem in problems:
+        keys = [f"{prefix}.{problem.key}" if prefix else problem.key for prefix in prefixes]
+        parents = (".".join(key.split(".")[:end]) for key in keys for end in range(key.count("."), 0, -1))
+        line = next((lines[key] for key in (*keys, *parents) if key in lines), 1)
+        found.append(replace(problem, file=str(path), line=line))
+    return found
+
+
+def key_lines(text: str) -> dict[str, int]:
+    """Every key of a valid TOML text, as in `claims.0.expect`, and its parents -> the 1-based line of the statement that names it first."""
+    lines: dict[str, int] = {}
+    counts: dict[str, int] = {}  # tables in each array of tables
+    table, statement, first = "", "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        first, statement = (first, f"{statement}\n{line}") if statement else (number, line)
+        try:
+            values = tomllib.loads(statement)
+        except tomllib.TOMLDecodeError:
+            continue  # in the middle of a value
+        if statement.lstrip().startswith("["):
+            table = _table(values, counts)
+            paths: Iterable[str] = [table]
+        else:
+            paths = _paths(values, table)
+        for path in paths:
+            parts = path.split(".")
+            for end in range(1, len(parts) + 1):
+                lines.setdefault(".".join(parts[:end]), first)
+        statement = ""
+    return lines
+
+
+def _table(header: Any, counts: dict[str, int]) -> str:
+    """The path of a table by its header's value: `{"claims": [{}]}` is the next of an array, `{"claims": {"trend": {}}}` lies in the last one."""
+    path = ""
+    while header:
+        ((name, header),) = header.items()
+        path = f"{path}.{name}" if path else name
+        if isinstance(header, list):
+            counts[path] = counts.get(path, -1) + 1
+            header = header[0]
+        path = f"{path}.{counts[path]}" if path in counts else path
+    return path
+
+
+def _paths(values: Any, path: str) -> Iterator[str]:
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    if path:
+        yield path
+    for name, value in items:
+        yield from _paths(value, f"{path}.{name}" if path else str(name))

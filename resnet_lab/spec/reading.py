@@ -1,14 +1,13 @@
 """Reading a question: TOML text -> typed, strict values, with every problem of the file at its line.
 
-Types are strict: `true` is no number, "20" is not 20, nan and infinity are refused. Lines are found only when there is an error to show,
-by parsing growing prefixes of the text until the key appears.
+Types are strict: `true` is no number, "20" is not 20, nan and infinity are refused. Lines are found only when there is an error to show.
 """
 
 import json
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from itertools import pairwise
@@ -20,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from resnet_lab.spec.ablation import Ablation, AblationFile, Fragment, Scale
 from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
 from resnet_lab.spec.data import DataSpec, FixedNormalization
-from resnet_lab.spec.errors import Problem, SpecError, nearest
+from resnet_lab.spec.errors import Problem, SpecError, nearest, placed
 from resnet_lab.spec.names import check_name, is_name, not_a_name
 from resnet_lab.spec.network import JoinSpec, NetworkSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
 from resnet_lab.spec.run import RunSpec
@@ -113,32 +112,6 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema of an ablation file, for editors."""
     schema = _adapter(AblationFile).json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "resnet_lab ablation", **schema}
-
-
-def placed(problems: Iterable[Problem], text: str, path: Path, prefixes: Sequence[str] = ("",)) -> list[Problem]:
-    """The problems with file and line: a key is looked for under each prefix in turn, then its parents."""
-    found = []
-    for problem in problems:
-        candidates = [f"{prefix}.{problem.key}" if prefix else problem.key for prefix in prefixes]
-        lines = (line_of(text, candidate.split(".")) for candidate in candidates)
-        line = next((line for line in lines if line), 0) or next(
-            (line for name in candidates if (line := _line_of_parent(text, name)) > 1), 1
-        )
-        found.append(Problem(problem.message, key=problem.key, file=str(path), line=line))
-    return found
-
-
-def line_of(text: str, key: Sequence[str]) -> int:
-    """The 1-based line at which a key is there for the first time; 0 where it never is."""
-    lines = text.split("\n")
-    for count in range(1, len(lines) + 1):
-        try:
-            values: Any = tomllib.loads("\n".join(lines[:count]))
-        except tomllib.TOMLDecodeError:
-            continue  # in the middle of a value
-        if _has(values, key):
-            return count
-    return 0
 
 
 def flatten_grid(grid: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -309,22 +282,6 @@ def _not_finite(values: Any, path: str = "") -> list[str]:
     items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     here = [path] if isinstance(values, float) and not math.isfinite(values) else []
     return here + [key for name, value in items for key in _not_finite(value, f"{path}.{name}" if path else str(name))]
-
-
-def _has(values: Any, key: Sequence[str]) -> bool:
-    for part in key:
-        if isinstance(values, dict) and part in values:
-            values = values[part]
-        elif isinstance(values, list) and part.isdigit() and int(part) < len(values):
-            values = values[int(part)]
-        else:
-            return False
-    return True
-
-
-def _line_of_parent(text: str, key: str) -> int:
-    parts = key.split(".")
-    return next((line for end in range(len(parts) - 1, 0, -1) if (line := line_of(text, parts[:end]))), 1)
 
 
 def _line_in_message(message: str, text: str) -> int:

@@ -13,13 +13,12 @@ from typing import Any
 
 from resnet_lab.spec.ablation import Ablation, Scale
 from resnet_lab.spec.catalogue import starting_from
-from resnet_lab.spec.claiming import claims_at, small_margins
-from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.claims import Claim, small_margins
 from resnet_lab.spec.confounds import confound_warnings, strict_problems
 from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts, resolve_data
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.network import ResolvedNetwork, check_size, resolve_network, usual_stem_width
-from resnet_lab.spec.reading import SAME_SEEDS, check_fragment, check_grid, flatten_grid, grid_point, nested, placed, typed_fragment
+from resnet_lab.spec.reading import SAME_SEEDS, check_fragment, check_grid, flatten_grid, grid_point, nested, typed_fragment
 from resnet_lab.spec.run import RunSpec, with_precision
 from resnet_lab.spec.training import check_freeze, resolve_training
 
@@ -91,8 +90,8 @@ def resolve(
     axes = tuple(_short_names(grid).values())
     if strict and (problems := strict_problems(ablation, cells)):
         prefixes = (*(f"arms.{arm}" for arm in ablation.file.arms), f"scales.{scale}", "")
-        raise SpecError(placed(problems, ablation.text, ablation.path, prefixes))
-    claims, dropped = claims_at(ablation, scale, cells, regridded)
+        raise ablation.wrong(problems, prefixes)
+    claims, dropped = ablation.claims_at(scale, cells, regridded)
     synthetic = any(cell.spec.data.name == "synthetic" for cell in cells)
     return Question(
         ablation=ablation,
@@ -148,7 +147,7 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
             except SpecError as error:
                 new = [Problem(f"{problem.message} (cell {name})", key=problem.key) for problem in error.problems]
                 prefixes = (*(f"where.{index}" for index in where), f"scales.{scale}.grid", "grid", f"arms.{arm}", f"scales.{scale}", "")
-                problems += placed(new, ablation.text, ablation.path, prefixes)
+                problems += ablation.wrong(new, prefixes).problems
     if problems:
         raise SpecError(_without_repeats(problems))
     return tuple(cells)
@@ -208,7 +207,7 @@ def _check_where(ablation: Ablation, arms: Iterable[str], names: dict[str, str])
                 problems.append(Problem(f"no arm {arm!r}{nearest(str(arm), arms)}", key=f"where.{index}.arm"))
         problems += [Problem(problem.message, key=f"where.{index}.{problem.key}") for problem in check_fragment(_overrides_of(entry))]
     if problems:
-        raise SpecError(placed(problems, ablation.text, ablation.path))
+        raise ablation.wrong(problems)
 
 
 def _check_forced(forced: dict[str, Any], grid: dict[str, Any]) -> None:
@@ -234,7 +233,7 @@ def _seeds(said: dict[str, Any], ablation: Ablation) -> tuple[int, ...]:
         wrong = "a seed is there twice"
     if wrong:
         problems = [Problem(wrong, key=key)]
-        raise SpecError(problems if key.startswith("--") else placed(problems, ablation.text, ablation.path))
+        raise SpecError(problems) if key.startswith("--") else ablation.wrong(problems)
     return seeds
 
 

@@ -27,7 +27,6 @@ from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.names import check_name
 from resnet_lab.spec.network import weighted_layers
-from resnet_lab.spec.reading import placed
 from resnet_lab.spec.resolve import Cell, Facts, Question, resolve
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import RecordSpec
@@ -161,7 +160,7 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
             key="--executor",
         )
     if wrong := source_problem(ablation.file.source):
-        raise SpecError(placed([Problem(wrong, key="source")], ablation.text, ablation.path))
+        raise ablation.wrong([Problem(wrong, key="source")])
     facts = cache(partial(dataset_facts, data_root=options.data_root, cache=(options.scratch or options.studies) / "cache"))
     question = resolve(
         ablation,

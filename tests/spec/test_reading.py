@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.errors import SpecError, key_lines
 from resnet_lab.spec.library import find_ablations, load_ablation
-from resnet_lab.spec.reading import json_schema, line_of, parse_ablation
+from resnet_lab.spec.reading import json_schema, parse_ablation
 
 GOOD = """
 question = "Does it?"
@@ -146,10 +146,15 @@ def test_every_shipped_ablation_is_read(name: str) -> None:
     assert load_ablation(name).file.question.endswith("?")
 
 
-def test_line_of_a_value_that_spans_lines() -> None:
-    assert line_of("a = 1\nb = [\n 1,\n 2,\n]\n[c]\nd = 3", ["b"]) == 5
-    assert line_of("a = 1\n[c]\nd = 3", ["c", "d"]) == 3
-    assert line_of("a = 1", ["z"]) == 0
+def test_every_key_has_the_line_of_its_statement() -> None:
+    """Would catch a value that spans lines, a table in the last of several tables, or a name with a dot, placed elsewhere."""
+    text = 'a = 1\nb = [\n 1,\n { x = 2 },\n]\n# c\n["v1.5".d]\ne.f = """\n[x]"""\n[[g]]\nh = 1\n[[g]]\n[g.i]\nj = 1\n[[g.i.k]]\nl = 2'
+    found = key_lines(text)
+    assert {key: found[key] for key in ("a", "b", "b.1.x", "v1.5.d", "v1.5.d.e", "v1.5.d.e.f", "g.0", "g.0.h", "g.1", "g.1.i.j")} == {
+        "a": 1, "b": 2, "b.1.x": 2, "v1.5.d": 7, "v1.5.d.e": 8, "v1.5.d.e.f": 8, "g.0": 10, "g.0.h": 11, "g.1": 12, "g.1.i.j": 14,
+    }  # fmt: skip
+    assert found["g.1.i.k.0.l"] == 16
+    assert not {"z", "x", "c"} & found.keys()
 
 
 def test_the_schema_accepts_the_shipped_questions_and_refuses_a_typo() -> None:
