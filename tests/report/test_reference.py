@@ -1,5 +1,7 @@
 """The committed reference results: their archives are whole, and the verdicts shown are what this version says about the same runs."""
 
+import csv
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -16,6 +18,7 @@ from resnet_lab.runs.looks import load_looks
 
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 STUDIES = sorted(path.parent.relative_to(REFERENCE).as_posix() for path in REFERENCE.glob("*/*/report.html"))
+MEASURED = json.loads((Path(__file__).parents[1] / "goldens" / "reference_results.json").read_text(encoding="utf-8"))
 
 
 def test_there_are_reference_results() -> None:
@@ -39,6 +42,22 @@ def test_the_archived_runs_give_the_verdicts_that_are_shown(name: str, tmp_path:
 
     again = write_report(data.plan, studies=tmp_path / "studies", reports=tmp_path / "reports", formats=()).parent
     pd.testing.assert_frame_equal(pd.read_csv(again / "runs.csv"), pd.read_csv(shown / "runs.csv"))
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_errors_verdicts_and_intervals_are_those_first_measured(name: str) -> None:
+    """Would catch an archive whose runs were changed on the way into another format, and verdicts that moved with the program.
+
+    The numbers were taken from the reports as they were first committed.
+    """
+    shown = REFERENCE / name
+    with (shown / "runs.csv").open(encoding="utf-8") as stream:
+        rows = sorted(csv.DictReader(stream), key=lambda row: (row["cell"], int(row["seed"])))
+    errors = "\n".join(f"{row['cell']} {row['seed']} {float(row['train_error'])!r} {float(row['test_error'])!r}" for row in rows)
+    assert hashlib.sha256(errors.encode()).hexdigest() == MEASURED[name]["errors_sha256"]
+    verdicts = {each["name"]: each for each in json.loads((shown / "verdicts.json").read_text(encoding="utf-8"))}
+    found = {claim: {key: verdicts[claim][key] for key in numbers} for claim, numbers in MEASURED[name]["verdicts"].items()}
+    assert found == MEASURED[name]["verdicts"]
 
 
 @pytest.mark.parametrize("name", STUDIES)
