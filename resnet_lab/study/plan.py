@@ -69,7 +69,7 @@ class Options:
     ray_address: str | None = None
     runs_per_device: int = 0
     reports: Path | None = None
-    """Where the report will be, for the note in the Optuna database."""
+    """Where the report will be; noted in the Optuna database."""
     scratch: Path | None = None
     """Where decoded images and, with Ray, checkpoints go; default: the studies folder."""
     shard: Shard | None = None
