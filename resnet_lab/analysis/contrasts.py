@@ -5,14 +5,15 @@ counts as chance level, 100 (1 - 1/classes), and the evidence says so. For a cla
 train, diverged runs among them, and 0 where it did not.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnet_lab.analysis.statistics import Floats, correlation
-from resnet_lab.analysis.tables import Run, StudyData
+from resnet_lab.analysis.tables import METRICS, Run, StudyData
 from resnet_lab.spec.claims import Claim, is_level
 
 FLOOR = 0.05
@@ -95,108 +96,112 @@ class Evidence:
         return self.n > 1 and float(np.ptp(self.values)) <= 2 * 10.0**-_DECIMALS
 
 
-class Evidences:
-    """Gathers the evidence on claims from one study; the study's tables are turned into arrays once.
+@dataclass(frozen=True)
+class Measurements:
+    """What the runs of a study measured, as arrays with a row per cell and a column per seed: all that its claims are judged by."""
 
-    `seeds`: the study's seeds to go by, by default all that it planned.
-    """
+    cells: tuple[str, ...]
+    seeds: tuple[int, ...]
+    metrics: Mapping[str, Floats]
+    """Metric -> (cells, seeds), nan where a run has none."""
+    status: NDArray[Any]
+    """(cells, seeds) of `done`, `diverged`, `failed` or `missing`."""
+    chance: Floats
+    """(cells,) error in percent of guessing among the cell's classes."""
+    images: tuple[int | None, ...]
+    """(cells,) number of test images, None where no run tells."""
+    above: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """Cell -> (metric, error) beyond which a claim about failing counts its runs as failed."""
 
-    def __init__(self, data: StudyData, seeds: Sequence[int] | None = None) -> None:
-        self._data = data
-        self._seeds = data.plan.seeds if seeds is None else tuple(seed for seed in seeds if seed in data.plan.seeds)
-        self._kept = [data.plan.seeds.index(seed) for seed in self._seeds]
-        self._cells = {cell.name: cell for cell in data.plan.cells}
-        self._row = {name: row for row, name in enumerate(self._cells)}
-        column = {seed: position for position, seed in enumerate(data.plan.seeds)}
-        runs = data.runs
-        self._at = (
-            np.array([self._row[name] for name in runs["cell"]], dtype=int),
-            np.array([column[seed] for seed in runs["seed"]], dtype=int),
-        )
-        self._status = np.full((len(self._row), len(column)), "missing", dtype=object)
-        self._status[self._at] = runs["status"].to_numpy(dtype=object)
-        self._status = self._status[:, self._kept]
-        self._metrics: dict[str, Floats] = {}
-        failing = [claim for claim in data.plan.claims if claim.fails is not None]
-        self._above = {cell: (claim.metric, claim.fails.above) for claim in failing if claim.fails for cell in claim.cells}
+    def upto(self, seeds: Sequence[int]) -> "Measurements":
+        """Those of some of the seeds."""
+        kept = tuple(seed for seed in seeds if seed in self.seeds)
+        columns = [self.seeds.index(seed) for seed in kept]
+        metrics = {name: values[:, columns] for name, values in self.metrics.items()}
+        return replace(self, seeds=kept, metrics=metrics, status=self.status[:, columns])
 
-    def of(self, claim: Claim) -> tuple[Evidence, ...]:
-        """The evidence on each contrast of a claim. Its cells are the plan's: a claim about another was refused when it was read."""
-        return tuple(self._on(claim, contrast) for contrast in claim.contrasts)
+    def evidence(self, claim: Claim) -> tuple[Evidence, ...]:
+        """The evidence on each contrast of a claim, whose cells are all here."""
+        return tuple(_evidence(self, claim, contrast) for contrast in claim.contrasts)
 
-    def _on(self, claim: Claim, contrast: dict[str, float]) -> Evidence:
-        cells = list(contrast)
-        rows = np.array([self._row[name] for name in cells])
-        weights = np.array([float(weight) for weight in contrast.values()])
-        status = self._status[rows]
-        diverged, gone = status == "diverged", (status == "missing") | (status == "failed")
-        values = self._metric(claim.metric)[rows]
-        is_error = claim.metric.endswith("error")
-        chances = np.array([self._chance(name) for name in cells])
-        if is_error:
-            values = np.where(diverged, chances[:, None], values)
-        finite = np.isfinite(values)
-        shared = finite.all(axis=0)
-        means = _means(values, finite)
-        if claim.fails is not None:
-            values = np.where(finite, (values > claim.fails.above) | diverged, np.nan)
-        seeds = self._seeds
-        affected = chances[diverged.any(axis=1)] if diverged.any() else chances
-        return Evidence(
-            claim=claim,
-            contrast=contrast,
-            seeds=tuple(seed for seed, is_shared in zip(seeds, shared, strict=True) if is_shared),
-            values=np.round(weights @ values[:, shared], _DECIMALS) + 0.0,  # + 0.0: no minus zero
-            cell_values=values[:, shared],
-            correlation=_two_arms(weights, values[:, shared]) if is_error or not diverged.any() else float("nan"),
-            planned=len(seeds),
-            missing=self._runs(cells, gone),
-            failed=self._runs(cells, status == "failed"),
-            diverged=self._runs(cells, diverged),
-            mixed=() if claim.fails else self._mixed(cells),
-            valueless=self._runs(cells, ~finite & ~gone & ~diverged),
-            floor=_named(cells, means <= FLOOR) if is_error else (),
-            ceiling=_named(cells, means >= chances - CEILING) if is_error else (),
-            images=self._images(cells),
-            chance=float(affected[0]),
-        )
 
-    def _metric(self, metric: str) -> Floats:
-        """(cells, seeds) of a metric, nan where a run has none."""
-        if metric not in self._metrics:
-            values = np.full((len(self._row), len(self._data.plan.seeds)), np.nan)
-            values[self._at] = self._data.runs[metric].to_numpy(dtype=float)
-            self._metrics[metric] = values[:, self._kept]
-        return self._metrics[metric]
+def measurements(data: StudyData) -> Measurements:
+    """The tables of a study as arrays. A run's images are asked of one run per cell, since all runs of a cell see the same data."""
+    plan, runs = data.plan, data.runs
+    row = {cell.name: position for position, cell in enumerate(plan.cells)}
+    column = {seed: position for position, seed in enumerate(plan.seeds)}
+    at = np.array([row[name] for name in runs["cell"]], dtype=int), np.array([column[seed] for seed in runs["seed"]], dtype=int)
 
-    def _mixed(self, cells: list[str]) -> tuple[Mixed, ...]:
-        """Cells of the contrast that a claim about failing names, with finished runs on both sides of its `above`."""
-        found = []
-        for cell in cells:
-            if cell in self._above:
-                metric, above = self._above[cell]
-                values, status = self._metric(metric)[self._row[cell]], self._status[self._row[cell]]
-                fails, n = int(np.sum((values > above) | (status == "diverged"))), int(np.sum((status == "done") | (status == "diverged")))
-                found += [Mixed(cell, above, fails, n)] if 0 < fails < n else []
-        return tuple(found)
+    def table(name: str, empty: Any, kind: type) -> NDArray[Any]:
+        values: NDArray[Any] = np.full((len(row), len(column)), empty, dtype=kind)
+        values[at] = runs[name].to_numpy(dtype=kind)
+        return values
 
-    def _chance(self, cell: str) -> float:
-        """Error in percent of guessing among the cell's classes."""
-        return 100.0 * (1 - 1 / int(self._cells[cell].spec["network"]["classes"]))
+    images: dict[str, int] = {}
+    for (cell, _), record in data.records.items():
+        images.setdefault(cell, record.images["test"])
+    failing = [claim for claim in plan.claims if claim.fails is not None]
+    return Measurements(
+        cells=tuple(row),
+        seeds=tuple(plan.seeds),
+        metrics={name: table(name, np.nan, float) for name in METRICS if name in runs},
+        status=table("status", "missing", object),
+        chance=np.array([100.0 * (1 - 1 / int(cell.spec["network"]["classes"])) for cell in plan.cells]),
+        images=tuple(images.get(name) for name in row),
+        above={cell: (claim.metric, claim.fails.above) for claim in failing if claim.fails for cell in claim.cells},
+    )
 
-    def _runs(self, cells: list[str], where: NDArray[np.bool_]) -> tuple[Run, ...]:
-        if not where.any():
-            return ()
-        return tuple((cells[row], self._seeds[column]) for row, column in np.argwhere(where))
 
-    def _images(self, cells: list[str]) -> tuple[int, ...]:
-        """Distinct numbers of test images; one run a cell is asked, since all runs of a cell see the same data."""
-        counts = set()
-        for cell in cells:
-            record = next((self._data.records[cell, seed] for seed in self._seeds if (cell, seed) in self._data.records), None)
-            if record is not None:
-                counts.add(record.images["test"])
-        return tuple(sorted(counts))
+def _evidence(measured: Measurements, claim: Claim, contrast: dict[str, float]) -> Evidence:
+    cells, seeds = list(contrast), measured.seeds
+    rows = [measured.cells.index(name) for name in cells]
+    weights = np.array([float(weight) for weight in contrast.values()])
+    status, values, chances = measured.status[rows], measured.metrics[claim.metric][rows], measured.chance[rows]
+    diverged, gone = status == "diverged", (status == "missing") | (status == "failed")
+    is_error = claim.metric.endswith("error")
+    if is_error:
+        values = np.where(diverged, chances[:, None], values)
+    finite = np.isfinite(values)
+    shared: Any = finite.all(axis=0)
+    means = _means(values, finite)
+    if claim.fails is not None:
+        values = np.where(finite, (values > claim.fails.above) | diverged, np.nan)
+    affected = chances[diverged.any(axis=1)] if diverged.any() else chances
+
+    def runs(where: NDArray[np.bool_]) -> tuple[Run, ...]:
+        return tuple((cells[row], seeds[column]) for row, column in np.argwhere(where))
+
+    return Evidence(
+        claim=claim,
+        contrast=contrast,
+        seeds=tuple(seed for seed, is_shared in zip(seeds, shared, strict=True) if is_shared),
+        values=np.round(weights @ values[:, shared], _DECIMALS) + 0.0,  # + 0.0: no minus zero
+        cell_values=values[:, shared],
+        correlation=_two_arms(weights, values[:, shared]) if is_error or not diverged.any() else float("nan"),
+        planned=len(seeds),
+        missing=runs(gone),
+        failed=runs(status == "failed"),
+        diverged=runs(diverged),
+        mixed=() if claim.fails else _mixed(measured, cells),
+        valueless=runs(~finite & ~gone & ~diverged),
+        floor=_named(cells, means <= FLOOR) if is_error else (),
+        ceiling=_named(cells, means >= chances - CEILING) if is_error else (),
+        images=tuple(sorted({count for row in rows if (count := measured.images[row]) is not None})),
+        chance=float(affected[0]),
+    )
+
+
+def _mixed(measured: Measurements, cells: list[str]) -> tuple[Mixed, ...]:
+    """Cells of the contrast that a claim about failing names, with finished runs on both sides of its `above`."""
+    found = []
+    for cell in cells:
+        if cell in measured.above:
+            metric, above = measured.above[cell]
+            row = measured.cells.index(cell)
+            values, status = measured.metrics[metric][row], measured.status[row]
+            fails, n = int(np.sum((values > above) | (status == "diverged"))), int(np.sum((status == "done") | (status == "diverged")))
+            found += [Mixed(cell, above, fails, n)] if 0 < fails < n else []
+    return tuple(found)
 
 
 def _means(values: Floats, finite: NDArray[np.bool_]) -> Floats:

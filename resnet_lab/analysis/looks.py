@@ -8,10 +8,11 @@ distribution of the looks, whose usual normal approximation errs at few seeds (R
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
-from resnet_lab.analysis.contrasts import Evidences
-from resnet_lab.analysis.rules import ClaimTest, tested
+from resnet_lab.analysis.contrasts import measurements
+from resnet_lab.analysis.rules import tests_of
 from resnet_lab.analysis.statistics import holm
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.runs.looks import Decision, Look, Looks
@@ -74,7 +75,7 @@ def more_seeds(plan: Plan, n: int) -> tuple[int, ...]:
 
 def undecided(plan: Plan, looks: Looks) -> tuple[Claim, ...]:
     """Claims of the family that no look has decided. Post hoc claims are outside, and are not waited for."""
-    return tuple(claim for claim in plan.claims if not is_post_hoc(claim, plan) and claim.digest not in looks.decided)
+    return tuple(claim for claim in plan.claims if not is_post_hoc(claim, plan.registered) and claim.digest not in looks.decided)
 
 
 def judge_look(data: StudyData, looks: Looks) -> Looks:
@@ -86,15 +87,15 @@ def judge_look(data: StudyData, looks: Looks) -> Looks:
     assert n is not None, "the last look is over"
     assert len(data.plan.seeds) >= n, "the next look needs more seeds than the plan has: see next_seeds"
     seeds = data.plan.seeds[:n]
-    evidences = Evidences(data, seeds)
+    measured = measurements(data).upto(seeds)
     claims = undecided(data.plan, looks)
-    tests = [ClaimTest(tuple(tested(evidence) for evidence in evidences.of(claim))) for claim in claims]
+    tests = [tests_of(measured, claim) for claim in claims]
     to_come = (set(part.evidence.missing) - set(part.evidence.failed) for test in tests for part in test.parts)
     if any(to_come):
         return looks
     alpha = spending(looks.schedule, looks.alpha)[len(looks.done)]
-    p_values = [math.nan if test.p is None else test.p for test in tests]
-    steps = holm([*p_values, *[math.nan] * withdrawn(data.plan, looks)], alpha)
+    gone = withdrawn(data.plan.claims, data.plan.registered, looks)
+    steps = holm([*(test.p for test in tests), *[None] * gone], alpha)
     decisions = {
         claim.digest: Decision(test.verdict(step.level, decided=step.decided)[0], test.p, step.level, step.remaining)
         for claim, test, step in zip(claims, tests, steps, strict=False)
@@ -103,12 +104,11 @@ def judge_look(data: StudyData, looks: Looks) -> Looks:
     return replace(looks, done=(*looks.done, Look(seeds, alpha, decisions)))
 
 
-def is_post_hoc(claim: Claim, plan: Plan) -> bool:
-    """Whether the claim was added or changed after the first run."""
-    return plan.registered is not None and claim.digest not in plan.registered
+def is_post_hoc(claim: Claim, registered: Sequence[str] | None) -> bool:
+    """Whether the claim was added or changed after the first run, at which these digests were registered."""
+    return registered is not None and claim.digest not in registered
 
 
-def withdrawn(plan: Plan, looks: Looks | None = None) -> int:
+def withdrawn(claims: Sequence[Claim], registered: Sequence[str] | None, looks: Looks | None = None) -> int:
     """Claims that were registered at the first run, are no longer in the question, and that no look had decided before."""
-    gone = set(plan.registered or ()) - {claim.digest for claim in plan.claims}
-    return len(gone - set(looks.decided if looks else ()))
+    return len(set(registered or ()) - {claim.digest for claim in claims} - set(looks.decided if looks else ()))

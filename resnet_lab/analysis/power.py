@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from scipy.special import bdtr, bdtrc, chdtri, ndtr, stdtrit
 
-from resnet_lab.analysis.contrasts import Evidences
+from resnet_lab.analysis.contrasts import measurements
 from resnet_lab.analysis.statistics import Floats, share_sides
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.spec.claims import Claim, Region
@@ -111,10 +111,10 @@ def spread_of(values: Floats, confidence: float = 0.95) -> Spread:
 
 def spreads(data: StudyData) -> dict[str, Spread]:
     """The spread of each claim's contrast in runs that are there already, of the widest of several; claims that have none are left out."""
-    evidences = Evidences(data)
+    measured = measurements(data)
     found = {}
     for claim in data.plan.claims:
-        parts = evidences.of(claim)
+        parts = measured.evidence(claim)
         usable = [part.values for part in parts if part.n > 1 and not part.zero_spread and not part.diverged and claim.fails is None]
         if len(usable) == len(parts):
             found[claim.name] = max((spread_of(values) for values in usable), key=lambda spread: spread.sd)

@@ -7,7 +7,7 @@ cell has two kinds of run (diverged, or on both sides of what counts as failing)
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from resnet_lab.analysis.contrasts import Evidence
+from resnet_lab.analysis.contrasts import Evidence, Measurements
 from resnet_lab.analysis.statistics import (
     Estimate,
     Sides,
@@ -20,7 +20,7 @@ from resnet_lab.analysis.statistics import (
     sign_sides,
     welch_estimate,
 )
-from resnet_lab.spec.claims import Region
+from resnet_lab.spec.claims import Claim, Region
 
 Interval = tuple[float, float]
 
@@ -133,3 +133,8 @@ class ClaimTest:
             if found is not None:
                 return verdict, found
         raise AssertionError("a claim has at least one contrast")
+
+
+def tests_of(measured: Measurements, claim: Claim) -> ClaimTest:
+    """A claim's tests, from arrays of what was measured."""
+    return ClaimTest(tuple(tested(evidence) for evidence in measured.evidence(claim)))

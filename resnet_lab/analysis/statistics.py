@@ -159,21 +159,22 @@ class HolmStep:
     """Claims still undecided at that step, this one included."""
 
 
-def holm(p_values: Sequence[float], alpha: float) -> tuple[HolmStep, ...]:
+def holm(p_values: Sequence[float | None], alpha: float) -> tuple[HolmStep, ...]:
     """Holm's step-down (Holm 1979): with r claims undecided the smallest p is decided if it is at most alpha / r, then r is one less.
 
-    Keeps the probability of any false decision at or below alpha. A p of nan is never decided. One step a claim, in the order given.
+    Keeps the probability of any false decision at or below alpha. A p of None is never decided. One step a claim, in the order given.
     """
-    ordered = sorted(range(len(p_values)), key=lambda i: (math.inf if math.isnan(p_values[i]) else p_values[i], i))
+    p = [math.inf if value is None else value for value in p_values]
+    ordered = sorted(range(len(p)), key=lambda i: (p[i], i))
     steps: dict[int, HolmStep] = {}
-    remaining = len(p_values)
+    remaining = len(p)
     for i in ordered:
         level = alpha / remaining
-        if not p_values[i] <= level:
+        if p[i] > level:
             break
         steps[i] = HolmStep(True, level, remaining)
         remaining -= 1
-    return tuple(steps.get(i) or HolmStep(False, alpha / remaining, remaining) for i in range(len(p_values)))
+    return tuple(steps.get(i) or HolmStep(False, alpha / remaining, remaining) for i in range(len(p)))
 
 
 def correlation(first: Floats, second: Floats) -> float:

@@ -21,8 +21,8 @@ from resnet_lab.runs.store import Failure, RunStore
 
 Run = tuple[str, int]
 """(cell name, seed)"""
-_METRICS = ("train_error", "test_error", "train_loss", "test_loss")
-KEYS = ("cell", "arm", "seed", "fingerprint", "status", *_METRICS, "epoch", "block", "position", "norm")
+METRICS = ("train_error", "test_error", "train_loss", "test_loss")
+KEYS = ("cell", "arm", "seed", "fingerprint", "status", *METRICS, "epoch", "block", "position", "norm")
 """Columns that tables are read by."""
 _EPOCH = ("epoch", "iteration", "loss", "train_error", "validation_error", "test_error", "lr", "seconds", "images_per_second")
 
@@ -102,7 +102,7 @@ def _runs_table(plan: Plan, records: Mapping[Run, RunRecord], failures: Mapping[
         for (cell, seed), record in zip(runs, found, strict=True)
     ]
     own: dict[str, Any] = {"fingerprint": [cell.fingerprint for cell, _ in runs], "status": status}
-    for name in (*_METRICS, "validation_error"):
+    for name in (*METRICS, "validation_error"):
         own[name] = np.array([np.nan if record is None else _number(getattr(record, name)) for record in found], dtype=float)
     own |= {
         "params": [cell.params for cell, _ in runs],

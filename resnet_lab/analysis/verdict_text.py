@@ -7,7 +7,7 @@ the claim is about a level; losses are in nats; a slope is per unit of its axis;
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from resnet_lab.analysis.contrasts import Evidence
 from resnet_lab.analysis.new_images import NewImages
@@ -37,10 +37,6 @@ class Stage:
     """The verdict when that look was taken."""
     uncontrolled: bool = False
     """Seeds were added, or the looks changed, after a verdict had been read."""
-
-    def at(self, look: int, *, was: str = "", waiting: bool = False) -> "Stage":
-        """The same, at a look."""
-        return replace(self, look=look, was=was, waiting=waiting)
 
     @property
     def stopped_early(self) -> bool:

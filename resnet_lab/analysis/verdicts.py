@@ -7,15 +7,15 @@ region, contradicted where it lies outside. There is one look, at the planned nu
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from resnet_lab.analysis.contrasts import Evidence, Evidences, Mixed
+from resnet_lab.analysis.contrasts import Evidence, Measurements, Mixed, measurements
 from resnet_lab.analysis.looks import is_post_hoc, withdrawn
-from resnet_lab.analysis.new_images import ImageErrors, NewImages, over_new_images
-from resnet_lab.analysis.rules import ClaimTest, Tested, tested
-from resnet_lab.analysis.statistics import HolmStep, holm, share_bound
+from resnet_lab.analysis.new_images import ImageErrors, over_new_images
+from resnet_lab.analysis.rules import ClaimTest, Tested, tests_of
+from resnet_lab.analysis.statistics import Floats, HolmStep, holm, share_bound
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdict_text import Finding, Stage, words_of
 from resnet_lab.runs.looks import Looks
@@ -112,27 +112,40 @@ FLAGS: dict[str, str] = {
 
 
 def judge(data: StudyData, *, alpha: float = 0.05, looks: Looks | None = None) -> tuple[Verdict, ...]:
-    """The verdicts on all claims of a study's plan, in their order. `looks`: the study's looks.json, None where no verdict was ever read.
+    """The verdicts on all claims of a study's plan, in their order. `looks`: the study's looks.json, None where no verdict was ever read."""
+    images = ImageErrors(data).of
+    return judge_measured(measurements(data), data.plan.claims, registered=data.plan.registered, alpha=alpha, looks=looks, images=images)
 
-    The family of Holm's procedure are the claims registered at the first run. One that was edited or deleted since still counts in it,
-    undecided: else the bar for the others would fall with every claim that is withdrawn once its result is seen.
+
+def judge_measured(
+    measured: Measurements,
+    claims: Sequence[Claim],
+    *,
+    registered: Sequence[str] | None = None,
+    alpha: float = 0.05,
+    looks: Looks | None = None,
+    images: Callable[[Evidence], Floats | None] = lambda evidence: None,
+) -> tuple[Verdict, ...]:
+    """The verdicts on claims, from arrays of what was measured.
+
+    The family of Holm's procedure are the claims `registered` (digests) at the first run, all where that is None. One that was edited or deleted
+    since still counts in it, undecided: else the bar for the others would fall with every claim that is withdrawn once its result is seen.
+    `images`: evidence -> (N,) its contrast on each test image, for intervals over new images.
     """
-    images = ImageErrors(data)
-    if looks is None or not _is_staged(looks, data):
-        changed = looks is not None and (not looks.controlled or any(set(look.seeds) != set(data.plan.seeds) for look in looks.done))
-        return _at_once(data, images, alpha, uncontrolled=changed)
-    whole = Evidences(data)
-    upto: dict[int, Evidences] = {}
+    by_looks = looks is not None and looks.controlled and len(looks.schedule) > 1
+    if looks is not None and by_looks and all(set(look.seeds) <= set(measured.seeds) for look in looks.done):
+        family = _at_looks(measured, claims, registered, looks)
+    else:
+        changed = looks is not None and (not looks.controlled or any(set(look.seeds) != set(measured.seeds) for look in looks.done))
+        family = _at_once(measured, claims, registered, alpha, uncontrolled=changed)
     verdicts = []
-    for claim in data.plan.claims:
-        if is_post_hoc(claim, data.plan):
-            test = _claim_test(whole, claim)
-            verdicts.append(_verdict(test, images, holm([math.nan if test.p is None else test.p], alpha)[0], Stage(post_hoc=True)))
-            continue
-        look, step, stage = _standing(claim, data, looks)
-        if look not in upto:
-            upto[look] = Evidences(data, looks.done[look].seeds if look >= 0 else None)
-        verdicts.append(_verdict(_claim_test(upto[look], claim), images, step, stage))
+    for at, claim in enumerate(claims):
+        if at in family:
+            test, step, stage = family[at]
+        else:
+            test, stage = tests_of(measured, claim), Stage(post_hoc=True)
+            step = holm([test.p], alpha)[0]
+        verdicts.append(_verdict(test, images, step, stage))
     return tuple(verdicts)
 
 
@@ -141,54 +154,49 @@ def verdicts_as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
     return [{field.name: _plain(getattr(verdict, field.name)) for field in fields(verdict)} for verdict in verdicts]
 
 
-def _is_staged(looks: Looks, data: StudyData) -> bool:
-    """Whether verdicts are to be read from the looks: there are several, and nothing was done to them."""
-    return looks.controlled and len(looks.schedule) > 1 and all(set(look.seeds) <= set(data.plan.seeds) for look in looks.done)
+_Standing = tuple[ClaimTest, HolmStep, Stage]
+"""A claim's tests, the step of Holm's procedure that it is judged at, and when that was."""
 
 
-def _at_once(data: StudyData, images: ImageErrors, alpha: float, *, uncontrolled: bool) -> tuple[Verdict, ...]:
-    """One look, at all seeds of the plan."""
-    evidences, plan = Evidences(data), data.plan
-    tests = [_claim_test(evidences, claim) for claim in plan.claims]
-    family = [i for i, claim in enumerate(plan.claims) if not is_post_hoc(claim, plan)]
-    gone = withdrawn(plan)
-    p_values = [math.nan if test.p is None else test.p for test in tests]
-    steps = dict(zip(family, holm([*(p_values[i] for i in family), *[math.nan] * gone], alpha)[: len(family)], strict=True))
-    stage = Stage(family=len(family) + gone, withdrawn=gone, uncontrolled=uncontrolled)
-    return tuple(
-        _verdict(test, images, steps[i], stage)
-        if i in steps
-        else _verdict(test, images, holm([p_values[i]], alpha)[0], Stage(post_hoc=True))
-        for i, test in enumerate(tests)
-    )
+def _at_once(
+    measured: Measurements, claims: Sequence[Claim], registered: Sequence[str] | None, alpha: float, *, uncontrolled: bool
+) -> dict[int, _Standing]:
+    """Position of each claim of the family -> how it stands at one look, at all seeds."""
+    tests = {at: tests_of(measured, claim) for at, claim in enumerate(claims) if not is_post_hoc(claim, registered)}
+    gone = withdrawn(claims, registered)
+    steps = holm([*(test.p for test in tests.values()), *[None] * gone], alpha)
+    stage = Stage(family=len(tests) + gone, withdrawn=gone, uncontrolled=uncontrolled)
+    return {at: (test, step, stage) for (at, test), step in zip(tests.items(), steps, strict=False)}
 
 
-def _standing(claim: Claim, data: StudyData, looks: Looks) -> tuple[int, HolmStep, Stage]:
-    """(the look to go by, -1 for all seeds; Holm's step there; what stage the claim is at) of a claim that is judged in several looks."""
-    plan, at = data.plan, looks.decided.get(claim.digest)
-    gone = withdrawn(plan, looks)
-    stage = Stage(family=len(plan.registered or plan.claims), withdrawn=gone, looks=looks.schedule)
-    if at is not None:
-        index, decision = at
-        return index, HolmStep(True, decision.level, decision.remaining), stage.at(index, was=decision.verdict)
-    last = looks.done[-1].decisions.get(claim.digest) if looks.done else None
-    if looks.next is None and last is not None:
-        return len(looks.done) - 1, HolmStep(False, last.level, last.remaining), stage.at(len(looks.done) - 1, was=last.verdict)
-    return -1, HolmStep(False, looks.alpha, 1), stage.at(len(looks.done), waiting=True)
+def _at_looks(measured: Measurements, claims: Sequence[Claim], registered: Sequence[str] | None, looks: Looks) -> dict[int, _Standing]:
+    """Position of each claim of the family -> how it stood when a look decided it, else at the last look, else how it stands so far."""
+    stage = Stage(family=len(registered or claims), withdrawn=withdrawn(claims, registered, looks), looks=looks.schedule)
+    last = len(looks.done) - 1
+    found = {}
+    for position, claim in enumerate(claims):
+        if is_post_hoc(claim, registered):
+            continue
+        at, decision = looks.decided.get(claim.digest, (last, looks.done[last].decisions.get(claim.digest) if looks.done else None))
+        is_decided = claim.digest in looks.decided
+        if decision is not None and (is_decided or looks.next is None):
+            step = HolmStep(is_decided, decision.level, decision.remaining)
+            found[position] = tests_of(measured.upto(looks.done[at].seeds), claim), step, replace(stage, look=at, was=decision.verdict)
+        else:
+            step = HolmStep(False, looks.alpha, 1)
+            found[position] = tests_of(measured, claim), step, replace(stage, look=last + 1, waiting=True)
+    return found
 
 
-def _claim_test(evidences: Evidences, claim: Claim) -> ClaimTest:
-    return ClaimTest(tuple(tested(evidence) for evidence in evidences.of(claim)))
-
-
-def _verdict(test: ClaimTest, images: ImageErrors, step: HolmStep, stage: Stage) -> Verdict:
+def _verdict(test: ClaimTest, images: Callable[[Evidence], Floats | None], step: HolmStep, stage: Stage) -> Verdict:
     verdict, hinge = test.verdict(step.level, decided=step.decided)
     if stage.waiting:
         verdict = "waiting"
     p = None if verdict == "waiting" else test.p
     evidence, claim = hinge.evidence, hinge.evidence.claim
     interval = None if stage.waiting else _interval(hinge, step)
-    new = _new_images(hinge, images, step) if interval else None
+    errors = images(evidence) if interval and hinge.estimate else None
+    new = over_new_images(hinge.estimate, errors, 1 - step.level) if errors is not None and hinge.estimate else None
     bound = share_bound(evidence.n) if claim.fails and evidence.n and not evidence.values.any() else None
     parts = tuple(_part(part, step, staged=stage.waiting) for part in test.parts) if len(test.parts) > 1 else ()
     finding = Finding(
@@ -255,11 +263,6 @@ def _part(test: Tested, step: HolmStep, *, staged: bool) -> Part:
     verdict = "waiting" if staged or test.why == "waiting" else test.position(step.level, decided=p_decides)
     low, high = interval or (None, None)
     return Part(dict(test.evidence.contrast), verdict, _effect(test.evidence), low, high, None if staged else test.p)
-
-
-def _new_images(test: Tested, images: ImageErrors, step: HolmStep) -> NewImages | None:
-    errors = images.of(test.evidence) if test.estimate is not None else None
-    return None if errors is None or test.estimate is None else over_new_images(test.estimate, errors, 1 - step.level)
 
 
 def _flags(test: ClaimTest, stage: Stage, verdict: str) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def test_holm_steps_down_and_names_each_level():
 
 def test_holm_counts_claims_without_a_p():
     # A waiting claim has no p yet; leaving it out would let the others be decided at too high a level.
-    steps = holm([math.nan, 0.03], 0.05)
+    steps = holm([None, 0.03], 0.05)
     assert [step.decided for step in steps] == [False, False]
     assert [step.level for step in steps] == [0.025, 0.025]
 
