@@ -124,7 +124,7 @@ def macs_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 def draw_depth(frame: pd.DataFrame, layout: Layout) -> Figure:
     """Two panels, training and test: every run a point, every cell its mean with a t interval, a line a series where the axis has numbers."""
     ticks = layout.ticks
-    figure = _draw_errors(frame, layout, list(ticks), logarithmic=layout.logarithmic, apart=layout.axis != "arm")
+    figure = _draw_errors(frame, layout, list(ticks), logarithmic=layout.logarithmic, measured=layout.numeric, apart=layout.axis != "arm")
     shown = evenly(list(ticks), MOST_LABELS)
     long = max(map(len, ticks.values())) * len(ticks) > 36
     for axes in figure.axes:
@@ -140,7 +140,7 @@ def draw_macs(frame: pd.DataFrame, layout: Layout) -> Figure:
     """Two panels, training and test error: every cell its mean with a t interval against its multiply-adds, with its axis value."""
     places = sorted(set(frame["x"].astype(float)))
     logarithmic = 0 < places[0] < places[-1] / 8
-    figure = _draw_errors(frame, layout, places, logarithmic=logarithmic, apart=True, labeled=layout.axis != "arm")
+    figure = _draw_errors(frame, layout, places, logarithmic=logarithmic, measured=True, apart=True, labeled=layout.axis != "arm")
     for axes in figure.axes:
         axes.set_xlabel("multiply-adds of one image")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(5))
@@ -195,16 +195,19 @@ def _published(cell: str, net: PublishedNet) -> list[dict[str, Any]]:
 
 
 def _draw_errors(
-    frame: pd.DataFrame, layout: Layout, places: Sequence[float], *, logarithmic: bool, apart: bool, labeled: bool = False
+    frame: pd.DataFrame, layout: Layout, places: Sequence[float], *, logarithmic: bool, measured: bool, apart: bool, labeled: bool = False
 ) -> Figure:
-    """A panel a metric. Series stand `apart` at one of the axis's `places`, or have a place each; `labeled`: with their axis value."""
+    """A panel a metric. Series stand `apart` at one of the axis's `places`, or have a place each.
+
+    `measured`: the places are numbers, not categories; `labeled`: means are labeled with the value of the grid's axis.
+    """
     metrics, series = [metric for metric in METRICS if metric in set(frame["metric"])], _series(layout)
     limits = {metric: _limits(rows, str(metric)) for metric, rows in frame.groupby("metric")}
     shown = frame.assign(low=frame["low"].clip(0, 100), high=frame["high"].clip(0, 100), edge=frame["metric"].map(limits).str[2])
     at = np.log10(places) if logarithmic else np.asarray(places)
     room = 0.5 * float(np.diff(at).min()) if len(at) > 1 else 0.5
-    if apart and layout.numeric and len(at) > 1:
-        room = min(room, 0.05 * float(np.ptp(at)) * len(series))
+    if measured and len(at) > 1:  # a place is a number: series must not seem to differ in it
+        room = min(room, min(0.05 * len(series), 0.15) * float(np.ptp(at)))
     wide = apart and len(series) * len(layout.ticks) > WIDE
     plot = so.Plot(shown, x="x", y="value", color="series").facet(**{"row" if wide else "col": "metric"}, order=metrics).share(y=False)
     plot = _error_layers(
@@ -234,7 +237,7 @@ def _error_layers(plot: so.Plot, frame: pd.DataFrame, layout: Layout, room: floa
     means, theirs, diverged = rows.get("cell"), rows.get(PUBLISHED), rows.get("diverged")
     move = [style.SideBySide(width=room)] if room else []
     slot = room / len(_series(layout)) or 0.5
-    sized = {"pointsize": 6, "edgecolor": "white", "edgewidth": 0.7}
+    sized = {"pointsize": 6.5, "edgecolor": "white", "edgewidth": 0.7}
     plot = _add(plot, so.Dots(pointsize=3.2, stroke=0, fillalpha=0.4), rows.get("seed"), *move, so.Shift(x=-slot / 3))
     plot = _add(plot, so.Range(linewidth=1.3), means, *move, ymin="low", ymax="high")
     if layout.numeric:

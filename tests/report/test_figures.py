@@ -157,6 +157,16 @@ def test_means_are_drawn_at_their_values_with_series_beside_each_other(study):
     assert 0 < residual.get_xdata()[0] - plain.get_xdata()[0] < 4
 
 
+def test_series_stay_near_their_cost(study):
+    """Catches twelve arms of equal cost drawn side by side along the axis of costs, as if the last one cost more than the first."""
+    made = study(arms=tuple(f"arm{number}" for number in range(12)), axes={"layers": (20, 56)}, seeds=(0,))
+    frame = figures.macs_frame(made.data, ())
+    axes = figures.draw_macs(frame, layout_of(made.plan)).axes[0]
+    starts = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2]
+    assert len(starts) == 12
+    assert np.ptp(starts) < 0.2 * np.ptp(frame["x"])
+
+
 def test_claims_frame_draws_the_verdict_itself(study):
     """Catches an interval that the verdict did not use, and pairs that are not the per-seed contrasts."""
     made = study(claims=(degradation(), degradation("residual/56", "residual/20", name="flat", expect="within 1")))
