@@ -5,12 +5,12 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, cast
 
 from resnet_lab.architecture.layers import Description, Layer
-from resnet_lab.architecture.words import written
 from resnet_lab.spec.network import ORDERS, NetworkSpec, ResolvedNetwork, StemSpec, as_written, resolve_network
+from resnet_lab.text import shape_text
 
 
 @dataclass(frozen=True)
-class FieldDifference:
+class SpecDifference:
     """A field of the spec that differs. `follows`: in both networks it is what is derived from other fields."""
 
     path: str
@@ -36,7 +36,7 @@ class LayerDifference:
     macs: int
 
 
-def field_differences(first: ResolvedNetwork, second: ResolvedNetwork) -> tuple[FieldDifference, ...]:
+def field_differences(first: ResolvedNetwork, second: ResolvedNetwork) -> tuple[SpecDifference, ...]:
     """Fields of two networks that differ, in the order of the spec."""
     mine, theirs = dict(spec_leaves(first)), dict(spec_leaves(second))
     found = []
@@ -44,7 +44,7 @@ def field_differences(first: ResolvedNetwork, second: ResolvedNetwork) -> tuple[
         one, other = mine.get(path), theirs.get(path)
         if one != other:
             follows = all(_derived(spec, path) for spec in (first, second))
-            found.append(FieldDifference(path, one, other, follows))
+            found.append(SpecDifference(path, one, other, follows))
     return tuple(found)
 
 
@@ -177,7 +177,7 @@ def _changed(one: Layer, other: Layer) -> tuple[str, str] | None:
     if one.label != other.label:
         return one.label, other.label
     if one.shape != other.shape and one.kind in ("conv", "linear", "pool"):  # those of norms and activations follow
-        return written(one.shape), written(other.shape)
+        return shape_text(one.shape), shape_text(other.shape)
     if (one.params, one.macs) != (other.params, other.macs):
         return f"{one.params:,} parameters, {one.macs:,} MACs", f"{other.params:,} parameters, {other.macs:,} MACs"
     return None

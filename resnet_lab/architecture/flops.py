@@ -6,40 +6,43 @@ their number. What separates that network from the one that was asked for is the
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from resnet_lab.architecture.compare import field_differences, released, resolved_again, spec_leaves, spoken
 from resnet_lab.architecture.layers import Description, describe_network
-from resnet_lab.architecture.words import short
 from resnet_lab.networks.cost import cost, published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.spec.catalogue import catalogue_entry, named_network
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import ResolvedNetwork
+from resnet_lab.text import short
 
 
 @dataclass(frozen=True)
 class Published:
-    """What somebody says a network costs. `counted`: what is in their parameters that is not in ours; `..._digits`: how many they give, if rounded."""
+    """What somebody says a network costs. `counted`: what is in their parameters that is not in ours; `..._digits`: how many they give, if rounded.
+
+    `changes`: fields in which the network that they counted differs from ours of that name.
+    """
 
     by: str
     source: str
     network: str
-    changes: tuple[tuple[str, Any], ...]
-    params: float | None
-    macs: float | None
-    params_digits: int | None
-    macs_digits: int | None
-    counted: tuple[str, ...]
-    note: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    params: float | None = None
+    macs: float | None = None
+    params_digits: int | None = None
+    macs_digits: int | None = None
+    counted: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def spec(self) -> ResolvedNetwork:
         """The network they counted, as ours."""
-        return resolved_again(replace(released(named_network(self.network)), **dict(self.changes)))
+        return resolved_again(replace(released(named_network(self.network)), **self.changes))
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def published_about(name: str) -> tuple[Published, ...]:
     """What is published about the network `name` or about its relatives of the same depth; empty where nothing is known."""
     raw = _raw()
     families = [family for family, values in raw.items() if name in values["networks"]]
-    return tuple(_entry(values) for family in families for values in raw[family]["counts"])
+    return tuple(Published(**values) for family in families for values in raw[family]["counts"])
 
 
 def moving_statistics(description: Description) -> int:
@@ -152,21 +155,6 @@ def _digits(exact: int, given: float, digits: int, what: str) -> str:
 
 def _rounded(number: float, digits: int | None) -> float:
     return float(number) if digits is None else float(f"{number:.{digits - 1}e}")
-
-
-def _entry(values: dict[str, Any]) -> Published:
-    return Published(
-        by=values["by"],
-        source=values["source"],
-        network=values["network"],
-        changes=tuple(values.get("changes", {}).items()),
-        params=values.get("params"),
-        macs=values.get("macs"),
-        params_digits=values.get("params_digits"),
-        macs_digits=values.get("macs_digits"),
-        counted=tuple(values.get("counted", ())),
-        note=values.get("note", ""),
-    )
 
 
 @cache

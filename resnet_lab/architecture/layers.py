@@ -2,7 +2,7 @@
 
 Stem, blocks and head run once under forward hooks on their modules, on an empty batch: shapes are worked out and nothing is computed. Blocks alike in
 what they are built for and in what they are given run once, so that the time does not grow with depth. Operations of a block from outside that are
-no modules have no row; what they add to parameters and multiply-adds stands in a row `other operations`.
+no modules have no row, and no part in receptive fields; what they add to parameters and multiply-adds stands in a row `other operations`.
 Receptive field: the side in pixels of the image patch that can change a value. Stride: how many pixels of the image two neighboring values
 are apart. Shapes are (channels, height, width); parameters and multiply-adds (`macs`, on one image) as in `resnet_lab.networks.cost`.
 """
@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import cached_property, partial, reduce
 from itertools import groupby
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from resnet_lab.architecture.modules import Geometry, Size, shown
 from resnet_lab.networks.blocks import BLOCKS, Block, make_block
-from resnet_lab.networks.build import Head, Place, Stem, places
+from resnet_lab.networks.build import Head, Stem, places
 from resnet_lab.networks.cost import part_cost
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.networks.joins import JOINS
@@ -33,28 +33,7 @@ PRE, RESIDUAL, CARRY, JOIN, POST = "pre.", "residual.", "shortcut.carry", "short
 
 @dataclass(frozen=True)
 class Layer:
-    """One row. `field` is infinite where a value sees the whole image; `stride` is None where values have no place in it."""
-
-    name: str
-    part: str
-    stage: str
-    kind: str
-    label: str
-    shape: Size
-    params: int
-    macs: int
-    field: float
-    stride: int | None
-
-    @property
-    def inside(self) -> str:
-        """Its name below its part: `residual.conv1`."""
-        return self.name.removeprefix(f"{self.part}.")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A layer before it is known where in the network it stands; `geometry` is over the part's own input."""
+    """One row. `path` is its name below its part (`residual.conv1`), `geometry` how its values lie over the image, or over a Run's own input."""
 
     path: str
     kind: str
@@ -63,13 +42,34 @@ class Row:
     params: int
     macs: int
     geometry: Geometry
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """As in `stage1.block1.residual.conv1`."""
+        return f"{self.part}.{self.path}"
+
+    @property
+    def stage(self) -> str:
+        """As in `stage1`; `stem` and `head` are their own."""
+        return self.part.partition(".")[0]
+
+    @property
+    def field(self) -> float:
+        """Receptive field in pixels: infinite where a value sees the whole image, nan for what has no values of its own."""
+        return 1 + max(self.geometry.reach) if self.shape else math.nan
+
+    @property
+    def stride(self) -> int | None:
+        """Pixels between two neighboring values; None where they have no place in the image."""
+        return max(self.geometry.step) if len(self.shape) == 3 and not math.isinf(self.field) else None
 
 
 @dataclass(frozen=True)
 class Run:
     """What a part did to an image of one shape. `carries_pre`: its shortcut carries what `pre` made of the input."""
 
-    rows: tuple[Row, ...]
+    layers: tuple[Layer, ...]
     shape: Size
     geometry: Geometry
     carries_pre: bool
@@ -80,10 +80,14 @@ class Part:
     """The stem, one block or the head, and where in the network it stands."""
 
     name: str
-    stage: str
     shape_in: Size
     before: Geometry
     run: Run
+
+    @property
+    def stage(self) -> str:
+        """As in `stage1`; `stem` and `head` are their own."""
+        return self.name.partition(".")[0]
 
     @property
     def shape(self) -> Size:
@@ -108,33 +112,17 @@ class Part:
     @property
     def params(self) -> int:
         """Learned parameters."""
-        return sum(row.params for row in self.run.rows)
+        return sum(layer.params for layer in self.run.layers)
 
     @property
     def macs(self) -> int:
         """Multiply-adds on one image."""
-        return sum(row.macs for row in self.run.rows)
+        return sum(layer.macs for layer in self.run.layers)
 
-    @property
+    @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Its rows, in the order they act."""
-        return tuple(self._layer(row) for row in self.run.rows)
-
-    def _layer(self, row: Row) -> Layer:
-        geometry = row.geometry.after(self.before)
-        placed = len(row.shape) == 3 and not math.isinf(max(geometry.reach))
-        return Layer(
-            name=f"{self.name}.{row.path}",
-            part=self.name,
-            stage=self.stage,
-            kind=row.kind,
-            label=row.label,
-            shape=row.shape,
-            params=row.params,
-            macs=row.macs,
-            field=1 + max(geometry.reach) if row.shape else math.nan,
-            stride=max(geometry.step) if placed else None,
-        )
+        return tuple(replace(layer, part=self.name, geometry=layer.geometry.after(self.before)) for layer in self.run.layers)
 
 
 @dataclass(frozen=True)
@@ -201,9 +189,9 @@ class Description:
         return tuple(Fold((part,)) for part in self.parts)
 
     @property
-    def distinct(self) -> int:
-        """How many parts had to be run."""
-        return len({id(part.run) for part in self.parts})
+    def is_foreign(self) -> bool:
+        """Whether its blocks come from outside, so that operations that are no modules have no row."""
+        return self.spec.block not in BLOCKS
 
 
 @dataclass(frozen=True)
@@ -221,7 +209,7 @@ class Paths:
         """`projection` where the carry has parameters of its own (a gate is no carry), `identity` where it has none, `none` without a join."""
         if self.join is None:
             return "none"
-        return "projection" if any(layer.params for layer in self.shortcut if layer.inside.startswith(CARRY)) else "identity"
+        return "projection" if any(layer.params for layer in self.shortcut if layer.path.startswith(CARRY)) else "identity"
 
     @property
     def trunk(self) -> tuple[Layer, ...]:
@@ -232,8 +220,8 @@ class Paths:
 def paths(part: Part) -> Paths:
     """A part's layers by the names of the modules they belong to; stem and head are all residual."""
     layers = part.layers
-    before, carried, gate, after = (tuple(layer for layer in layers if layer.inside.startswith(name)) for name in (PRE, CARRY, JOIN, POST))
-    join = next((layer for layer in gate if layer.inside == JOIN), None)
+    before, carried, gate, after = (tuple(layer for layer in layers if layer.path.startswith(name)) for name in (PRE, CARRY, JOIN, POST))
+    join = next((layer for layer in gate if layer.path == JOIN), None)
     aside = tuple(layer for layer in (*carried, *gate) if layer is not join)
     shared = before if part.run.carries_pre else ()
     trunk = tuple(layer for layer in layers if layer not in (*shared, *aside, *after) and layer is not join)
@@ -257,7 +245,7 @@ def describe_network(title: str, spec: ResolvedNetwork, shape: Size) -> Descript
             raise SpecError.of(
                 f"{_side(shape)} images are too small for {title}: {name} is given {_side(now)} ({_first_line(error)})"
             ) from error
-        parts.append(Part(name, name.partition(".")[0], now, before, run))
+        parts.append(Part(name, now, before, run))
         now, before = run.shape, parts[-1].after
     return Description(title, spec, shape, tuple(parts))
 
@@ -280,10 +268,11 @@ def _run(module: nn.Module, x: Tensor) -> Run:
     calls: list[tuple[str, nn.Module, Size, Size]] = []
 
     def note(path: str, inner: nn.Module, given: tuple[Any, ...], made: Any) -> None:
-        calls.append((path, inner, tuple(given[0].shape[1:]), tuple(made.shape[1:])))
+        if given and isinstance(given[0], Tensor) and isinstance(made, Tensor):
+            calls.append((path, inner, tuple(given[0].shape[1:]), tuple(made.shape[1:])))
 
     hooks = [
-        inner.register_forward_hook(partial(_hook, note, path))
+        inner.register_forward_hook(partial(note, path))
         for path, inner in module.eval().named_modules()
         if path and (not any(inner.children()) or isinstance(inner, tuple(JOINS.values())))
     ]
@@ -292,22 +281,17 @@ def _run(module: nn.Module, x: Tensor) -> Run:
     finally:
         for hook in hooks:
             hook.remove()
-    rows, geometry = _rows(module, calls)
+    layers, geometry = _layers(module, calls)
     total = sum(parameter.numel() for parameter in module.parameters())
-    if (missing := total - sum(row.params for row in rows)) or not _is_ours(module):
-        macs = part_cost(module, tuple(x.shape[1:])).macs - sum(row.macs for row in rows)
-        rows += [Row("other", "other", "other operations", (), missing, macs, geometry)] if missing or macs else []
-    return Run(tuple(rows), tuple(out.shape[1:]), geometry, isinstance(module, Block) and module.carries_pre)
+    if (missing := total - sum(layer.params for layer in layers)) or not _is_ours(module):
+        macs = part_cost(module, tuple(x.shape[1:])).macs - sum(layer.macs for layer in layers)
+        layers += [Layer("other", "other", "other operations", (), missing, macs, geometry)] if missing or macs else []
+    return Run(tuple(layers), tuple(out.shape[1:]), geometry, isinstance(module, Block) and module.carries_pre)
 
 
-def _hook(note: Callable[..., None], path: str, inner: nn.Module, given: tuple[Any, ...], made: Any) -> None:
-    if given and isinstance(given[0], Tensor) and isinstance(made, Tensor):
-        note(path, inner, given, made)
-
-
-def _rows(module: nn.Module, calls: list[tuple[str, nn.Module, Size, Size]]) -> tuple[list[Row], Geometry]:
+def _layers(module: nn.Module, calls: list[tuple[str, nn.Module, Size, Size]]) -> tuple[list[Layer], Geometry]:
     """The rows of a part, and the geometry of what comes out: along each path, and at the join of what either path sees."""
-    rows: list[Row] = []
+    layers: list[Layer] = []
     carries_pre = isinstance(module, Block) and module.carries_pre
     ends: dict[str, Geometry] = {}  # of each path so far
     counted, times = set[int](), Counter[str]()
@@ -328,8 +312,8 @@ def _rows(module: nn.Module, calls: list[tuple[str, nn.Module, Size, Size]]) -> 
         counted |= {id(parameter) for parameter in own}
         times[path] += 1
         name = path if times[path] == 1 else f"{path}_{times[path]}"
-        rows.append(Row(name, look.kind, look.label, made, sum(p.numel() for p in own), look.macs, ends[where]))
-    return rows, ends.get(POST) or _seen_by_both(ends)
+        layers.append(Layer(name, look.kind, look.label, made, sum(p.numel() for p in own), look.macs, ends[where]))
+    return layers, ends.get(POST) or _seen_by_both(ends)
 
 
 def _seen_by_both(ends: dict[str, Geometry]) -> Geometry:
@@ -347,12 +331,8 @@ def _makers(spec: ResolvedNetwork) -> Iterator[tuple[str, object, Callable[[], n
     yield "stem", "stem", lambda: Stem(spec)
     for place in places(spec):
         alike = replace(place, stage="", block="", first=place.first and spec.order.share_first, depth=1.0)
-        yield place.name, alike, partial(_block, spec, alike)
+        yield place.name, alike, partial(make_block, spec, place.in_channels, place.out_channels, place.stride, first=alike.first)
     yield "head", "head", lambda: Head(spec)
-
-
-def _block(spec: ResolvedNetwork, place: Place) -> nn.Module:
-    return make_block(spec, place.in_channels, place.out_channels, place.stride, first=place.first)
 
 
 def _side(shape: Size) -> str:

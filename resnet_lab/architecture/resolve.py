@@ -5,16 +5,16 @@ has a [network] section (a [data] section says which images). Shapes are (channe
 """
 
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from resnet_lab.architecture.words import written
 from resnet_lab.spec.catalogue import catalogue, catalogue_entry, named_network, unknown_network
 from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
 from resnet_lab.spec.errors import SpecError, nearest, placed
+from resnet_lab.spec.library import find_ablations, load_ablation
 from resnet_lab.spec.network import (
     NetworkSpec,
     ResolvedNetwork,
@@ -25,13 +25,16 @@ from resnet_lab.spec.network import (
     resolve_order,
     resolve_stem,
 )
+from resnet_lab.spec.reading import parse_toml, read_ablation, read_sections, read_text, typed_fragment
+from resnet_lab.spec.resolve import merge, resolve
+from resnet_lab.text import shape_text
 
 Shape = tuple[int, int, int]
 Facts = Callable[[DataSpec], DatasetFacts]
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedNetwork:
     """A network somebody asked for. `title` is what it is called in tables and drawings."""
 
     title: str
@@ -39,7 +42,16 @@ class Named:
     shape: Shape
 
 
-def find_network(text: str, shape: Shape | None = None, *, facts: Facts | None = None) -> Named:
+@dataclass(frozen=True)
+class Usual:
+    """What a network is made for: channels and side in pixels of its images, and classes."""
+
+    channels: int
+    classes: int
+    size: int
+
+
+def find_network(text: str, shape: Shape | None = None, *, facts: Facts | None = None) -> NamedNetwork:
     """The network that `text` names, for images of `shape`, or else of the shape of its own data.
 
     `facts` tells what a dataset holds that has no name in the table (a folder, a loader from outside). Raises SpecError where there is no such
@@ -58,12 +70,12 @@ def find_network(text: str, shape: Shape | None = None, *, facts: Facts | None =
     return named
 
 
-def name_spec(title: str, network: NetworkSpec | ResolvedNetwork, shape: Shape | None = None) -> Named:
+def name_spec(title: str, network: NetworkSpec | ResolvedNetwork, shape: Shape | None = None) -> NamedNetwork:
     """A spec made in Python, for images of `shape`, or else of a size that is usual for its stem. Raises SpecError as `find_network` does."""
     spec = as_written(network)
     usual = _usual(spec)
     shape = shape or (spec.in_channels or usual.channels, usual.size, usual.size)
-    named = Named(title, resolve_network(spec, channels=shape[0], classes=usual.classes), shape)
+    named = NamedNetwork(title, resolve_network(spec, channels=shape[0], classes=usual.classes), shape)
     _check(named)
     return named
 
@@ -77,23 +89,16 @@ def parse_shape(text: str) -> Shape:
     return sides
 
 
-def table_facts(data: DataSpec) -> DatasetFacts:
-    """What is known of a dataset that has a name in the table; the images themselves need not be there."""
-    known = DATASETS[data.name]
-    return replace(known, size=data.image_size or known.size)
-
-
 def _facts(others: Facts | None, data: DataSpec) -> DatasetFacts:
-    if data.name in DATASETS:
-        return table_facts(data)
+    """What is known of a dataset: of one in the table without its images, which need not be there."""
+    if known := DATASETS.get(data.name):
+        return replace(known, size=data.image_size or known.size)
     if others is None:
         raise SpecError.of(f"what {data.name!r} holds is not known here; known are {', '.join(DATASETS)}", key="data.name")
     return others(data)
 
 
-def _of_catalogue(name: str) -> Named:
-    from resnet_lab.spec.library import find_ablations
-
+def _of_catalogue(name: str) -> NamedNetwork:
     if name not in catalogue() and name in find_ablations():
         raise SpecError.of(f"{name} is a question, not a network: name one of its cells, as in {name}:{_some_cell(name)}")
     if name not in catalogue() and Path(name).with_suffix(".toml").is_file():
@@ -101,13 +106,10 @@ def _of_catalogue(name: str) -> Named:
     if name not in catalogue():
         raise SpecError.of(unknown_network(name, catalogue()))
     entry = catalogue_entry(name)
-    return Named(name, named_network(name), (entry.channels, entry.size, entry.size))
+    return NamedNetwork(name, named_network(name), (entry.channels, entry.size, entry.size))
 
 
-def _of_cell(text: str, facts: Facts) -> Named:
-    from resnet_lab.spec.library import load_ablation
-    from resnet_lab.spec.resolve import resolve
-
+def _of_cell(text: str, facts: Facts) -> NamedNetwork:
     start = text.index(".toml:") + len(".toml") if ".toml:" in text else text.index(":")  # a Windows path has a colon of its own
     question, wanted = text[:start], text[start + 1 :]
     name, _, scale = question.partition("@")
@@ -116,79 +118,56 @@ def _of_cell(text: str, facts: Facts) -> Named:
     if wanted not in cells:
         raise SpecError.of(f"{name} has no cell {wanted!r}{nearest(wanted, cells)}; at scale {asked.scale} it has {', '.join(cells)}")
     run = cells[wanted]
-    return Named(text, run.network, (run.network.in_channels, run.data.image_size, run.data.image_size))
+    return NamedNetwork(text, run.network, (run.network.in_channels, run.data.image_size, run.data.image_size))
 
 
-def _of_file(path: Path, shape: Shape | None, facts: Facts) -> Named:
-    from resnet_lab.spec.reading import check_fragment, read_ablation, typed_fragment
-    from resnet_lab.spec.resolve import merge
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError.of(f"cannot be read: {error}", file=str(path)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError.of(f"no valid TOML: {error}", file=str(path)) from error
-    if "question" in raw:
+def _of_file(path: Path, shape: Shape | None, facts: Facts) -> NamedNetwork:
+    if "question" in parse_toml(read_text(path), path):
         read_ablation(path)  # what is wrong with it comes first
         raise SpecError.of(f"is a question, not a network: name one of its cells, as in {path}:{_some_cell(path)}", file=str(path))
-    if "network" not in raw:
-        raise SpecError.of("has no [network] section: a network's file begins with one", file=str(path))
+    raw, text = read_sections(path)
     try:
-        values = merge(raw)
-        if problems := check_fragment({**raw, **values}):
-            raise SpecError(problems)
-        network = typed_fragment(values).network
-        sizes = _sizes(raw, network, typed_fragment(values).data, shape, facts)
-        return Named(
-            path.stem, resolve_network(network, channels=sizes.channels, classes=sizes.classes), (sizes.channels, sizes.size, sizes.size)
-        )
+        asked = typed_fragment(merge(raw))
+        usual = _usual_of_file(raw, asked.network, asked.data, facts)
+        if shape is not None and "data" not in raw:
+            usual = replace(usual, channels=shape[0])
+        network = resolve_network(asked.network, channels=usual.channels, classes=usual.classes)
     except SpecError as error:
         raise SpecError(placed(error.problems, text, path)) from error
+    return NamedNetwork(path.stem, network, (asked.network.in_channels or usual.channels, usual.size, usual.size))
 
 
-def _sizes(raw: dict[str, object], network: NetworkSpec, data: DataSpec, shape: Shape | None, facts: Facts) -> DatasetFacts:
-    """Channels, classes and image size that a file's network is made for: as it says, else its data's, else its like's, else ImageNet's."""
-    section = raw.get("network")
-    like = section.get("like") if isinstance(section, dict) else None
+def _usual_of_file(raw: dict[str, Any], network: NetworkSpec, data: DataSpec, facts: Facts) -> Usual:
+    """What a file's network is made for where it does not say so: its data's images, else its like's, else those usual for its stem."""
     if "data" in raw:
         known = facts(data)
         if network.in_channels not in (None, known.channels):
             raise SpecError.of(f"{network.in_channels}, but {data.name} has {known.channels}: leave it out", key="network.in_channels")
-        channels, classes, size = known.channels, known.classes, known.size
-    elif like is not None:
-        entry = catalogue_entry(str(like))
-        channels, classes, size = entry.channels, entry.classes, entry.size
-    else:
-        usual = _usual(network)
-        channels, classes, size = usual.channels, usual.classes, usual.size
-    if shape is not None and "data" not in raw:
-        channels = shape[0]
-    return DatasetFacts(network.in_channels or channels, network.classes or classes, size, 0, 0, "")
+        return Usual(known.channels, known.classes, known.size)
+    if like := raw["network"].get("like"):
+        entry = catalogue_entry(like)
+        return Usual(entry.channels, entry.classes, entry.size)
+    return _usual(network)
 
 
-def _usual(network: NetworkSpec) -> DatasetFacts:
+def _usual(network: NetworkSpec) -> Usual:
     """CIFAR-10's images where the stem keeps their size, else ImageNet's."""
     stem = resolve_stem(network.stem, resolve_order(network.order))
-    return DatasetFacts(3, 10, 32, 0, 0, "") if stem.reduction == 1 else DatasetFacts(3, 1000, 224, 0, 0, "")
+    return Usual(3, 10, 32) if stem.reduction == 1 else Usual(3, 1000, 224)
 
 
 def _some_cell(question: str | Path) -> str:
     """The name of a question's first cell, for a message; `CELL` where it cannot be had."""
-    from resnet_lab.spec.library import load_ablation
-    from resnet_lab.spec.resolve import resolve
-
     try:
         return resolve(load_ablation(question), None, facts=partial(_facts, None)).cells[0].name
     except SpecError:
         return "CELL"
 
 
-def _check(named: Named) -> None:
+def _check(named: NamedNetwork) -> None:
     channels, high, wide = named.shape
     if channels != named.spec.in_channels:
-        right = written((named.spec.in_channels, high, wide))
+        right = shape_text((named.spec.in_channels, high, wide))
         raise SpecError.of(
             f"{named.title} takes {named.spec.in_channels}-channel images, not {channels}: write --input {right}", key="--input"
         )
@@ -198,5 +177,5 @@ def _check(named: Named) -> None:
         except SpecError as error:
             messages = "; ".join(problem.message for problem in error.problems)
             least = reduction(named.spec)
-            remedy = f"; give at least {written((channels, least, least))}" if side < least else ""
-            raise SpecError.of(f"{written(named.shape)} does not fit {named.title}: {messages}{remedy}", key="--input") from error
+            remedy = f"; give at least {shape_text((channels, least, least))}" if side < least else ""
+            raise SpecError.of(f"{shape_text(named.shape)} does not fit {named.title}: {messages}{remedy}", key="--input") from error

@@ -1,18 +1,31 @@
-"""What a drawing is made of, as data: boxes, lines and words with their places, in inches, y counting down from the top left corner."""
+"""A drawing as data, boxes, lines and words with their places, and on paper, as a matplotlib Figure or the bytes of a file.
 
-from dataclasses import dataclass, field, replace
+Lengths are in inches, y counts down, sizes of words are in points.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
+from matplotlib.path import Path
 from matplotlib.textpath import text_to_path
 
 from resnet_lab.fonts import font_families
+from resnet_lab.output import figure_bytes
 
 Style = Literal["flow", "identity", "projection"]
 Point = tuple[float, float]
 POINT = 1 / 72
 """Inches."""
+MARGIN = 0.25
+RADIUS = 0.075
+"""Of the circle where two paths are added."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +56,6 @@ class Box:
         """Its right edge."""
         return self.x + self.width
 
-    def overlaps(self, other: "Box") -> bool:
-        """Whether the two share more than an edge."""
-        apart = (
-            self.right <= other.x + 1e-9 or other.right <= self.x + 1e-9 or self.bottom <= other.y + 1e-9 or other.bottom <= self.y + 1e-9
-        )
-        return not apart
-
-    def contains(self, other: "Box") -> bool:
-        """Whether the other lies within."""
-        return (
-            self.x <= other.x + 1e-9
-            and self.y <= other.y + 1e-9
-            and other.right <= self.right + 1e-9
-            and other.bottom <= self.bottom + 1e-9
-        )
-
 
 @dataclass(frozen=True)
 class Line:
@@ -70,22 +67,14 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Joint:
-    """Where two paths are added."""
-
-    center: Point
-    radius: float = 0.065
-
-
-@dataclass(frozen=True)
 class Words:
-    """A line of text; (x, y) is the middle of its left end, of its center or of its right end."""
+    """A line of text; (x, y) is the middle of its left end or of its center."""
 
     x: float
     y: float
     text: str
     size: float
-    align: Literal["left", "center", "right"] = "left"
+    align: Literal["left", "center"] = "left"
     bold: bool = False
     color: str = "#333333"
 
@@ -93,80 +82,76 @@ class Words:
     def box(self) -> Box:
         """The room it takes."""
         width, height = text_width(self.text, self.size, bold=self.bold), 1.25 * self.size * POINT
-        left = self.x - width * {"left": 0.0, "center": 0.5, "right": 1.0}[self.align]
+        left = self.x - (width / 2 if self.align == "center" else 0.0)
         return Box(left, self.y - height / 2, width, height, "words")
 
 
-@dataclass(frozen=True)
-class Scene:
-    """Everything that is drawn, on a canvas of width x height inches."""
-
-    width: float = 0.0
-    height: float = 0.0
-    panels: tuple[Box, ...] = ()
-    boxes: tuple[Box, ...] = ()
-    lines: tuple[Line, ...] = ()
-    joints: tuple[Joint, ...] = ()
-    words: tuple[Words, ...] = ()
-
-
 @dataclass
-class Pen:
-    """A scene in the making."""
+class Scene:
+    """Everything that is drawn: panels and cards below, then lines, boxes, `joints` (the centers of sums) and words."""
 
     panels: list[Box] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
-    joints: list[Joint] = field(default_factory=list)
+    joints: list[Point] = field(default_factory=list)
     words: list[Words] = field(default_factory=list)
 
-    def scene(self, margin: float) -> Scene:
-        """What was put down, on a canvas that leaves `margin` inches free around it."""
+    @property
+    def canvas(self) -> Box:
+        """What holds it all, with a margin around it."""
         taken = [*self.panels, *self.boxes, *(words.box for words in self.words)]
         points = [point for line in self.lines for point in line.points]
-        left = min([box.x for box in taken] + [x for x, _ in points], default=0.0) - margin
-        top = min([box.y for box in taken] + [y for _, y in points], default=0.0) - margin
-        right = max([box.right for box in taken] + [x for x, _ in points], default=0.0) + margin
-        bottom = max([box.bottom for box in taken] + [y for _, y in points], default=0.0) + margin
-        return Scene(
-            width=right - left,
-            height=bottom - top,
-            panels=tuple(_moved(box, -left, -top) for box in self.panels),
-            boxes=tuple(_moved(box, -left, -top) for box in self.boxes),
-            lines=tuple(replace(line, points=tuple((x - left, y - top) for x, y in line.points)) for line in self.lines),
-            joints=tuple(replace(joint, center=(joint.center[0] - left, joint.center[1] - top)) for joint in self.joints),
-            words=tuple(replace(words, x=words.x - left, y=words.y - top) for words in self.words),
+        left, top = (min([getattr(box, side) for box in taken] + [p[at] for p in points]) - MARGIN for at, side in enumerate("xy"))
+        right, bottom = (
+            max([getattr(box, side) for box in taken] + [p[at] for p in points]) + MARGIN for at, side in enumerate(("right", "bottom"))
         )
+        return Box(left, top, right - left, bottom - top, "canvas")
 
 
+def figure(scene: Scene) -> Figure:
+    """The scene as a figure of its own size."""
+    canvas = scene.canvas
+    drawn = Figure(figsize=(canvas.width, canvas.height))
+    axes = drawn.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set(xlim=(canvas.x, canvas.right), ylim=(canvas.bottom, canvas.y))
+    axes.set_axis_off()
+    for line in scene.lines:
+        _draw_line(axes, line)
+    for box in (*scene.panels, *scene.boxes):
+        _draw_box(axes, box)
+    for x, y in scene.joints:
+        axes.add_patch(Circle((x, y), RADIUS, fc="white", ec=_INK, lw=0.9, zorder=4))
+        arm = RADIUS * 0.55
+        for ends in (((x - arm, y), (x + arm, y)), ((x, y - arm), (x, y + arm))):
+            axes.add_patch(PathPatch(Path(ends), ec=_INK, lw=0.9, zorder=5))
+    for words in scene.words:
+        axes.text(words.x, words.y, words.text, fontproperties=_font(words.size, words.bold and has_bold(words.text)), color=words.color,
+                  ha=words.align, va="center_baseline", zorder=6, parse_math=False)  # fmt: skip
+    return drawn
+
+
+def render(scene: Scene, form: str) -> bytes:
+    """The scene as `svg`, `png` or `pdf`; the same scene gives the same bytes."""
+    return figure_bytes(figure(scene), form)
+
+
+@cache
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """How wide a text of `size` points is, in inches."""
-    width, _, _ = text_to_path.get_text_width_height_descent(text, font(size, bold and has_bold(text)), ismath=False)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, _font(size, bold and has_bold(text)), ismath=False)
     return float(width) * POINT
 
 
 def wrapped(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
     """A text in lines of at most so many inches, broken between words, within one where it is longer than a line."""
-    lines = [""]
-    for word in text.split():
-        for piece in _pieces(word, size, width, bold):
-            longer = f"{lines[-1]} {piece}".strip()
-            if text_width(longer, size, bold=bold) <= width:
-                lines[-1] = longer
-            else:
-                lines.append(piece)
-    return [line for line in lines if line] or [text]
-
-
-def _pieces(word: str, size: float, width: float, bold: bool) -> list[str]:
-    if text_width(word, size, bold=bold) <= width:
-        return [word]
-    pieces = [""]
-    for letter in word:
-        if pieces[-1] and text_width(pieces[-1] + letter, size, bold=bold) > width:
-            pieces.append("")
-        pieces[-1] += letter
-    return pieces
+    longest = (
+        2 * len(text) * width / max(text_width(text, size, bold=bold), width)
+    )  # letters in a line, were all half as wide as the average
+    for letters in range(min(len(text), int(longest)), 0, -1):
+        lines = textwrap.wrap(text, letters)
+        if all(text_width(line, size, bold=bold) <= width for line in lines):
+            return lines
+    return [text]
 
 
 def has_bold(text: str) -> bool:
@@ -174,11 +159,71 @@ def has_bold(text: str) -> bool:
     return all(ord(character) < 0x2E80 for character in text)
 
 
-def _moved(box: Box, right: float, down: float) -> Box:
-    return replace(box, x=box.x + right, y=box.y + down)
-
-
 @cache
-def font(size: float, bold: bool = False) -> FontProperties:
-    """The font of a drawing's words, in points."""
+def _font(size: float, bold: bool = False) -> FontProperties:
     return FontProperties(family="DejaVu Sans" if bold else font_families(), size=size, weight="bold" if bold else "normal")
+
+
+def _draw_box(axes: Axes, box: Box) -> None:
+    panel, own, edge = _STAGES[box.stage % len(_STAGES)]
+    staged = {"panel": (panel, "none"), "card": ("white", edge)}.get(box.look, (own, edge))
+    face, edge = staged if box.look in ("panel", "card") or box.look.startswith("stage") else _LOOKS.get(box.look, ("#f4f4f4", "#8a8a8a"))
+    radius = _RADII.get(box.look, 0.05)
+    inner = (box.x + radius, box.y + radius), box.width - 2 * radius, box.height - 2 * radius
+    axes.add_patch(FancyBboxPatch(*inner, boxstyle=f"round,pad={radius}", fc=face, ec=edge, lw=0.8, zorder=3 if box.text else 1))
+    if box.text:
+        axes.text(*box.center, box.text, fontproperties=_font(box.size), color="#1c1c1c", ha="center", va="center_baseline", zorder=6,
+                  parse_math=False)  # fmt: skip
+
+
+def _draw_line(axes: Axes, line: Line) -> None:
+    color, width, dashes = _LINES[line.style]
+    options: dict[str, Any] = {"color": color, "lw": width, "ls": dashes, "zorder": 2, "capstyle": "butt"}
+    if line.arrow:
+        head = "-|>,head_length=3.2,head_width=1.7"
+        options |= {"arrowstyle": head, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 1, "joinstyle": "miter"}
+        axes.add_patch(FancyArrowPatch(path=_rounded(line.points), **options))
+    else:
+        axes.add_patch(PathPatch(_rounded(line.points), fill=False, **options))
+
+
+def _rounded(points: Sequence[Point], radius: float = 0.08) -> Path:
+    """A path through the points with its corners rounded."""
+
+    def towards(start: Point, end: Point) -> Point:
+        (x, y), right, down = start, end[0] - start[0], end[1] - start[1]
+        whole = max((right**2 + down**2) ** 0.5, 1e-9)
+        share = min(radius, whole / 2) / whole
+        return (x + right * share, y + down * share)
+
+    places, codes = [points[0]], [Path.MOVETO]
+    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
+        places += [towards(corner, before), corner, towards(corner, after)]
+        codes += [Path.LINETO, Path.CURVE3, Path.CURVE3]
+    return Path([*places, points[-1]], [*codes, Path.LINETO])
+
+
+_INK = "#3a3a3a"
+_STAGES = (  # of a stage: its panel, its boxes, its lines; light enough for black words, and apart in gray print by their labels
+    ("#f3f3f3", "#e3e3e3", "#8a8a8a"),
+    ("#eaf2fb", "#cfe2f6", "#5b8fc4"),
+    ("#e8f5ee", "#c9e8d6", "#4d9c75"),
+    ("#fdf3e3", "#f8e0b8", "#c08a35"),
+    ("#f9ebf3", "#efcfe0", "#b0648f"),
+    ("#efeefb", "#d9d6f4", "#7d74c2"),
+    ("#fbedea", "#f5d2cb", "#c0685a"),
+)
+_LOOKS = {
+    "inset": ("#fcfcfc", "#bdbdbd"),
+    **dict.fromkeys(("conv", "linear"), ("#d6e6f7", "#5b8fc4")),
+    "norm": ("#e9e9e9", "#9a9a9a"),
+    "pool": ("#dcefe2", "#5fa57f"),
+    **dict.fromkeys(("relu", "gelu", "silu", "elu", "sigmoid"), ("#fbe3c4", "#c9944a")),
+    **dict.fromkeys(("subsample", "pad"), ("#ffffff", "#9a9a9a")),
+}
+_RADII = {"panel": 0.09, "inset": 0.09, "card": 0.07}
+_LINES: dict[Style, tuple[str, float, Any]] = {
+    "flow": (_INK, 0.9, "solid"),
+    "identity": ("#1c1c1c", 1.25, "solid"),
+    "projection": ("#b3261e", 1.25, (0, (3.2, 1.8))),
+}

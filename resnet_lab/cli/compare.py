@@ -7,11 +7,11 @@ import click
 from rich.table import Table
 
 from resnet_lab.architecture.compare import field_differences, folded_names, layer_differences, spoken
-from resnet_lab.architecture.words import written
 from resnet_lab.cli.describe import described, input_option, picture_options, write_pictures
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
 from resnet_lab.console import open_console
+from resnet_lab.text import shape_text
 
 
 @click.command()
@@ -36,7 +36,7 @@ def compare(first: str, second: str, shape: str | None, data_root: Path | None, 
     console.print(counts)
     if one.shape_in != other.shape_in:
         click.echo(
-            f"images: {written(one.shape_in)} | {written(other.shape_in)} (MACs are of one image of each; --input gives both the same)"
+            f"images: {shape_text(one.shape_in)} | {shape_text(other.shape_in)} (MACs are of one image of each; --input gives both the same)"
         )
     differing = field_differences(one.spec, other.spec)
     given, follow = [each for each in differing if not each.follows], [each for each in differing if each.follows]

@@ -55,9 +55,14 @@ def describe(
     for level, line in table.text_table(description, full=full):
         click.secho(line, bold=level == 0)
     click.echo(table.NOTE)
-    files = {path: text for path, text in ((csv_file, table.csv_text), (latex, table.latex_text)) if path is not None}
-    for path, text in files.items():
-        write(path, text(description, full=full).encode())
+    if description.is_foreign:
+        click.echo(table.FOREIGN)
+    if csv_file or latex:
+        from resnet_lab.architecture.frame import csv_text, latex_text  # imports pandas
+
+        for path, text in ((csv_file, csv_text), (latex, latex_text)):
+            if path is not None:
+                write(path, text(description, full=full).encode())
     write_pictures([description], pictures)
 
 
@@ -76,7 +81,7 @@ def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) ->
             raise SpecError.of(f"{path} would hold {form.upper()}: --{path.suffix.lower().lstrip('.')} writes that kind", key=f"--{form}")
     if wanted:
         from resnet_lab.architecture.diagram import draw  # imports matplotlib
-        from resnet_lab.architecture.drawing import render
+        from resnet_lab.architecture.scene import render
 
         scene = draw(descriptions)
         for form, path in wanted.items():

@@ -9,11 +9,11 @@ from rich.table import Table
 from resnet_lab.architecture.flops import beside, measured, published_shape
 from resnet_lab.architecture.latency import latencies
 from resnet_lab.architecture.table import summary
-from resnet_lab.architecture.words import written
 from resnet_lab.cli.describe import described, input_option
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
 from resnet_lab.console import open_console
+from resnet_lab.text import shape_text
 
 
 @click.command()
@@ -58,7 +58,7 @@ def _show(description: Any, console: Any) -> None:
     if known is None:
         click.echo("no published count of this network is known here")
     elif not there:
-        click.echo(f"published counts are of {written(known)} images: leave --input out to see them")
+        click.echo(f"published counts are of {shape_text(known)} images: leave --input out to see them")
     else:
         click.echo("agrees: our count of the network they counted, in their way of counting, gives their number to the digits they give")
 

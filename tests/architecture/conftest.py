@@ -1,6 +1,4 @@
-import importlib
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -12,27 +10,25 @@ from resnet_lab.architecture.layers import Description, describe_network
 from resnet_lab.architecture.resolve import find_network
 
 Named = Callable[[str], Description]
-
 SQUEEZE = """
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 
-    class Squeeze(nn.Module):
-        weighted_layers = 2
-        bottleneck_ratio = 1.0
+class Squeeze(nn.Module):
+    weighted_layers = 2
+    bottleneck_ratio = 1.0
 
-        def __init__(self, in_channels, out_channels, stride, spec):
-            super().__init__()
-            self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-            self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-            self.gate = nn.Linear(out_channels, out_channels)
+    def __init__(self, in_channels, out_channels, stride, spec):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.gate = nn.Linear(out_channels, out_channels)
 
-        def forward(self, x):
-            out = self.conv2(F.relu(self.conv1(x)))
-            weight = torch.sigmoid(self.gate(out.mean((2, 3))))
-            return out * weight[:, :, None, None]
+    def forward(self, x):
+        out = self.conv2(F.relu(self.conv1(x)))
+        return out * torch.sigmoid(self.gate(out.mean((2, 3))))[:, :, None, None]
 """
 
 
@@ -59,8 +55,7 @@ def described() -> Named:
 @pytest.fixture
 def squeeze_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A squeeze-and-excitation block in somebody else's module, as a spec names it."""
-    (tmp_path / "othermodule.py").write_text(textwrap.dedent(SQUEEZE))
+    (tmp_path / "othermodule.py").write_text(SQUEEZE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    importlib.invalidate_caches()
     yield "othermodule:Squeeze"
     sys.modules.pop("othermodule", None)

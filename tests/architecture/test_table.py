@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from resnet_lab.architecture.frame import LayerFrame
-from resnet_lab.architecture.table import csv_text, html_text, latex_text, lines, summary, text_table
-from resnet_lab.architecture.words import short
+from resnet_lab.architecture.frame import LayerFrame, csv_text, html_text, latex_text
+from resnet_lab.architecture.table import summary, table_rows, text_table
+from resnet_lab.text import short
 
 
 def test_summary_says_what_flops_are(described) -> None:
@@ -19,10 +19,10 @@ def test_summary_says_what_flops_are(described) -> None:
 
 
 def test_a_row_says_everything_of_a_layer(described) -> None:
-    rows = {row.cells[0]: row.cells for row in lines(described("resnet18")) if row.level == 0}
+    rows = {row.cells[0]: row.cells for row in table_rows(described("resnet18")) if row.level == 0}
     assert rows["stage1.block1-2  × 2"] == ("stage1.block1-2  × 2", "", "64x56x56", "73,984", "231,211,008", "27–43", "4")
     assert rows["head"] == ("head", "", "1000", "513,000", "512,000", "all", "")
-    first = next(row for row in lines(described("resnet18")) if row.level == 1)
+    first = next(row for row in table_rows(described("resnet18")) if row.level == 1)
     assert first.cells == ("conv", "conv 7x7/2", "64x112x112", "9,408", "118,013,952", "7", "2")
 
 
@@ -30,12 +30,11 @@ def test_a_row_says_everything_of_a_layer(described) -> None:
 def test_the_terminal_table_is_in_columns(described, name: str) -> None:
     """A column that its widest number pushes out of line; a number cut off by a narrow window."""
     description = described(name)
-    table = [line for _, line in text_table(description)]
-    end = table[0].index("parameters") + len("parameters")
-    for (_, line), row in zip(text_table(description)[1:-1], lines(description), strict=True):
+    first, *rest = [line for _, line in text_table(description)]
+    end = first.index("parameters") + len("parameters")
+    for line, row in zip(rest, table_rows(description), strict=True):
         assert line[:end].endswith(row.cells[3] or " ")
-    assert f"{description.params:,}" in table[-1]
-    assert f"{description.macs:,}" in table[-1]
+    assert rest[-1].split() == ["total", f"{description.params:,}", f"{description.macs:,}"]
 
 
 @pytest.mark.parametrize("full", [True, False])
@@ -55,15 +54,11 @@ def test_latex_has_no_character_that_latex_reads_as_its_own(described) -> None:
     """A thesis that does not compile because of an underscore in a name."""
     text = latex_text(replace(described("resnet20"), title="50 % of $x_1$ & {y} #~^\\"))
     assert r"\caption{50 \% of \$x\_1\$ \& \{y\} \#\textasciitilde{}\textasciicircum{}\textbackslash{}:" in text
-    body = text[text.index("\\endfoot") : text.index("\\end{longtable}")]
-    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    rows = [line for line in text[text.index(r"\endlastfoot") :].splitlines() if line.endswith(r"\\")]
     assert {line.count("&") for line in rows} == {6}
     assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 1
-    assert r"$\times$ 3" in text
-
-
-def test_html_is_escaped(described) -> None:
-    assert "&lt;b&gt;" in html_text(replace(described("resnet20"), title="<b>"))
+    assert r"\textbf{stage1.block1-3  $\times$ 3}" in text
+    assert r"\quad residual.conv1 & conv 3x3" in text
 
 
 def test_the_frame_is_a_table_of_every_layer(described) -> None:
@@ -79,16 +74,13 @@ def test_the_frame_is_a_table_of_every_layer(described) -> None:
 
 
 def test_a_notebook_shows_the_diagram_and_the_table(described) -> None:
-    """A frame that is shown as a frame: the drawing is what it is for."""
-    shown = LayerFrame.of(described("resnet20"))._repr_html_()
+    """A frame that is shown as a frame, a title read as HTML, or a selection of three rows that is shown as the whole network."""
+    frame = LayerFrame.of(replace(described("resnet20"), title="<b>"))
+    shown = frame._repr_html_()
     assert shown.count("<svg") == shown.count("</svg>") == 1
     assert "<?xml" not in shown
-    assert "<caption>resnet20: 3x32x32 images" in shown
-
-
-def test_what_is_made_from_the_frame_is_an_ordinary_one(described) -> None:
-    """A selection of three rows that is shown as the whole network."""
-    frame = LayerFrame.of(described("resnet20"))
+    assert "&lt;b&gt;: 3x32x32 images" in shown
+    assert "<b>stage1.block1-3&nbsp;&nbsp;× 3</b>" in html_text(described("resnet20"))
     assert type(frame[frame["kind"] == "conv"]).__name__ == "DataFrame"
 
 

@@ -95,7 +95,7 @@ def test_what_names_nothing_says_what_would(name: str, shape: tuple[int, int, in
         ("[network]\nwidths = [16, 32]\ndepths = [1]\n", "net.toml:3: network.depths: 1 depths for 2 widths"),
         ("[network\n", "no valid TOML"),
         ("[training]\nlr = 0.1\n", "has no [network] section"),
-        ("[network]\nlayers = 20\n[netwrok]\n", "netwrok: unknown key"),
+        ("[network]\nlayers = 20\n[netwrok]\n", "netwrok: unknown section; did you mean 'network'"),
         ("[network]\nlayers = 20\nin_channels = 4\n[data]\nname = 'cifar10'\n", "net.toml:3"),
     ],
 )

@@ -32,7 +32,7 @@ def test_describe_prints_and_writes_everything_at_once(typed, tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[0].startswith("resnet20: 3x32x32 images, 10 classes, 269,722 parameters, 40,551,040 MACs")
     assert "stage1.block1-3  × 3" in result.output
-    starts = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "csv": b"name,part", "latex": b"% \\usepackage"}
+    starts = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "csv": b"name,part", "latex": b"% needs"}
     for form, start in starts.items():
         assert (tmp_path / "out" / f"net.{form}").read_bytes().startswith(start)
         assert f"wrote {tmp_path / 'out' / f'net.{form}'}" in result.output
