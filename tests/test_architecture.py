@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fonts": set(),
     "console": set(),
     "output": {"runs", "text", "fonts"},
-    "architecture": {"spec", "networks", "fonts", "output"},
+    "architecture": {"spec", "networks", "fonts", "output", "text"},
     "report": {"spec", "text", "papers", "runs", "analysis", "output"},
     "classifier": {
         "spec",
