@@ -14,8 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.splits import open_images
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.training.loop import Hooks, Trainer
-from resnet_lab.training.train import starting_trainer
+from resnet_lab.training.train import Hooks, Trainer, starting_trainer
 
 
 class Moved(TorchDispatchMode):

@@ -30,9 +30,8 @@ from resnet_lab.spec.network import NetworkSpec, resolve_network
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import TrainingSpec, resolve_training
 from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, identity_of
-from resnet_lab.training.loop import Hooks, Trainer
 from resnet_lab.training.timing import random_images
-from resnet_lab.training.train import starting_trainer
+from resnet_lab.training.train import Hooks, Trainer, starting_trainer
 
 QUESTION = """
 question = "What does driving cost?"

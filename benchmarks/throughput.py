@@ -33,10 +33,9 @@ from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost
 from resnet_lab.spec.resolve import resolve_run
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.training.loop import Hooks, Trainer
 from resnet_lab.training.machine import computes_bf16, cores
 from resnet_lab.training.runtime import configure
-from resnet_lab.training.train import starting_trainer
+from resnet_lab.training.train import Hooks, Trainer, starting_trainer
 
 SHAPES = {
     "resnet20_cifar10": {

@@ -21,7 +21,8 @@ from resnet_lab.runs.archive import Imported, export_study, import_study
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.plan import Options, plan_study, register_claims
-from resnet_lab.training.train import Stopped, train
+from resnet_lab.training.checkpoint import Stopped
+from resnet_lab.training.train import train
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NOT_THERE = (

@@ -23,9 +23,10 @@ from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec, fingerprint, with_precision
 from resnet_lab.spec.training import total_epochs
 from resnet_lab.study.locks import StudyLockedError, try_run_lock
+from resnet_lab.training.checkpoint import Stopped
 from resnet_lab.training.machine import best_precision, cores
 from resnet_lab.training.runtime import configure, pick_device
-from resnet_lab.training.train import OnEpoch, OnProgress, Stopped, train
+from resnet_lab.training.train import OnEpoch, OnProgress, train
 from resnet_lab.training.weights import fit_weights
 
 __all__ = ["Job", "Places", "Stopped", "Trained", "prepare_job", "run_job"]

@@ -24,8 +24,9 @@ from resnet_lab.runs.store import Failure
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.study.stopping import stop_asked, stopping_signals
 from resnet_lab.study.tasks import Interrupted, Refused, Result, Task, WorkerContext
+from resnet_lab.training.checkpoint import Stopped
 from resnet_lab.training.runtime import configure, release_memory
-from resnet_lab.training.train import Progress, Stopped, train
+from resnet_lab.training.train import Progress, train
 
 
 def serve() -> None:

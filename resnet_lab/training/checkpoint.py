@@ -13,14 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from resnet_lab.runs.files import StoreError, write_atomically
 from resnet_lab.runs.store import CHECKPOINT_FORMAT, CHECKPOINTS, checkpoint_header, checkpoint_iteration
 from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_plain, fingerprint
-from resnet_lab.training.loop import State, Trainer
 from resnet_lab.training.runtime import environment
 
 EVERY_SECONDS = 60.0
@@ -30,6 +29,25 @@ LARGEST_SHARE = 0.02
 """Of the training time that writing checkpoints may take: where one takes long, they become rarer."""
 
 
+State = dict[str, Any]
+"""Tensors and plain values, as torch.load reads them with weights_only."""
+
+
+class Resumable(Protocol):
+    """What can be written down between two iterations and resumed: a run's Trainer."""
+
+    iteration: int
+    iterations: int
+    device: str
+
+    def state(self) -> State:
+        """Everything that the rest of the run depends on."""
+
+    def restore(self, state: State) -> None:
+        """Go on from a state. Raises KeyError, TypeError, ValueError or RuntimeError where it does not fit."""
+
+
+Run = TypeVar("Run", bound=Resumable)
 Identity = dict[str, Any]
 """Which run a checkpoint is of, and what it was asked to keep; a run is resumed only from a checkpoint of its own. The names are read by people."""
 
@@ -142,14 +160,14 @@ class Keeper:
         """Whether it is time for the next checkpoint."""
         return self.folder is not None and time.monotonic() >= self._next
 
-    def __call__(self, run: Trainer) -> None:
+    def __call__(self, run: Resumable) -> None:
         """The run is between two iterations. Raises Stopped."""
         if self.should_stop is not None and self.should_stop():
             raise Stopped(run.iteration, run.iterations, kept=self.write(run))
         if self.due:
             self.write(run)
 
-    def resumed(self, begin: Callable[[], Trainer]) -> Trainer:
+    def resumed(self, begin: Callable[[], Run]) -> Run:
         """The run where its newest good checkpoint left it, else at its start, which `begin` makes."""
         run = begin()
         if self.folder is None:
@@ -171,7 +189,7 @@ class Keeper:
             self.notes.append(f"from iteration {run.iteration} on with {changed}: not the same to the last bit as an unbroken run")
         return run
 
-    def write(self, run: Trainer) -> bool:
+    def write(self, run: Resumable) -> bool:
         """Write a checkpoint now; whether it was written."""
         if self.folder is None:
             return False

@@ -15,8 +15,7 @@ from resnet_lab.spec.data import cached_margin
 from resnet_lab.spec.network import ResolvedNetwork
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import RecordSpec
-from resnet_lab.training.loop import Hooks, Trainer
-from resnet_lab.training.train import starting_trainer
+from resnet_lab.training.train import Hooks, Trainer, starting_trainer
 
 EPOCH = 256
 """Steps an epoch of the random images has: what an epoch begins with hardly counts."""

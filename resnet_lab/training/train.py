@@ -5,7 +5,10 @@ a network draws itself from (seed, iteration). So a run is a function of its spe
 often it was stopped on the way.
 """
 
+import math
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,22 +16,261 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from resnet_lab.data.splits import Splits
-from resnet_lab.networks.build import build
+from resnet_lab.data.batches import epoch_batches, ordered_batches
+from resnet_lab.data.splits import Split, Splits
+from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
-from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.record import EpochRecord, RunRecord
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
-from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, Stopped, identity_of
-from resnet_lab.training.loop import Hooks, OnEpoch, OnProgress, Progress, Trainer
-from resnet_lab.training.measure import Measured, average_bn_statistics
-from resnet_lab.training.runtime import environment
+from resnet_lab.spec.training import iterations_per_epoch, total_epochs
+from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of
+from resnet_lab.training.checks import Checks
+from resnet_lab.training.measure import Batches, Measured, average_bn_statistics, evaluate, gradient_norms
+from resnet_lab.training.optimizers import make_optimizer, set_rate
+from resnet_lab.training.runtime import compiled, environment, seed_draws
+from resnet_lab.training.schedules import learning_rate
 from resnet_lab.training.weights import fit_weights, freeze, save_weights, snapshot
 
-__all__ = ["OnEpoch", "OnProgress", "Progress", "Stopped", "train"]
+EVALUATION_BATCH = 250
+WARMUP_WINDOW = 50
+"""A warm-up until a training error looks at the error over this many iterations (He et al. 2015 needed about 400 at ResNet-110)."""
+TELL_SECONDS = 1.0
+"""Least time between two reports of progress: each waits for the GPU."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come; `train_error` is the running one of the current epoch."""
+
+    iteration: int
+    iterations: int
+    epoch: int
+    epochs: int
+    loss: float
+    train_error: float
+
+
+OnProgress = Callable[[Progress], None]
+OnEpoch = Callable[[tuple[EpochRecord, ...]], None]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who is told: `between` after every iteration and before every batch of an evaluation, when the state is one to resume from."""
+
+    between: "Callable[[Trainer], None]"
+    on_progress: OnProgress | None = None
+    on_epoch: OnEpoch | None = None
+
+
+@dataclass
+class Sums:
+    """The epoch so far: summed loss, wrong answers, wrong answers where the warm-up's window began, last rate, seconds."""
+
+    loss: Tensor
+    wrong: Tensor
+    window: Tensor
+    rate: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Best:
+    """The weights of the earliest epoch with the lowest validation error."""
+
+    epoch: int
+    error: float
+    weights: dict[str, Tensor]
+
+
+@dataclass
+class Trainer:
+    """The state that moves while a run trains. The model is on its device, in training mode but for what is frozen."""
+
+    run: RunSpec
+    seed: int
+    splits: Splits
+    device: str
+    model: nn.Module
+    keep_best: bool = False
+    cost: Cost | None = None
+    """What its network was planned to cost."""
+    iteration: int = 0
+    warmup_ended: int | None = None
+    epochs: list[EpochRecord] = field(default_factory=list)
+    norms: list[Tensor] = field(default_factory=list)
+    best: Best | None = None
+
+    def __post_init__(self) -> None:
+        recipe = self.run.training
+        assert recipe.iterations is not None
+        self.iterations = recipe.iterations
+        self.per_epoch = iterations_per_epoch(len(self.splits.train), recipe.batch_size)
+        self.total_epochs = total_epochs(recipe.iterations, len(self.splits.train), recipe.batch_size)
+        self.optimizer = make_optimizer(recipe, (parameter for parameter in self.model.parameters() if parameter.requires_grad))
+        self.rows = rows(self.model)
+        self.bf16 = recipe.precision == "bf16"
+        self._forward = compiled(self.model) if recipe.compile else self.model
+        self.checks = Checks(self.run, self.model, self.cost)
+        if not recipe.compile:  # hooks would be compiled too: then the network is listened to when it is first measured
+            self.checks.listen(self.model)
+        self.sums = self._no_sums()
+        self._clock: float | None = None  # when this piece of the epoch began; None between epochs
+        self._told = 0.0
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss stopped being a number."""
+        return bool(self.epochs) and not math.isfinite(self.epochs[-1].loss)
+
+    def train(self, hooks: Hooks) -> None:
+        """Train all epochs that are left, or until the loss stops being a number: divergence is a result."""
+        while len(self.epochs) < self.total_epochs and not self.diverged:
+            self._train_epoch(hooks)
+            self.checks.check_warmup(self.epochs, self.warmup_ended)
+            if hooks.on_epoch is not None:
+                hooks.on_epoch(tuple(self.epochs))
+
+    def _train_epoch(self, hooks: Hooks) -> None:
+        """Train what is left of the current epoch, and record it."""
+        recipe, first = self.run.training, len(self.epochs) * self.per_epoch
+        steps, done = min(self.per_epoch, self.iterations - first), self.iteration - first
+        self._clock = time.perf_counter()
+        # What an epoch shows is a function of (seed, epoch), not of the network: twins see the same images, and a stopped epoch resumes at any batch.
+        batches = epoch_batches(
+            self.splits.train,
+            self.run.data,
+            batch_size=recipe.batch_size,
+            seed=self.seed,
+            epoch=len(self.epochs) + 1,
+            start=done,
+            channels_last=recipe.channels_last,
+        )
+        for step, (images, labels) in zip(range(done + 1, steps + 1), batches, strict=False):
+            # The rate is a function of the iteration, not a scheduler with a state of its own: nothing that a checkpoint could bring back wrongly.
+            self.sums.rate = learning_rate(recipe, self.iteration, self.warmup_ended)
+            set_rate(self.optimizer, self.sums.rate)
+            loss, wrong = self._step(images, labels, is_last=step == steps)
+            self.sums.loss += loss  # tensors on the device: to read them here would wait for the GPU after every step
+            self.sums.wrong += wrong
+            self.iteration += 1
+            self._end_warmup(step)
+            if hooks.on_progress is not None and (step == steps or time.perf_counter() - self._told > TELL_SECONDS):
+                self._told = time.perf_counter()
+                hooks.on_progress(self._progress(step))
+            hooks.between(self)  # here the state is whole: checkpoints are written, and the run stops where it was asked to
+        self.sums.seconds, self._clock = self._epoch_seconds(), None
+        self.epochs.append(self._record(steps, hooks))
+        self.sums = self._no_sums()
+
+    def _step(self, images: Tensor, labels: Tensor, *, is_last: bool) -> tuple[Tensor, Tensor]:
+        """One update; returns (loss, wrong answers) of its batch as tensors on the device."""
+        seed_draws(self.device, self.seed, self.iteration)  # dropout and its like, the same whether or not the run was stopped in between
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):  # bf16 has the range of fp32: no loss scaling
+            logits = self._forward(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.run.record.gradients and (self.iteration == 0 or is_last):
+            # The gradients are there anyway. Of the first batch before the first update (initialization), and of the last batch of each epoch.
+            self.norms += [gradient_norms(self.rows)] * (1 + (self.iteration == 0 and is_last))
+        self.checks.check_rate(self.iteration, self.optimizer, self.warmup_ended)
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(1) != labels).sum()
+
+    def _end_warmup(self, step: int) -> None:
+        """End a warm-up until a training error once the error of a window is below it. Windows lie within an epoch."""
+        warmup, window = self.run.training.warmup, min(WARMUP_WINDOW, self.per_epoch)
+        if self.warmup_ended is None and warmup is not None and warmup.until_train_error and step % window == 0:
+            error = 100 * float(self.sums.wrong - self.sums.window) / (window * self.run.training.batch_size)
+            self.sums.window = self.sums.wrong.clone()
+            self.warmup_ended = self.iteration if error < warmup.until_train_error else None
+
+    def _progress(self, steps: int) -> Progress:
+        return Progress(
+            iteration=self.iteration,
+            iterations=self.iterations,
+            epoch=len(self.epochs) + 1,
+            epochs=self.total_epochs,
+            loss=float(self.sums.loss) / steps,
+            train_error=100 * float(self.sums.wrong) / (steps * self.run.training.batch_size),
+        )
+
+    def _record(self, steps: int, hooks: Hooks) -> EpochRecord:
+        """The epoch's record, once all its iterations are done. The test set is looked at only where its curve is asked for."""
+        progress, seconds = self._progress(steps), self.sums.seconds
+        validation = self.measure(self.splits.validation, hooks) if self.splits.validation is not None else None
+        test = self.measure(self.splits.test, hooks) if self.run.record.test_curve else None
+        if self.keep_best and validation is not None and (self.best is None or validation.error < self.best.error):
+            self.best = Best(progress.epoch, validation.error, snapshot(self.model))
+        return EpochRecord(
+            epoch=progress.epoch,
+            iteration=self.iteration,
+            loss=progress.loss,
+            train_error=progress.train_error,
+            lr=self.sums.rate,
+            seconds=seconds,
+            images_per_second=steps * self.run.training.batch_size / seconds,
+            validation_error=validation.error if validation is not None else None,
+            validation_loss=validation.loss if validation is not None else None,
+            test_error=test.error if test is not None else None,
+        )
+
+    def measure(self, split: Split, hooks: Hooks) -> Measured:
+        """Loss and error over a split in evaluation mode, without augmentation."""
+        self.checks.listen(self.model)
+        return evaluate(self.model, self.clean_batches(split, hooks), bf16=self.bf16)
+
+    def clean_batches(self, split: Split, hooks: Hooks) -> Batches:
+        """The batches of an evaluation, between which a run can be stopped."""
+        for batch in ordered_batches(split, batch_size=EVALUATION_BATCH, channels_last=self.run.training.channels_last):
+            hooks.between(self)
+            yield batch
+        if split is self.splits.test:
+            self.checks.count_test_read()
+
+    def state(self) -> State:
+        """Everything that the rest of the run depends on and what it has recorded so far, as tensors and plain values.
+
+        No generator's state is in it: whatever is drawn is a function of the seed and of the epoch or iteration.
+        """
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "iteration": self.iteration,
+            "warmup_ended": self.warmup_ended,
+            "sums": {**vars(self.sums), "seconds": self._epoch_seconds()},
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "norms": list(self.norms),
+            "best": self.best and vars(self.best),
+            "checks": self.checks.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state. Raises KeyError, TypeError, ValueError or RuntimeError where it is not of this model; then nothing can be relied on."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.iteration, self.warmup_ended = state["iteration"], state["warmup_ended"]
+        sums: dict[str, Any] = {
+            name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in state["sums"].items()
+        }
+        self.sums = Sums(**sums)
+        self.epochs = [EpochRecord(**epoch) for epoch in state["epochs"]]
+        self.norms = list(state["norms"])
+        self.best = Best(**state["best"]) if state["best"] else None
+        self.checks.restore(state["checks"])
+
+    def _epoch_seconds(self) -> float:
+        return self.sums.seconds + (time.perf_counter() - self._clock if self._clock is not None else 0.0)
+
+    def _no_sums(self) -> Sums:
+        wrong = torch.zeros((), dtype=torch.int64, device=self.device)
+        return Sums(loss=torch.zeros((), device=self.device), wrong=wrong, window=wrong.clone())
 
 
 def train(

@@ -7,7 +7,7 @@ from factories import fill_store
 from paper_study import ERRORS, shipped_plan
 from tiny_study import TINY, results
 
-from resnet_lab.training import loop
+from resnet_lab.training import train as train_module
 
 
 def edit(file, old, new):
@@ -75,13 +75,13 @@ def test_strict_refuses_before_anything_is_trained(invoke, tiny, tmp_path):
 @pytest.fixture
 def peeking(monkeypatch):
     """A trainer that looks at the test images after every epoch."""
-    record = loop.Trainer._record
+    record = train_module.Trainer._record
 
     def peek(self, steps, hooks):
         self.measure(self.splits.test, hooks)
         return record(self, steps, hooks)
 
-    monkeypatch.setattr(loop.Trainer, "_record", peek)
+    monkeypatch.setattr(train_module.Trainer, "_record", peek)
 
 
 def test_a_failed_check_fails_the_run_by_name(invoke, tiny, tmp_path, peeking):

@@ -17,7 +17,7 @@ from resnet_lab.study.executors import EXECUTORS
 from resnet_lab.study.plan import Options, StudyPlan, plan_study
 from resnet_lab.study.tasks import WorkerContext
 from resnet_lab.study.trials import Trials, default_url
-from resnet_lab.training.loop import Trainer
+from resnet_lab.training.train import Trainer
 
 Prepare = Callable[..., StudyPlan]
 

@@ -10,8 +10,9 @@ from resnet_lab.study.driver import drive_study
 from resnet_lab.study.executors import Processes
 from resnet_lab.study.plan import register_claims
 from resnet_lab.study.tasks import WorkerContext
+from resnet_lab.training.checkpoint import Stopped
 from resnet_lab.training.runtime import configure
-from resnet_lab.training.train import Stopped, train
+from resnet_lab.training.train import train
 
 DEADLINE = 60
 

@@ -17,8 +17,8 @@ import torch
 from resnet_lab.runs.store import CHECKPOINTS, RunStore
 from resnet_lab.spec.run import fingerprint
 from resnet_lab.training import checkpoint
-from resnet_lab.training.checkpoint import Keeper, identity_of
-from resnet_lab.training.train import Stopped, starting_trainer, train
+from resnet_lab.training.checkpoint import Keeper, Stopped, identity_of
+from resnet_lab.training.train import starting_trainer, train
 
 NEW, NEWEST, BEFORE = CHECKPOINTS
 TWICE_AUGMENTED = {"data": {"pad_crop": 1, "flip": True, "validation": 0.25}, "record": {"weights": True, "test_curve": True}}

@@ -5,11 +5,12 @@ import torch
 
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
-from resnet_lab.training import checks, loop, optimizers
+from resnet_lab.training import checks, optimizers
+from resnet_lab.training import train as train_module
+from resnet_lab.training.checkpoint import Stopped
 from resnet_lab.training.checks import CheckFailed, computed_in, due_rate
 from resnet_lab.training.runtime import configure
 from resnet_lab.training.schedules import learning_rate
-from resnet_lab.training.train import Stopped
 
 STEP = {"training": {"epochs": 3, "schedule": "step", "milestones": [5, 8], "warmup": {"iterations": 2}}}
 UNTIL = {"training": {"epochs": 4, "schedule": "constant", "warmup": {"lr": 0.05, "until_train_error": 80.0}}}
@@ -65,13 +66,13 @@ def test_a_sound_run_records_all_that_applies(trained):
     ids=["never leaves the warm-up", "a milestone too late", "a milestone too early"],
 )
 def test_a_rate_that_is_not_the_recipes(trained, monkeypatch, wrong, message):
-    monkeypatch.setattr(loop, "learning_rate", lambda recipe, iteration, ended: learning_rate(recipe, wrong(iteration), ended))
+    monkeypatch.setattr(train_module, "learning_rate", lambda recipe, iteration, ended: learning_rate(recipe, wrong(iteration), ended))
     assert broken(trained, STEP) == message
 
 
 def test_an_optimizer_that_takes_another_rate_than_it_was_given(trained, monkeypatch):
     """Would catch a check that looks at the schedule and not at the optimizer."""
-    monkeypatch.setattr(loop, "set_rate", lambda optimizer, rate: optimizers.set_rate(optimizer, 2 * rate))
+    monkeypatch.setattr(train_module, "set_rate", lambda optimizer, rate: optimizers.set_rate(optimizer, 2 * rate))
     assert "the learning rate was 0.2, and the recipe says 0.1" in broken(trained, STEP)
 
 
@@ -81,7 +82,7 @@ def test_a_warm_up_until_an_error(trained, monkeypatch):
     assert record.checks["warm-up"] == f"0.1 at iteration {record.warmup_ended}, as the recipe says"
     lasting = {"training": {**UNTIL["training"], "warmup": {"lr": 1e-6, "until_train_error": 5.0}}}
     assert trained(lasting).checks["warm-up"] == "did not end: the training error stayed at 5 % or more, at the rate 1e-06"
-    monkeypatch.setattr(loop.Trainer, "_end_warmup", lambda self, step: None)
+    monkeypatch.setattr(train_module.Trainer, "_end_warmup", lambda self, step: None)
     assert broken(trained, UNTIL).startswith("warm-up: the training error was below 80 % in 2 epochs, and the warm-up has not ended")
 
 
@@ -94,13 +95,13 @@ def test_a_network_that_is_not_the_planned_one(trained, small_run):
 
 def test_a_test_set_that_is_read_every_epoch(trained, monkeypatch):
     """The commonest way to fool oneself: the best epoch on the test images."""
-    record = loop.Trainer._record
+    record = train_module.Trainer._record
 
     def peeking(self, steps, hooks):
         self.measure(self.splits.test, hooks)
         return record(self, steps, hooks)
 
-    monkeypatch.setattr(loop.Trainer, "_record", peeking)
+    monkeypatch.setattr(train_module.Trainer, "_record", peeking)
     assert broken(trained).startswith("test set: the test images were read 3 times, and 1 was allowed")
 
 
@@ -112,13 +113,13 @@ def test_a_test_curve_is_allowed_and_said(trained):
 @pytest.mark.parametrize(("asked", "found"), [("bf16", "float32"), ("fp32", "bfloat16")])
 def test_a_precision_that_was_not_asked_for(trained, monkeypatch, asked, found):
     """Would catch an autocast that is not there, or one that nobody wanted."""
-    made = loop.Trainer.__post_init__
+    made = train_module.Trainer.__post_init__
 
     def other(self):
         made(self)
         self.bf16 = not self.bf16
 
-    monkeypatch.setattr(loop.Trainer, "__post_init__", other)
+    monkeypatch.setattr(train_module.Trainer, "__post_init__", other)
     assert broken(trained, {"training": {"precision": asked}}) == f"precision: {asked} was asked for, and Conv2d computed in {found}"
 
 

@@ -6,7 +6,8 @@ import shutil
 import pytest
 import torch
 
-from resnet_lab.training.train import Stopped, train
+from resnet_lab.training.checkpoint import Stopped
+from resnet_lab.training.train import train
 from resnet_lab.training.weights import load_weights
 
 KEPT = {"data": {"validation": 0.25}, "record": {"weights": True}}

@@ -10,7 +10,7 @@ from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.store import RunStore, weights_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import fingerprint
-from resnet_lab.training import loop
+from resnet_lab.training import train as train_module
 from resnet_lab.training.measure import evaluate
 from resnet_lab.training.train import starting_trainer, train
 from resnet_lab.training.weights import fit_weights, load_weights, save_weights, snapshot
@@ -38,7 +38,7 @@ def kept(small_run, splits_of, tmp_path):
 def error_of(run, weights, split):
     model = build(run.network, seed=99).to(memory_format=torch.channels_last)
     assert fit_weights(model, weights) is False
-    batches = loop.ordered_batches(split, batch_size=loop.EVALUATION_BATCH, channels_last=True)
+    batches = train_module.ordered_batches(split, batch_size=train_module.EVALUATION_BATCH, channels_last=True)
     return evaluate(model, batches).error
 
 
