@@ -38,18 +38,15 @@ def test_describe_prints_and_writes_everything_at_once(typed, tmp_path: Path) ->
         assert f"wrote {tmp_path / 'out' / f'net.{form}'}" in result.output
 
 
-def test_full_unfolds_table_and_file(typed, tmp_path: Path) -> None:
+def test_full_unfolds_table_and_file_and_input_changes_the_images(typed, tmp_path: Path) -> None:
     folded, full = (typed("describe", "resnet110", *words) for words in ([], ["--full", "--csv", "net.csv"]))
     assert folded.output.count("\n") < 60 < 400 < full.output.count("\n")
     assert "stage3.block18" in full.output
     with (tmp_path / "net.csv").open() as file:
         assert sum(int(row["params"]) for row in csv.DictReader(file)) == 1727962
-
-
-def test_input_changes_the_images(typed) -> None:
-    result = typed("describe", "resnet18", "--input", "3x64x96")
-    assert "resnet18: 3x64x96 images" in result.output
-    assert "512x2x3" in result.output
+    other = typed("describe", "resnet18", "--input", "3x64x96").output
+    assert "resnet18: 3x64x96 images" in other
+    assert "512x2x3" in other
 
 
 def test_compare_of_twins_shows_one_difference(typed, tmp_path: Path) -> None:
@@ -60,11 +57,7 @@ def test_compare_of_twins_shows_one_difference(typed, tmp_path: Path) -> None:
     assert "1 field of the spec differs\n  shortcut: none | projection\n\n" in text
     assert "+173,824" in text
     assert (tmp_path / "twins.svg").read_bytes().startswith(b"<?xml")
-
-
-def test_compare_of_a_network_with_itself_shows_none(typed) -> None:
-    assert "no field of the spec differs\n" in (said := typed("compare", "resnet20", "resnet20").output)
-    assert "no layer differs" in said
+    assert "no field of the spec differs\n\nno layer differs" in typed("compare", "resnet20", "resnet20").output
 
 
 def test_flops_says_why(typed) -> None:
@@ -92,11 +85,7 @@ def test_latency_says_how_often_it_was_measured(typed, monkeypatch: pytest.Monke
     ("words", "says"),
     [
         (["describe", "resnet55"], "error: no network is called 'resnet55'; did you mean 'resnet56'"),
-        (["describe", "resnet18", "--input", "1x224x224"], "takes 3-channel images, not 1: write --input 3x224x224"),
-        (["describe", "resnet18", "--input", "3x16x16"], "give at least 3x32x32"),
         (["describe", "resnet18", "--input", "224"], "as in 3x224x224"),
-        (["describe", "missing.toml"], "missing.toml: cannot be read"),
-        (["describe", "plain_vs_residual"], "name one of its cells"),
         (["compare", "resnet18", "resnte18"], "did you mean 'resnet18'"),
         (["compare", "resnet18", "d2l_resnet18", "--input", "3x96x96"], "d2l_resnet18 takes 1-channel images"),
         (["flops", "resnet18", "nothing"], "no network is called 'nothing'"),

@@ -10,7 +10,6 @@ from resnet_lab.architecture.flops import beside, measured, moving_statistics, p
 from resnet_lab.architecture.latency import latencies
 from resnet_lab.architecture.layers import describe_network
 from resnet_lab.spec.catalogue import catalogue, named_network
-from resnet_lab.spec.errors import SpecError
 
 FAMILIES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet101_2", "resnet20", "resnet1202"]
 
@@ -71,11 +70,6 @@ def test_three_counters_agree(described) -> None:
     counted = measured(description)
     assert list(counted) == ["fvcore", "torch FlopCounterMode"]
     assert {(cost.params, cost.macs) for cost in counted.values()} == {(description.params, description.macs)} == {(269722, 40551040)}
-
-
-def test_only_square_images_are_counted() -> None:
-    with pytest.raises(SpecError, match="square"):
-        measured(describe_network("net", named_network("resnet20"), (3, 32, 64)))
 
 
 def test_latency_is_measured_for_every_batch_and_says_how_often() -> None:

@@ -109,17 +109,11 @@ def test_a_first_block_that_shares_its_activation_is_not_folded_with_the_next(de
     assert [fold.name for fold in described("resnet110_v2").folds][1:3] == ["stage1.block1", "stage1.block2-18"]
 
 
-def test_the_head_sees_the_whole_image_and_has_no_stride(described) -> None:
-    """A number given where there is none."""
+def test_the_head_sees_the_whole_image_and_images_need_not_be_square(described) -> None:
+    """A stride where there is none; height and width confused: shapes are (channels, height, width)."""
     *_, last = described("resnet50").parts
     assert [(layer.field, layer.stride) for layer in last.layers] == [(math.inf, None)] * 2
-
-
-def test_images_need_not_be_square(described) -> None:
-    """Height and width confused: shapes are (channels, height, width)."""
-    spec = described("resnet18").spec
-    description = describe_network("net", spec, (3, 64, 128))
-    assert description.parts[-2].shape == (512, 2, 4)
+    assert describe_network("net", described("resnet18").spec, (3, 64, 128)).parts[-2].shape == (512, 2, 4)
 
 
 def test_a_block_from_outside_is_described(squeeze_block: str) -> None:
