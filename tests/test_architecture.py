@@ -47,7 +47,7 @@ HOME: dict[str, set[str]] = {
         "data",
         "training",
         "classifier",
-    },  # training only writes its version down; single holds an export against it, networks ours
+    },  # training only writes its version down; classifier holds an export against it
     "timm": set(),
     "keras": set(),
     "fvcore": {"networks"},
@@ -67,7 +67,7 @@ HOME: dict[str, set[str]] = {
 
 
 def modules() -> list[tuple[str, str, ast.Module]]:
-    """(station, module, syntax tree) of every module of the package."""
+    """(room, module, syntax tree) of every module of the package."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE)
@@ -95,7 +95,7 @@ def at_import(tree: ast.Module) -> set[str]:
 
 
 def test_imports_point_one_way() -> None:
-    """Would catch a station that reaches up: spec reading records, analysis importing the study, a report that trains."""
+    """Would catch a room that reaches up: spec reading runs, analysis importing the study, a report that trains."""
     wrong = [
         f"{module} imports {name}"
         for station, module, tree in modules()
@@ -104,6 +104,26 @@ def test_imports_point_one_way() -> None:
         if name.startswith("resnet_lab.") and name.split(".")[1] not in MAY_IMPORT[station] | {station}
     ]
     assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Would catch two files that call each other, also by an import inside a function: they are one module, or one of them reaches up."""
+    names = {f"resnet_lab.{module.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}": tree for _, module, tree in modules()}
+    edges = {name: {found for found in imported(tree) if found in names} - {name} for name, tree in names.items()}
+    while free := [name for name, found in edges.items() if not found & edges.keys()]:  # nothing left below them
+        for name in free:
+            del edges[name]
+    assert sorted(edges) == []
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """Would catch a reader who opens the wrong `Line`: a public class of the same name in two modules."""
+    found: dict[str, list[str]] = {}
+    for _, module, tree in modules():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
 
 
 def test_third_party_packages_stay_at_home() -> None:

@@ -23,7 +23,7 @@ from resnet_lab.spec.claims import Claim
 
 
 @dataclass(frozen=True)
-class Part:
+class ContrastVerdict:
     """What was found about one of a claim's contrasts, at the level that the claim used."""
 
     contrast: dict[str, float]
@@ -90,7 +90,7 @@ class Verdict:
     """How many looks were planned, where there are several."""
     mixed: tuple[Mixed, ...] = ()
     """Cells with runs that failed to train beside runs that did not."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ContrastVerdict, ...] = ()
     """Every contrast, where the claim has several."""
 
 
@@ -257,12 +257,12 @@ def _effect(evidence: Evidence) -> float | None:
     return None if counts_nothing else float(evidence.values.mean())
 
 
-def _part(test: Tested, step: HolmStep, *, staged: bool) -> Part:
+def _part(test: Tested, step: HolmStep, *, staged: bool) -> ContrastVerdict:
     interval = None if staged else _interval(test, step)
     p_decides = test.p is not None and test.p <= step.level
     verdict = "waiting" if staged or test.why == "waiting" else test.position(step.level, decided=p_decides)
     low, high = interval or (None, None)
-    return Part(dict(test.evidence.contrast), verdict, _effect(test.evidence), low, high, None if staged else test.p)
+    return ContrastVerdict(dict(test.evidence.contrast), verdict, _effect(test.evidence), low, high, None if staged else test.p)
 
 
 def _flags(test: ClaimTest, stage: Stage, verdict: str) -> tuple[str, ...]:

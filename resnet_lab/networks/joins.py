@@ -47,7 +47,7 @@ class Add(nn.Module):
         return torch.add(residual, carried)
 
 
-class Scale(nn.Module):
+class Scaled(nn.Module):
     """Constant factors on both paths (He et al. 2016, section 3.1). A shortcut scaled by 0 is written `shortcut = "none"`: the plain net."""
 
     def __init__(self, site: Site) -> None:
@@ -181,7 +181,7 @@ class LearnedScalar(nn.Module):
 
 JOINS: dict[str, type[nn.Module]] = {
     "add": Add,
-    "scale": Scale,
+    "scale": Scaled,
     "exclusive_gate": ExclusiveGate,
     "shortcut_gate": ShortcutGate,
     "dropout": DropoutShortcut,
