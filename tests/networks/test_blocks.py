@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -6,14 +7,19 @@ from factories import network
 from torch import nn
 
 from resnet_lab.networks.blocks import BLOCKS, Block, make_block, make_residual
+from resnet_lab.networks.init import INITS
+from resnet_lab.networks.joins import JOINS
+from resnet_lab.networks.layers import ACTIVATIONS, NORMS
 from resnet_lab.networks.shortcuts import SHORTCUTS, make_shortcut
 from resnet_lab.spec import network as facts
 from resnet_lab.spec.errors import SpecError
 
 
 def test_the_classes_agree_with_the_facts_of_the_spec() -> None:
-    """`layers` arithmetic that counts other layers than the network has."""
-    assert list(BLOCKS) == list(facts.BLOCKS)
+    """A part that can be asked for and not made, or made and not asked for; `layers` arithmetic of other layers than the network has."""
+    made = (BLOCKS, SHORTCUTS, JOINS, {**NORMS, "none": None}, ACTIVATIONS, INITS)
+    asked = (facts.BLOCKS, facts.SHORTCUTS, facts.JOINS, facts.NORMS, get_args(facts.ActivationName), get_args(facts.InitName))
+    assert [set(table) for table in made] == [set(names) for names in asked]
     for name, cls in BLOCKS.items():
         assert facts.BlockFacts(layers=cls.weighted_layers, bottleneck_ratio=cls.bottleneck_ratio) == facts.BLOCKS[name]
         residual = make_residual(network(block=name, depths=(1, 1, 1)), 8, 16, 2)

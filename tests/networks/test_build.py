@@ -3,29 +3,24 @@ import torch
 import torchvision
 from factories import network
 from torch import nn
+from torch.nn import functional as F
 
 from resnet_lab.networks.blocks import BLOCKS
-from resnet_lab.networks.build import Network, build, places, rows
+from resnet_lab.networks.build import Network, Stem, build, places, rows
 from resnet_lab.networks.shortcuts import SHORTCUTS
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import block_facts, reduction, weighted_layers
+from resnet_lab.spec.network import STEMS, OrderSpec, PoolSpec, StemSpec, block_facts, reduction, resolve_stem, weighted_layers
 
 
 def test_modules_are_named_as_the_tables_name_them() -> None:
-    """Rows of a gradient table that cannot be found in the model, or in another order."""
-    model = build(network(depths=(2, 1), widths=(4, 8)), seed=0)
+    """Rows of a gradient table that cannot be found in the model, or in another order; gradients of a projection in no row."""
+    model = build(network(depths=(2, 1), widths=(4, 8), shortcut="projection_everywhere"), seed=0)
     assert [name for name, _ in model.named_children()] == ["stem", "stage1", "stage2", "head"]
     table = rows(model)
     assert [name for name, _ in table] == ["stem", "stage1.block1", "stage1.block2", "stage2.block1", "head"]
     assert [id(p) for _, parameters in table for p in parameters] == [id(p) for p in model.parameters()]
     for name, parameters in table:
         assert [id(p) for p in parameters] == [id(p) for p in model.get_submodule(name).parameters()]
-
-
-def test_rows_hold_projections_too() -> None:
-    """Gradients of a projection that are in no row."""
-    model = build(network(depths=(1, 1), widths=(4, 8), shortcut="projection_everywhere"), seed=0)
-    assert sum(p.numel() for _, parameters in rows(model) for p in parameters) == sum(p.numel() for p in model.parameters())
 
 
 def test_places_follow_widths_depths_and_strides() -> None:
@@ -127,3 +122,46 @@ def test_a_net_that_gets_narrower_cannot_be_carried_by_identity() -> None:
     with pytest.raises(SpecError, match="cannot drop channels"):
         build(network(widths=(16, 8), depths=(1, 1)), seed=0)
     assert isinstance(build(network(widths=(16, 8), depths=(1, 1), shortcut="projection"), seed=0), Network)
+
+
+COURSE = StemSpec(kernel=7, stride=2, padding=3, pool=PoolSpec(padding=0))
+
+
+def stem(**fields) -> Stem:
+    return Stem(network(stem_width=8, widths=(8,), depths=(1,), **fields))
+
+
+@pytest.mark.parametrize("size", [32, 33, 35, 64, 65, 96, 13])
+@pytest.mark.parametrize("table", [*STEMS, COURSE, StemSpec(kernel=4, stride=3, padding=0), StemSpec(kernel=5, pool=PoolSpec(4, 3, 2))])
+def test_the_side_that_a_stem_leaves_is_the_networks(table: StemSpec | str, size: int) -> None:
+    """Arithmetic of paddings, by which image sizes are judged without torch, that is off by one."""
+    resolved, out = resolve_stem(table, OrderSpec()), stem(stem=table)(torch.randn(2, 3, size, size))
+    side = resolved.side(size)
+    assert out.shape == (2, 8, side, side)
+    assert bool((out >= 0).all())
+    if table in STEMS:
+        assert side == -(-size // resolved.reduction)
+
+
+@pytest.mark.parametrize(
+    ("order", "norms", "negative"), [("original", 1, False), ("activation_only_preactivation", 1, True), ("preactivation", 0, True)]
+)
+def test_what_an_order_does_before_each_block_is_not_done_in_the_stem(order: str, norms: int, negative: bool) -> None:
+    """Two norms or two activations in a row where the first block begins with its own."""
+    made = stem(order=order)
+    assert hasattr(made, "norm") == bool(norms)
+    assert bool((made(torch.randn(2, 3, 8, 8)) < 0).any()) == negative
+
+
+def test_a_pool_padded_with_zeros_is_another_pool() -> None:
+    """Keras pads with zeros, torch with what never wins: where no activation stands before the pool, they differ at the edge."""
+    lowest, zero = (stem(order="preactivation", stem=StemSpec(pool=PoolSpec(fill=fill))) for fill in ("lowest", "zero"))
+    zero.load_state_dict(lowest.state_dict())
+    with torch.no_grad():
+        lowest.conv.weight.copy_(-lowest.conv.weight.abs())
+        zero.conv.weight.copy_(lowest.conv.weight)
+        x = torch.rand(1, 3, 8, 8) + 0.1
+        assert bool((lowest(x)[..., 0, :] < 0).all())
+        assert bool((zero(x)[..., 0, :] == 0).all())
+        assert torch.equal(zero(x)[..., 1:, 1:], lowest(x)[..., 1:, 1:])
+        assert torch.equal(zero(x), F.max_pool2d(F.pad(zero.conv(x), (1, 1, 1, 1)), 3, 2))

@@ -1,3 +1,5 @@
+"""What networks cost: by hand, as other people count and publish it, and the same by torch and by fvcore."""
+
 import pytest
 import torch
 from factories import network
@@ -7,64 +9,99 @@ from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost, published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.shortcuts import SHORTCUTS
+from resnet_lab.spec.catalogue import catalogue, named_network
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import ResolvedNetwork
 
-CIFAR = {  # He et al. 2015, Table 6; layers: parameters, multiply-adds on a 32x32x3 image, computed from the paper's architecture
-    20: Cost(269722, 40551040),
-    32: Cost(464154, 68862592),
-    44: Cost(658586, 97174144),
-    56: Cost(853018, 125485696),
-    110: Cost(1727962, 252887680),
+COUNTED = {  # by other people's code: torchvision 0.29, timm 1.0.31 on 224x224x3, 1000 classes
+    "resnet18": Cost(11689512, 1814073344),
+    "resnet34": Cost(21797672, 3663761408),
+    "resnet50": Cost(25557032, 4089184256),
+    "resnet101": Cost(44549160, 7801405440),
+    "resnet152": Cost(60192808, 11513626624),
+    "resnet18_v2": Cost(11687720, 1814073344),
+    "resnet34_v2": Cost(21795880, 3663761408),
+    "resnet50_v2": Cost(25549352, 4089184256),
+    "resnet101_v2": Cost(44541480, 7801405440),
+    "resnet152_v2": Cost(60185128, 11513626624),
+    "resnet20": Cost(269722, 40551040),  # from here on computed from He et al. 2015, section 4.2
+    "resnet32": Cost(464154, 68862592),
+    "resnet44": Cost(658586, 97174144),
+    "resnet56": Cost(853018, 125485696),
+    "resnet110": Cost(1727962, 252887680),
 }
-OPTION_B = {20: 272474, 32: 466906, 44: 661338, 56: 855770, 110: 1730714}
-TORCHVISION = {  # as torchvision 0.29 has them, on a 224x224x3 image, 1000 classes
-    "resnet18": ("basic", (2, 2, 2, 2), Cost(11689512, 1814073344)),
-    "resnet34": ("basic", (3, 4, 6, 3), Cost(21797672, 3663761408)),
-    "resnet50": ("bottleneck", (3, 4, 6, 3), Cost(25557032, 4089184256)),
-    "resnet101": ("bottleneck", (3, 4, 23, 3), Cost(44549160, 7801405440)),
-    "resnet152": ("bottleneck", (3, 8, 36, 3), Cost(60192808, 11513626624)),
+PARAMETERS = {
+    "resnext50_32x4d": 25028904,  # torchvision's documentation of its weights, here to wide_resnet101_2
+    "resnext101_32x8d": 88791336,
+    "wide_resnet50_2": 68883240,
+    "wide_resnet101_2": 126886696,
+    "resnet1202": 19421274,  # a count whose time grew with depth would take seconds here
+    "d2l_resnet18": 11178378,
+    "course_resnet50": 23546886,
 }
-V1_STRIDE = {"resnet50": 3.858e9, "resnet101": 7.570e9, "resnet152": 11.282e9}  # stride on the first 1x1, as in the paper's Table 1
-WIDTHS = {"basic": (64, 128, 256, 512), "bottleneck": (256, 512, 1024, 2048)}
+AS_KERAS_COUNTS = {  # count_params(): moving statistics too
+    "keras_resnet50": 25636712,
+    "keras_resnet101": 44707176,
+    "keras_resnet152": 60419944,
+    "keras_resnet50v2": 25613800,
+    "keras_resnet101v2": 44675560,
+    "keras_resnet152v2": 60380648,
+    "course_resnet50": 23600006,
+}
+IN_MILLIONS = {"wide_resnet28_10": 36.5, "wide_resnet40_4": 8.9, "resnet110_v2": 1.7, "resnet164_v2": 1.7}  # as the papers print them
+MACS = {"resnet50_v1": 3.858e9, "resnet101_v1": 7.570e9, "resnet152_v1": 11.282e9}  # the paper's 3.8, 7.6 and 11.3
 
 
-def imagenet(name: str, **fields) -> ResolvedNetwork:
-    block, depths, _ = TORCHVISION[name]
-    given = {"stride_conv": "spatial", "shortcut": "projection", **fields}
-    return network(stem="imagenet", block=block, widths=WIDTHS[block], depths=depths, classes=1000, **given)
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_the_catalogue_says_what_a_network_costs(name: str) -> None:
+    """A number in the catalogue that its network has not, or a network that has changed."""
+    entry = catalogue()[name]
+    assert cost(named_network(name), entry.size) == Cost(entry.params, entry.macs)
 
 
-@pytest.mark.parametrize("layers", list(CIFAR))
-@pytest.mark.parametrize("shortcut", ["none", "identity"])
-def test_cifar_nets_cost_what_the_paper_says(layers: int, shortcut: str) -> None:
-    """Option A that has parameters, plain nets that are no twins, a stride in the wrong place."""
-    assert cost(network(layers=layers, shortcut=shortcut), 32) == CIFAR[layers]
+@pytest.mark.parametrize("name", list(COUNTED))
+def test_others_count_the_same(name: str) -> None:
+    """A catalogue that agrees with itself only. Plain twins have option A's parameters."""
+    entry = catalogue()[name]
+    assert Cost(entry.params, entry.macs) == COUNTED[name]
+    if entry.size == 32:
+        assert catalogue()[name.replace("resnet", "plain")].params == entry.params
 
 
-@pytest.mark.parametrize("layers", list(OPTION_B))
-def test_option_b_adds_two_projections(layers: int) -> None:
-    """Projections in other places than where the channels change."""
-    assert cost(network(layers=layers, shortcut="projection"), 32).params == OPTION_B[layers] == CIFAR[layers].params + 2752
+def test_parameters_and_multiply_adds_that_are_published() -> None:
+    """Rounded where the papers round."""
+    entries = catalogue()
+    assert {name: entries[name].params for name in PARAMETERS} == PARAMETERS
+    assert {name: round(entries[name].params / 1e6, 1) for name in IN_MILLIONS} == IN_MILLIONS
+    assert {name: entries[name].macs for name in MACS} == pytest.approx(MACS, rel=1e-4)
 
 
-def test_1202_layers() -> None:
-    """A count whose time grows with depth would take seconds here."""
-    assert cost(network(layers=1202), 32).params == 19421274
+@pytest.mark.parametrize("name", list(AS_KERAS_COUNTS))
+def test_parameters_as_keras_counts_them(name: str) -> None:
+    """Biases that Keras has not, or norms too many."""
+    spec = named_network(name)
+    with_statistics = cost(spec, catalogue()[name].size).params + 2 * sum(
+        module.num_features for module in build(spec, seed=0).modules() if hasattr(module, "running_mean")
+    )
+    assert with_statistics == AS_KERAS_COUNTS[name]
 
 
-@pytest.mark.parametrize("name", list(TORCHVISION))
-def test_imagenet_nets_cost_what_torchvisions_do(name: str) -> None:
-    """Widths read as inner widths, a missing projection in stage 1, the stride on another convolution."""
-    assert cost(imagenet(name), 224) == TORCHVISION[name][2]
+def test_a_wide_network_by_arithmetic() -> None:
+    """arXiv:1605.07146, Table 1, for depth 28 and width 10, term by term: an independent count of its 36.5 M."""
+    n, k = 4, 10
+    convolutions, norms, before = 9 * 3 * 16, 0, 16
+    for width in (16 * k, 32 * k, 64 * k):
+        convolutions += 9 * before * width + 9 * width * width * (2 * n - 1) + before * width  # the last term: the projection
+        norms += 2 * (before + width * (2 * n - 1))
+        before = width
+    assert catalogue()["wide_resnet28_10"].params == convolutions + norms + 2 * before + (before + 1) * 10
 
 
-@pytest.mark.parametrize("name", list(V1_STRIDE))
-def test_the_papers_own_stride_is_cheaper(name: str) -> None:
-    """ResNet-50 as 4.1 G where 3.8 G was asked for."""
-    counted = cost(imagenet(name, stride_conv="first"), 224)
-    assert counted.macs == pytest.approx(V1_STRIDE[name], rel=2e-4)
-    assert counted.params == TORCHVISION[name][2].params
+@pytest.mark.parametrize(("layers", "like"), [(20, "resnet20"), (110, "resnet110")])
+def test_plain_nets_cost_as_much_and_option_b_adds_two_projections(layers: int, like: str) -> None:
+    """Option A that has parameters, plain nets that are no twins, projections in other places than where the channels change."""
+    costs = {shortcut: cost(network(layers=layers, shortcut=shortcut), 32) for shortcut in ("none", "identity", "projection")}
+    assert costs["none"] == costs["identity"] == COUNTED[like]
+    assert costs["projection"].params == COUNTED[like].params + 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64
 
 
 def test_a_count_by_hand() -> None:
@@ -85,33 +122,20 @@ def test_the_quick_count_is_the_published_one(block: str, shortcut: str, stem: s
     assert cost(spec, size) == published_cost(spec, size)
 
 
-@pytest.mark.parametrize(("layers", "shortcut"), [(20, "none"), (56, "identity")])
-def test_the_published_count_of_real_networks(layers: int, shortcut: str) -> None:
-    """The same for networks that a study trains."""
-    assert published_cost(network(layers=layers, shortcut=shortcut), 32) == CIFAR[layers]
+@pytest.mark.parametrize("name", ["plain20", "resnet56", "resnet18"])
+def test_the_published_count_of_real_networks(name: str) -> None:
+    """The same for networks that a study trains, and one with projections and a pooling stem."""
+    entry = catalogue()[name]
+    assert published_cost(named_network(name), entry.size) == Cost(entry.params, entry.macs)
 
 
-def test_the_published_count_of_resnet18() -> None:
-    """The same for a network with projections and a pooling stem."""
-    assert published_cost(imagenet("resnet18"), 224) == TORCHVISION["resnet18"][2]
-
-
-def test_counting_says_nothing(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
-    """fvcore's warnings about additions, once a network, over the live display."""
-    spec = network(layers=8, widths=(5, 6, 7))
+def test_counting_says_nothing_and_leaves_the_random_state_alone(capfd: pytest.CaptureFixture[str], recwarn) -> None:
+    """fvcore's warnings about additions, once a network, over the live display; a plan that changes what is trained after it."""
+    spec, before = network(layers=8, widths=(5, 6, 7)), torch.get_rng_state()
     assert cost(spec, 8) == published_cost(spec, 8)
-    out, err = capfd.readouterr()
-    assert (out, err) == ("", "")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert capfd.readouterr() == ("", "")
     assert [str(warning.message) for warning in recwarn] == []
-
-
-def test_counting_leaves_the_random_state_alone() -> None:
-    """A plan that changes what is trained after it."""
-    with torch.random.fork_rng(devices=[]):
-        before = torch.get_rng_state()
-        cost(network(layers=8, widths=(3, 6, 7)), 8)
-        published_cost(network(layers=8, widths=(3, 6, 7)), 8)
-        assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_block_from_outside_is_counted(mylab: str) -> None:

@@ -61,14 +61,24 @@ def test_the_start_of_seed_0_stays_what_it_is() -> None:
     assert head == pytest.approx([-0.0691191, -0.12047362, 0.1515495], rel=1e-5)
 
 
-@pytest.mark.parametrize(("init", "fan"), [("he_fan_out", 64 * 9), ("he_fan_in", 16 * 9)])
-def test_convolutions_are_he_normal(init: str, fan: int) -> None:
-    """PyTorch's own default (uniform, a sixth of the variance), or the other fan."""
+@pytest.mark.parametrize(
+    ("init", "deviation", "uniform"),
+    [
+        ("he_fan_out", (2 / (64 * 9)) ** 0.5, False),
+        ("he_fan_in", (2 / (16 * 9)) ** 0.5, False),
+        ("glorot_normal", (2 / ((16 + 64) * 9)) ** 0.5, False),
+        ("glorot_uniform", (2 / ((16 + 64) * 9)) ** 0.5, True),
+    ],
+)
+def test_how_convolutions_are_drawn(init: str, deviation: float, uniform: bool) -> None:
+    """PyTorch's own default (uniform, a sixth of the variance), the other fan, or a classifier that Keras draws as its convolutions."""
     values = state(resolved(widths=(16, 64), depths=(1, 1), init=init))
     weight = values["stage2.block1.residual.conv1.weight"]  # 16 to 64 channels: 9,216 values, standard error of the deviation 0.7 %
-    assert weight.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.03)
-    assert abs(weight.mean().item()) < 4 * (2 / fan) ** 0.5 / weight.numel() ** 0.5
-    assert weight.abs().max() > 3 * weight.std()  # a normal, not a uniform distribution
+    assert weight.std().item() == pytest.approx(deviation, rel=0.03)
+    assert abs(weight.mean().item()) < 4 * deviation / weight.numel() ** 0.5
+    assert bool((weight.abs() <= 3**0.5 * deviation * 1.0001).all()) == uniform
+    if init.startswith("glorot"):
+        assert values["head.linear.weight"].std().item() == pytest.approx((2 / (64 + 10)) ** 0.5, rel=0.1)
 
 
 def test_norms_and_the_classifier() -> None:

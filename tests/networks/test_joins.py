@@ -13,7 +13,6 @@ from resnet_lab.networks.build import build, places
 from resnet_lab.networks.cost import Cost, cost, published_cost
 from resnet_lab.networks.joins import JOINS, Site
 from resnet_lab.networks.shortcuts import make_shortcut
-from resnet_lab.spec import network as facts
 from resnet_lab.spec.network import JoinSpec, resolve_join
 
 SCALED = JoinSpec("scale", shortcut=0.5, residual=0.25)
@@ -31,11 +30,6 @@ def tensors() -> tuple[Tensor, Tensor, Tensor]:
     """The block's input, the carried input, the residual function's output."""
     generator = torch.Generator().manual_seed(0)
     return tuple(torch.randn(2, 4, 3, 3, generator=generator) for _ in range(3))  # type: ignore[return-value]
-
-
-def test_the_tables_have_the_same_names() -> None:
-    """A join that can be asked for and not made, or made and not asked for."""
-    assert tuple(JOINS) == tuple(facts.JOINS)
 
 
 def test_factors_are_on_their_own_paths() -> None:
@@ -205,18 +199,12 @@ def test_what_gates_cost() -> None:
 
 
 @pytest.mark.parametrize("kind", list(JOINS))
-def test_joins_stay_channels_last(kind: str) -> None:
-    """A join that turns the memory layout over makes every later convolution slow."""
-    made = make_shortcut("identity", 8, 16, 2, resolved(join=kind)).to(memory_format=torch.channels_last)
-    x = torch.randn(2, 8, 6, 6).contiguous(memory_format=torch.channels_last)
-    residual = torch.randn(2, 16, 3, 3).contiguous(memory_format=torch.channels_last)
-    assert made(x, residual).is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("kind", list(JOINS))
-def test_a_join_leaves_its_inputs_as_they_are(kind: str) -> None:
-    """The carried input of an identity is the block's own, which the residual function's backward pass needs."""
-    given = tensors()
+@pytest.mark.parametrize(("out", "stride"), [(8, 1), (8, 2), (16, 1), (16, 2)])
+def test_a_shortcut_keeps_the_memory_layout_and_its_inputs(kind: str, out: int, stride: int) -> None:
+    """A layout turned over makes every later convolution slow; the carried input is the block's own, which its backward pass needs."""
+    made = make_shortcut("identity", 8, out, stride, resolved(join=kind)).to(memory_format=torch.channels_last)
+    sides = ((8, 6), (out, 6 // stride))
+    given = [torch.randn(2, channels, side, side).contiguous(memory_format=torch.channels_last) for channels, side in sides]
     before = copy.deepcopy(given)
-    join(kind)(*given)
+    assert made(*given).is_contiguous(memory_format=torch.channels_last)
     assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))

@@ -4,7 +4,6 @@ from factories import network
 
 from resnet_lab.networks.shortcuts import SHORTCUTS, Identity, Projection
 from resnet_lab.networks.shortcuts import make_shortcut as made_for
-from resnet_lab.spec import network as facts
 from resnet_lab.spec.errors import SpecError
 
 
@@ -13,11 +12,6 @@ def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int, *
 
 
 PLACES = [(i, o, s) for i, o in [(4, 4), (4, 8), (4, 7), (3, 10)] for s in (1, 2, 3)]
-
-
-def test_the_table_has_the_names_of_the_spec() -> None:
-    """A shortcut that can be asked for but not made, or made but not asked for."""
-    assert tuple(SHORTCUTS) == facts.SHORTCUTS
 
 
 @pytest.mark.parametrize("name", [name for name in SHORTCUTS if name != "none"])
@@ -86,13 +80,3 @@ def test_none_ignores_the_input_and_the_others_add_it() -> None:
     assert torch.equal(make_shortcut("identity", 4, 4, 1)(x, residual), residual + x)
     projection = make_shortcut("projection_everywhere", 4, 4, 1)
     assert torch.equal(projection.eval()(x, residual), residual + projection.carry(x))
-
-
-@pytest.mark.parametrize("place", [(8, 8, 1), (8, 8, 2), (8, 16, 1), (8, 16, 2)])
-def test_the_join_stays_channels_last(place: tuple[int, int, int]) -> None:
-    """A shortcut that turns the memory layout over makes every later convolution slow."""
-    x = torch.randn(2, 8, 6, 6).contiguous(memory_format=torch.channels_last)
-    side = 6 // place[2]
-    residual = torch.randn(2, place[1], side, side).contiguous(memory_format=torch.channels_last)
-    joined = make_shortcut("identity", *place)(x, residual)
-    assert joined.is_contiguous(memory_format=torch.channels_last)
