@@ -5,18 +5,16 @@ Arrays: values (studies, cells, seeds) in percent; p, levels and verdicts (studi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrc, betaincinv, stdtr, stdtrit
 
-from resnet_lab.analysis.looks import begin, judge_look, spending
-from resnet_lab.analysis.tables import StudyData
-from resnet_lab.analysis.verdicts import judge
+from resnet_lab.analysis.contrasts import Measurements
+from resnet_lab.analysis.looks import begin, spending, with_next_look
+from resnet_lab.analysis.verdicts import judge_measured
 from resnet_lab.spec.claims import Claim
 
 Array = NDArray[Any]
@@ -85,26 +83,27 @@ def agrees_with_program(claims: Sequence[Claim], values: Array, verdicts: Array,
     return wrong
 
 
-def study_of(claims: Sequence[Claim], values: Array, metric: str = "train_error") -> StudyData:
-    """A study whose runs measured `values` (cells, seeds), as the program reads it."""
-    cells, seeds = range(values.shape[0]), tuple(range(values.shape[1]))
-    plan: Any = SimpleNamespace(
-        cells=tuple(SimpleNamespace(name=str(cell), spec={"network": {"classes": 10}, "data": {}}) for cell in cells),
-        seeds=seeds,
-        claims=tuple(claims),
-        registered=tuple(claim.digest for claim in claims),
+def study_of(values: Array, metric: str = "train_error") -> Measurements:
+    """What a study measured whose runs gave `values` (cells, seeds)."""
+    cells, seeds = values.shape
+    return Measurements(
+        cells=tuple(str(cell) for cell in range(cells)),
+        seeds=tuple(range(seeds)),
+        metrics={metric: values},
+        status=np.full(values.shape, "done", dtype=object),
+        chance=np.full(cells, 90.0),
+        images=(None,) * cells,
     )
-    runs = pd.DataFrame({"cell": [str(cell) for cell in cells for _ in seeds], "seed": [seed for _ in cells for seed in seeds]})
-    return StudyData(plan, runs.assign(status="done", **{metric: values.ravel()}), {})
 
 
 def _by_program(claims: Sequence[Claim], study: Array, schedule: Sequence[int]) -> Any:
-    if not schedule:
-        return judge(study_of(claims, study))
-    looks = begin(None, tuple(schedule))
+    failing = {cell: (claim.metric, claim.fails.above) for claim in claims if claim.fails for cell in claim.cells}
+    measured = replace(study_of(study), above=failing)
+    looks = begin(None, tuple(schedule)) if schedule else None
     for n in schedule:
-        looks = judge_look(study_of(claims, study[:, :n]), looks)
-    return judge(study_of(claims, study), looks=looks)
+        assert looks is not None
+        looks = with_next_look(measured.upto(range(n)), claims, None, looks)
+    return judge_measured(measured, claims, looks=looks)
 
 
 def _mean(claim: Claim, contrast: dict[str, float], values: Array) -> Tests:

@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from resnet_lab.analysis.tables import StudyData
+from resnet_lab.analysis.tables import StudyData, cell_summary
 
 SECTIONS = ("network", "data", "training")
 
 
 @dataclass(frozen=True)
-class FieldDifference:
+class RecipeDifference:
     """A field that two studies have otherwise, and the cells that it concerns."""
 
     path: str
@@ -22,8 +21,8 @@ class FieldDifference:
     cells: tuple[str, ...]
 
 
-def field_differences(first: StudyData, second: StudyData) -> list[FieldDifference]:
-    """Fields that differ in cells of the same name; one entry a (field, pair of values)."""
+def field_differences(first: StudyData, second: StudyData) -> list[RecipeDifference]:
+    """Fields that differ in cells of the same name; one entry per field and pair of values."""
     specs = {cell.name: cell.spec for cell in second.plan.cells}
     found: dict[tuple[str, str, str], list[str]] = {}
     values: dict[tuple[str, str, str], tuple[Any, Any]] = {}
@@ -32,7 +31,7 @@ def field_differences(first: StudyData, second: StudyData) -> list[FieldDifferen
             key = (path, repr(mine), repr(other))
             found.setdefault(key, []).append(cell.name)
             values[key] = (mine, other)
-    return [FieldDifference(key[0], *values[key], tuple(cells)) for key, cells in found.items()]
+    return [RecipeDifference(key[0], *values[key], tuple(cells)) for key, cells in found.items()]
 
 
 def only_in(first: StudyData, second: StudyData) -> tuple[str, ...]:
@@ -42,42 +41,21 @@ def only_in(first: StudyData, second: StudyData) -> tuple[str, ...]:
 
 
 def result_differences(first: StudyData, second: StudyData, metric: str = "test_error") -> pd.DataFrame:
-    """A row a cell of the same name: mean, sd and n of a metric in both.
+    """One row per cell that both have: mean, sd and n of a metric in both.
 
     Over the seeds that both have: the mean difference (second - first), and how many are equal to the bit.
     """
-    rows = []
-    values = [_by_cell(data, metric) for data in (first, second)]
-    for name in values[0]:
-        if name not in values[1]:
-            continue
-        one, other = values[0][name], values[1][name]
-        shared = sorted(set(one) & set(other))
-        a, b = np.array(list(one.values())), np.array(list(other.values()))
-        rows.append(
-            {
-                "cell": name,
-                "first": a.mean() if a.size else np.nan,
-                "first_sd": a.std(ddof=1) if a.size > 1 else np.nan,
-                "first_n": a.size,
-                "second": b.mean() if b.size else np.nan,
-                "second_sd": b.std(ddof=1) if b.size > 1 else np.nan,
-                "second_n": b.size,
-                "difference": np.mean([other[seed] - one[seed] for seed in shared]) if shared else np.nan,
-                "equal_seeds": sum(one[seed] == other[seed] for seed in shared),
-                "shared_seeds": len(shared),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _by_cell(data: StudyData, metric: str) -> dict[str, dict[int, float]]:
-    known = data.runs.dropna(subset=[metric])
-    return {
-        cell.name: dict(zip(rows["seed"], rows[metric], strict=True))
-        for cell in data.plan.cells
-        if (rows := known[known["cell"] == cell.name]) is not None
-    }
+    found = pd.DataFrame({"cell": list(dict.fromkeys(first.runs["cell"]))}).merge(second.runs[["cell"]].drop_duplicates())
+    values = []
+    for name, data in (("first", first), ("second", second)):
+        summary = cell_summary(data.runs, metric).rename(columns={"mean": name, "sd": f"{name}_sd", "n": f"{name}_n"})
+        found = found.merge(summary[["cell", name, f"{name}_sd", f"{name}_n"]])
+        values.append(data.runs[["cell", "seed", metric]].dropna())
+    both = values[0].merge(values[1], on=["cell", "seed"], suffixes=("_first", "_second"))
+    apart = (both[f"{metric}_second"] - both[f"{metric}_first"]).groupby(both["cell"])
+    of_both = apart.agg(difference="mean", equal_seeds=lambda values: (values == 0).sum(), shared_seeds="size").reset_index()
+    found = found.merge(of_both, how="left")
+    return found.fillna({"equal_seeds": 0, "shared_seeds": 0}).astype({"equal_seeds": int, "shared_seeds": int})
 
 
 def _differing(first: dict[str, Any], second: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:

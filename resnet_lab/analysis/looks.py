@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from resnet_lab.analysis.contrasts import measurements
+from resnet_lab.analysis.contrasts import Measurements, measurements
 from resnet_lab.analysis.rules import tests_of
 from resnet_lab.analysis.statistics import holm
 from resnet_lab.analysis.tables import StudyData
@@ -75,30 +75,37 @@ def more_seeds(plan: Plan, n: int) -> tuple[int, ...]:
 
 def undecided(plan: Plan, looks: Looks) -> tuple[Claim, ...]:
     """Claims of the family that no look has decided. Post hoc claims are outside, and are not waited for."""
-    return tuple(claim for claim in plan.claims if not is_post_hoc(claim, plan.registered) and claim.digest not in looks.decided)
+    return _undecided(plan.claims, plan.registered, looks)
+
+
+def _undecided(claims: Sequence[Claim], registered: Sequence[str] | None, looks: Looks) -> tuple[Claim, ...]:
+    return tuple(claim for claim in claims if not is_post_hoc(claim, registered) and claim.digest not in looks.decided)
 
 
 def judge_look(data: StudyData, looks: Looks) -> Looks:
-    """Judge the undecided claims at the next look's seeds, and add the look; `looks` as it is where runs are still to come.
+    """Judge a study's undecided claims at the next look's seeds, which its plan has; `looks` as it is where runs are still to come."""
+    return with_next_look(measurements(data), data.plan.claims, data.plan.registered, looks)
 
-    A claim with a run that failed for good cannot be judged at this look, and is undecided after it. The plan has the look's seeds.
+
+def with_next_look(measured: Measurements, claims: Sequence[Claim], registered: Sequence[str] | None, looks: Looks) -> Looks:
+    """The looks with the next one, at which the undecided of these claims are judged; as they are where runs are still to come.
+
+    A claim with a run that failed for good cannot be judged at this look, and is undecided after it.
     """
     n = looks.next
     assert n is not None, "the last look is over"
-    assert len(data.plan.seeds) >= n, "the next look needs more seeds than the plan has: see next_seeds"
-    seeds = data.plan.seeds[:n]
-    measured = measurements(data).upto(seeds)
-    claims = undecided(data.plan, looks)
-    tests = [tests_of(measured, claim) for claim in claims]
-    to_come = (set(part.evidence.missing) - set(part.evidence.failed) for test in tests for part in test.parts)
-    if any(to_come):
+    assert len(measured.seeds) >= n, "the next look needs more seeds than there are: see next_seeds"
+    seeds = measured.seeds[:n]
+    measured = measured.upto(seeds)
+    waiting = _undecided(claims, registered, looks)
+    tests = [tests_of(measured, claim) for claim in waiting]
+    if any(set(part.evidence.missing) - set(part.evidence.failed) for test in tests for part in test.parts):
         return looks
     alpha = spending(looks.schedule, looks.alpha)[len(looks.done)]
-    gone = withdrawn(data.plan.claims, data.plan.registered, looks)
-    steps = holm([*(test.p for test in tests), *[None] * gone], alpha)
+    steps = holm([*(test.p for test in tests), *[None] * withdrawn(claims, registered, looks)], alpha)
     decisions = {
         claim.digest: Decision(test.verdict(step.level, decided=step.decided)[0], test.p, step.level, step.remaining)
-        for claim, test, step in zip(claims, tests, steps, strict=False)
+        for claim, test, step in zip(waiting, tests, steps, strict=False)
         if not test.waiting
     }
     return replace(looks, done=(*looks.done, Look(seeds, alpha, decisions)))

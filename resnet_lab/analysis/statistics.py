@@ -43,11 +43,6 @@ def larger(first: Sides, second: Sides) -> Sides:
     return Sides(max(first.inside, second.inside), max(first.outside, second.outside))
 
 
-def t_sides(differences: Floats, region: Region) -> Sides:
-    """Student t with n - 1 degrees of freedom against the region. `differences` (n,), n > 1, not all equal."""
-    return estimate_sides(paired_estimate(differences), region)
-
-
 def sign_sides(differences: Floats, region: Region) -> Sides:
     """The exact sign test against the region: values on a boundary are dropped, the rest are coin tosses."""
 
@@ -70,7 +65,10 @@ class Estimate:
 
 def paired_estimate(differences: Floats) -> Estimate:
     """The mean of per-seed differences (n,), n > 1, with n - 1 degrees of freedom."""
-    return Estimate(*_mean_and_se(differences), len(differences) - 1)
+    n = len(differences)
+    if differences.min() == differences.max():  # the mean of equal numbers is off by rounding, and its deviation then not zero
+        return Estimate(float(differences[0]), 0.0, n - 1)
+    return Estimate(float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(n), n - 1)
 
 
 def welch_estimate(weights: Floats, values: Floats) -> Estimate:
@@ -128,26 +126,6 @@ def share_bound(n: int, alpha: float = 0.05) -> float:
     return float(1 - alpha ** (1 / n))
 
 
-def paired_t(differences: Floats, region: Region) -> tuple[float, float, float]:
-    """(mean, standard error, p) of per-seed differences; p = 2 P(T > |mean - nearest boundary| / se), at most 1.
-
-    T has n - 1 degrees of freedom.
-    Standard error and p are nan for fewer than two values, p is nan where all values are equal: there is no t then.
-    """
-    mean, se = _mean_and_se(differences)
-    return mean, se, t_sides(differences, region).p if se > 0 else math.nan
-
-
-def t_interval(differences: Floats, level: float) -> tuple[float, float]:
-    """The two-sided t interval of the mean at a confidence level in (0, 1); (nan, nan) for fewer than two values."""
-    return estimate_interval(paired_estimate(differences), level) if len(differences) > 1 else (math.nan, math.nan)
-
-
-def sign_test(differences: Floats, boundary: float) -> float:
-    """Exact two-sided p of the median lying at `boundary`; values that equal it are dropped, and with none left p is 1."""
-    return sign_sides(differences, Region(boundary, math.inf)).p
-
-
 @dataclass(frozen=True)
 class HolmStep:
     """What Holm's procedure did with one claim: decided at `alpha / remaining`, or left undecided at the last step's."""
@@ -182,14 +160,6 @@ def correlation(first: Floats, second: Floats) -> float:
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return math.nan
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def _mean_and_se(values: Floats) -> tuple[float, float]:
-    if len(values) < 2:
-        return (float(values[0]) if len(values) else math.nan), math.nan
-    if values.min() == values.max():  # the mean of equal numbers is off by rounding, and its deviation then not zero
-        return float(values[0]), 0.0
-    return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def _sides(tails: Tails, region: Region) -> Sides:

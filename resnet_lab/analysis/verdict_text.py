@@ -6,7 +6,7 @@ the claim is about a level; losses are in nats; a slope is per unit of its axis;
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from resnet_lab.analysis.contrasts import Evidence
@@ -14,8 +14,7 @@ from resnet_lab.analysis.new_images import NewImages
 from resnet_lab.analysis.rules import region_position
 from resnet_lab.analysis.statistics import HolmStep
 from resnet_lab.analysis.tables import Run
-
-MINUS = "\u2212"
+from resnet_lab.text import MINUS, plural
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,18 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class ContrastVerdict:
+    """What was found about one of a claim's contrasts, at the level that the claim used."""
+
+    contrast: dict[str, float]
+    verdict: str
+    effect: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
+
+
+@dataclass(frozen=True)
 class Finding:
     """What there is to say about one claim."""
 
@@ -60,14 +71,13 @@ class Finding:
     new_images: NewImages | None = None
     failure_bound: float | None = None
     """Upper bound of the probability of failing, where no failure was seen."""
-    parts: tuple[tuple[dict[str, float], str, float | None], ...] = ()
-    """(contrast, verdict, effect) of all contrasts, where the claim has several."""
+    parts: tuple[ContrastVerdict, ...] = ()
+    """All contrasts, where the claim has several."""
 
 
 def words_of(finding: Finding) -> str:
     """The verdict in words, beginning with the verdict itself."""
-    sentences = [f"{finding.verdict.capitalize()}: {OPENINGS[finding.why](finding)}.", *_remarks(finding)]
-    return " ".join(sentence for sentence in sentences if sentence)
+    return " ".join([f"{finding.verdict.capitalize()}: {OPENINGS[finding.why](finding)}.", *_remarks(finding)])
 
 
 def contrast_text(contrast: dict[str, float]) -> str:
@@ -112,8 +122,8 @@ def _from_interval(finding: Finding) -> str:
 
 def _from_zero_spread(finding: Finding) -> str:
     return (
-        f"{_equation(finding)} at every one of n = {finding.evidence.n} seeds {_where(finding.evidence)}; without spread there is no t and "
-        f"no interval, and the exact sign test decides: {_p_in_family(finding)}{_too_few(finding)}{_expectation(finding)}"
+        f"{_equation(finding)} {_at_every_seed(finding.evidence)}; without spread there is no t and no interval, and the exact sign test "
+        f"decides: {_p_in_family(finding)}{_too_few(finding)}{_expectation(finding)}"
     )
 
 
@@ -127,8 +137,8 @@ def _from_counts(finding: Finding) -> str:
         kinds.append(f"diverged runs ({_counted(evidence.diverged)}) count as chance, {evidence.chance:.3g} % error")
     return (
         f"{subject(evidence)} is {evidence.claim.expectation} in {inside} of {evidence.n} seeds "
-        f"{_where(evidence)}, among runs like these: {'; '.join(kinds)}, with which the mean is {_quantity(finding)}; no interval, "
-        f"{_p_in_family(finding)}, the larger p of t and sign test{_too_few(finding)}"
+        f"{_where(evidence)}, among runs like these: {'; '.join(kinds)}. With them the mean is {_quantity(finding)}; there is no interval, and p is the "
+        f"larger one of t and sign test: {_p_in_family(finding)}{_too_few(finding)}"
     )
 
 
@@ -182,89 +192,75 @@ def _one_seed(finding: Finding) -> str:
 
 
 def _no_loss(finding: Finding) -> str:
-    evidence = finding.evidence
-    return (
-        f"{_counted(evidence.diverged)} diverged; a diverged run has no {evidence.claim.metric}, and a result without such runs would be "
-        "one about chosen runs"
-    )
+    runs, metric = _counted(finding.evidence.diverged), finding.evidence.claim.metric
+    return f"{runs} diverged and have no {metric}; a result without them would be one about chosen runs"
 
 
 def _no_values(finding: Finding) -> str:
-    evidence = finding.evidence
-    return f"finished runs have no usable {evidence.claim.metric}: {_listed(evidence.valueless)}"
+    return f"finished runs have no usable {finding.evidence.claim.metric}: {_listed(finding.evidence.valueless)}"
 
 
 def _identical(finding: Finding) -> str:
     evidence = finding.evidence
-    zero = f"{subject(evidence)} is exactly zero at every one of n = {evidence.n} seeds {_where(evidence)}"
+    zero = f"{subject(evidence)} is exactly zero {_at_every_seed(evidence)}"
     if evidence.diverged:
         return f"{zero}, since diverged runs ({_counted(evidence.diverged)}) all count as chance: that says nothing about a difference"
     return f"{zero}: no difference to judge, and no spread to judge it by"
 
 
 def _saturated(finding: Finding) -> str:
-    evidence = finding.evidence
-    return (
-        f"{_equation(finding)} at every one of n = {evidence.n} seeds {_where(evidence)}; without spread there is no interval to hold "
-        "against the margin (saturated)"
-    )
+    return f"{_equation(finding)} {_at_every_seed(finding.evidence)}; without spread there is no interval to hold against the margin (saturated)"
 
 
-def _remarks(finding: Finding) -> list[str]:
+def _at_every_seed(evidence: Evidence) -> str:
+    return f"at every one of n = {evidence.n} seeds {_where(evidence)}"
+
+
+def _remarks(finding: Finding) -> Iterator[str]:
     """What else a reader must know."""
     evidence, stage = finding.evidence, finding.stage
-    counted_at_chance = bool(evidence.diverged) and evidence.is_error and finding.why != "counts only" and not evidence.claim.fails
     decided = finding.verdict in ("supported", "contradicted")
-    return [
-        _of_several(finding),
-        f"Diverged: {_counted(evidence.diverged)}, counted as chance ({evidence.chance:.3g} % error)." if counted_at_chance else "",
-        f"Diverged: {_counted(evidence.diverged)}, counted as failing." if evidence.diverged and evidence.claim.fails else "",
-        "This is a level, not a difference." if evidence.is_level else "",
-        f"At the floor, with next to no errors left: {', '.join(evidence.floor)}." if evidence.floor else "",
-        f"At chance level: {', '.join(evidence.ceiling)}." if evidence.ceiling else "",
-        _over_new_images(finding),
-        f"Decided at look {stage.look + 1} of {len(stage.looks)} (n = {evidence.n} of at most {stage.looks[-1]} seeds): effects of studies "
-        "that stop early are overstated."
-        if decided and stage.stopped_early
-        else "",
-        f"When that look was taken the verdict was {stage.was}; its runs have changed since."
-        if stage.was and stage.was != finding.verdict
-        else "",
-        "Error rate not controlled: seeds were added, or the looks changed, after a verdict had been read."
-        if stage.uncontrolled and finding.verdict != "waiting"
-        else "",
-        "Post hoc: added or changed after the first run, judged alone, outside the registered family." if stage.post_hoc else "",
-        f"Holm's family holds {stage.withdrawn} registered claim(s) no longer in the question."
-        if stage.withdrawn and not stage.post_hoc and finding.p is not None
-        else "",
-    ]
+    others = [part for part in finding.parts if part.contrast != evidence.contrast]
+    if others:
+        listed = ", ".join(_part(evidence, part) for part in others)
+        yield f"The claim has {len(finding.parts)} contrasts, and its verdict rests on this one; the others: {listed}."
+    if evidence.diverged and evidence.claim.fails:
+        yield f"Diverged: {_counted(evidence.diverged)}, counted as failing."
+    elif evidence.diverged and evidence.is_error and finding.why != "counts only":
+        yield f"Diverged: {_counted(evidence.diverged)}, counted as chance ({evidence.chance:.3g} % error)."
+    if evidence.is_level:
+        yield "This is a level, not a difference."
+    if evidence.floor:
+        yield f"At the floor, with next to no errors left: {', '.join(evidence.floor)}."
+    if evidence.ceiling:
+        yield f"At chance level: {', '.join(evidence.ceiling)}."
+    if finding.new_images is not None:
+        yield _on_new_images(finding, finding.new_images, decided=decided)
+    if decided and stage.stopped_early:
+        seeds = f"n = {evidence.n} of at most {stage.looks[-1]} seeds"
+        yield f"Decided at look {stage.look + 1} of {len(stage.looks)} ({seeds}): effects of studies that stop early are overstated."
+    if stage.was and stage.was != finding.verdict:
+        yield f"When that look was taken the verdict was {stage.was}; its runs have changed since."
+    if stage.uncontrolled and finding.verdict != "waiting":
+        yield "Error rate not controlled: seeds were added, or the looks changed, after a verdict had been read."
+    if stage.post_hoc:
+        yield "Post hoc: added or changed after the first run, judged alone, outside the registered family."
+    elif stage.withdrawn and finding.p is not None:
+        yield f"Holm's family holds {plural(stage.withdrawn, 'registered claim')} no longer in the question."
 
 
-def _of_several(finding: Finding) -> str:
-    """The other contrasts of the claim, where it has several."""
-    others = [part for part in finding.parts if part[0] != finding.evidence.contrast]
-    if not others:
-        return ""
-    said = []
-    for contrast, verdict, effect in others:
-        size = (
-            "" if effect is None or finding.evidence.claim.fails else f" = {_amount(finding.evidence, effect, _decimals(abs(effect) / 10))}"
-        )
-        said.append(f"{contrast_text(contrast)}{size} ({verdict})")
-    return f"The claim is about {len(finding.parts)} contrasts and hangs on this one; the others: {', '.join(said)}."
+def _part(evidence: Evidence, part: ContrastVerdict) -> str:
+    shown = "" if part.effect is None or evidence.claim.fails else f" = {_amount(evidence, part.effect, _decimals(abs(part.effect) / 10))}"
+    return f"{contrast_text(part.contrast)}{shown} ({part.verdict})"
 
 
-def _over_new_images(finding: Finding) -> str:
-    new = finding.new_images
-    if new is None:
-        return ""
+def _on_new_images(finding: Finding, new: NewImages, *, decided: bool) -> str:
     if (new.low, new.high) == finding.interval:
-        return "Over new images of the same kind the interval is no wider: the spread over seeds outweighs that over images."
+        return "On new images of the same kind the interval is as wide: the choice of seeds matters more than that of images."
     decimals = _decimals((new.high - new.low) / 2)
-    text = f"Over new images of the same kind the interval is {_signed(new.low, decimals)} to {_signed(new.high, decimals)}"
-    decided = finding.verdict in ("supported", "contradicted")
+    text = f"On new images of the same kind the interval is {_signed(new.low, decimals)} to {_signed(new.high, decimals)}"
     if decided and region_position((new.low, new.high), finding.evidence.claim.region) == "undecided":
-        text += ", which reaches both sides: the verdict is about these images"
+        text += ", which is not all on one side: the verdict is about these images"
     return text + "."
 
 
@@ -275,7 +271,7 @@ def _expectation(finding: Finding) -> str:
     if finding.verdict == "undecided" and finding.interval is not None:
         low, high = finding.interval
         crossed = [f"{boundary:g}".replace("-", MINUS) for boundary in claim.region.boundaries if low < boundary < high]
-        return f"; the interval reaches both sides of {' and of '.join(crossed)}"
+        return f"; the interval contains {' and '.join(crossed)}"
     return ""
 
 
@@ -348,7 +344,7 @@ def _where(evidence: Evidence) -> str:
 def _counted(runs: Sequence[Run]) -> str:
     """`3 runs of plain/56 and 1 run of plain/44`."""
     cells = Counter(cell for cell, _ in runs)
-    return " and ".join(f"{count} run{'s' if count > 1 else ''} of {cell}" for cell, count in cells.items())
+    return " and ".join(f"{plural(count, 'run')} of {cell}" for cell, count in cells.items())
 
 
 def _listed(runs: Sequence[Run], most: int = 4) -> str:

@@ -17,21 +17,9 @@ from resnet_lab.analysis.new_images import ImageErrors, over_new_images
 from resnet_lab.analysis.rules import ClaimTest, Tested, tests_of
 from resnet_lab.analysis.statistics import Floats, HolmStep, holm, share_bound
 from resnet_lab.analysis.tables import StudyData
-from resnet_lab.analysis.verdict_text import Finding, Stage, words_of
+from resnet_lab.analysis.verdict_text import ContrastVerdict, Finding, Stage, words_of
 from resnet_lab.runs.looks import Looks
 from resnet_lab.spec.claims import Claim
-
-
-@dataclass(frozen=True)
-class ContrastVerdict:
-    """What was found about one of a claim's contrasts, at the level that the claim used."""
-
-    contrast: dict[str, float]
-    verdict: str
-    effect: float | None
-    ci_low: float | None
-    ci_high: float | None
-    p: float | None
 
 
 @dataclass(frozen=True)
@@ -210,7 +198,7 @@ def _verdict(test: ClaimTest, images: Callable[[Evidence], Floats | None], step:
         stage=stage,
         new_images=new,
         failure_bound=bound,
-        parts=tuple((part.contrast, part.verdict, part.effect) for part in parts),
+        parts=parts,
     )
     return Verdict(
         name=claim.name,
