@@ -72,9 +72,6 @@ def test_power_at_no_effect_is_alpha_and_one_seed_has_none():
     assert seeds_needed(0.0) is None
     assert seeds_needed(0.1) == 787
     assert power(0.1, 787) >= 0.8 > power(0.1, 786)
-
-
-def test_the_least_effect_is_found_with_the_power_asked_for():
     assert power(least_effect(5), 5) == pytest.approx(0.8)
     assert least_effect(1) == math.inf
 

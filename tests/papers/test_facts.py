@@ -76,11 +76,8 @@ def test_an_unknown_source(text, says):
     assert bool(problem) == bool(says)
 
 
-def test_a_paper_is_found_however_its_key_is_written():
+def test_a_paper_is_found_however_its_key_is_written_and_the_nearest_is_named():
     assert paper("He2015") is paper("he2015")
-
-
-def test_an_unknown_paper_names_the_nearest():
     with pytest.raises(SpecError, match=r"no paper 'he2105'; did you mean 'he2015'"):
         paper("he2105")
 

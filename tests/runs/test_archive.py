@@ -169,19 +169,17 @@ def test_a_manifest_of_another_shape_is_refused(tmp_path: Path, archive: Path, m
         import_study(tmp_path / "there", repacked(archive, {"manifest.json": manifest}, listed=False))
 
 
-def test_a_changed_result_is_refused(tmp_path: Path, plan: Plan, archive: Path) -> None:
+def test_what_was_changed_cut_short_or_is_newer_is_refused(tmp_path: Path, plan: Plan, archive: Path) -> None:
+    content, there = archive.read_bytes(), tmp_path / "there"
     result = RunStore(Path()).folder(plan.cells[0].fingerprint, 0).as_posix() + "/result.json"
-    with pytest.raises(StoreError, match="checksum"):
-        import_study(tmp_path / "there", repacked(archive, {result: b"{}"}, listed=False))
-    assert not (tmp_path / "there").exists()
-
-
-def test_a_cut_archive_and_a_newer_one_are_refused(tmp_path: Path, archive: Path) -> None:
-    cut = tmp_path / "cut.tar.gz"
-    cut.write_bytes(archive.read_bytes()[:-200])
+    newer = b'{"format": 99, "sha256": {}}'
+    for change, says in (({result: b"{}"}, "checksum"), ({"manifest.json": newer}, "newer version")):
+        with pytest.raises(StoreError, match=says):
+            import_study(there, repacked(archive, change, listed=False))
+        archive.write_bytes(content)
+    archive.write_bytes(content[:-200])
     with pytest.raises(StoreError, match="cut short"):
-        import_study(tmp_path / "there", cut)
-    with pytest.raises(StoreError, match="newer version"):
-        import_study(tmp_path / "there", repacked(archive, {"manifest.json": b'{"format": 99, "sha256": {}}'}, listed=False))
+        import_study(there, archive)
     with pytest.raises(StoreError, match="there is no"):
-        import_study(tmp_path / "there", tmp_path / "nothing.tar.gz")
+        import_study(there, tmp_path / "nothing.tar.gz")
+    assert not there.exists()
