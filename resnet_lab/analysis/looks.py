@@ -19,6 +19,7 @@ from resnet_lab.runs.looks import Decision, Look, Looks
 from resnet_lab.runs.plan import Plan
 from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.errors import SpecError
+from resnet_lab.text import plural
 
 FIRST = 5
 """Seeds at the first of several looks: fewer have next to no power at a fraction of alpha."""
@@ -30,7 +31,7 @@ def schedule(max_seeds: int) -> tuple[int, ...]:
     Raises SpecError for fewer than two seeds.
     """
     if max_seeds < 2:
-        raise SpecError.of(f"{max_seeds} seed{'s' if max_seeds else ''}: one shows no spread, give at least 2", key="--max-seeds")
+        raise SpecError.of(f"{plural(max_seeds, 'seed')}: one shows no spread, give at least 2", key="--max-seeds")
     steps = (round(FIRST * math.sqrt(2) ** k) for k in range(2 * max_seeds.bit_length()))
     return (*(n for n in steps if n < max_seeds), max_seeds)
 
