@@ -1,3 +1,5 @@
+"""The package from Python: a question run as a study, a network built, trained, its weights loaded."""
+
 import io
 import subprocess
 import sys
@@ -7,11 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from tiny_study import TINY, results
+from tiny_study import TINY, edit, results
+from tiny_training import FIELDS
 
 import resnet_lab
 from resnet_lab import api
+from resnet_lab.classifier.runs import find_run, network_of
+from resnet_lab.spec.catalogue import named_network
 from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.network import NetworkSpec
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +37,13 @@ def tiny(tmp_path):
     return tmp_path / "tiny.toml"
 
 
-def quiet():
-    return Console(file=io.StringIO(), width=100)
+def run(question, **options):
+    return resnet_lab.run_study(question, executor="inline", **{"seeds": 1, "console": Console(file=io.StringIO(), width=100), **options})
 
 
 def test_a_study_from_python_gives_tables_verdicts_and_a_report(tiny, tmp_path):
     """Would catch a notebook in which a study runs and nothing can be done with it."""
-    result = resnet_lab.run_study(tiny, seeds=[3, 5], executor="inline", console=quiet())
+    result = run(tiny, seeds=[3, 5])
 
     assert result.failed == 0
     assert result.report == Path("reports/tiny/default/report.html")
@@ -60,11 +66,9 @@ def test_a_study_from_python_gives_tables_verdicts_and_a_report(tiny, tmp_path):
 
 def test_what_ran_is_not_run_again(tiny, tmp_path):
     """Would catch a notebook cell that trains for minutes each time it is run."""
-    resnet_lab.run_study(tiny, seeds=1, executor="inline", console=quiet())
+    run(tiny)
     before = results(tmp_path / "studies")
-    console = quiet()
-    resnet_lab.run_study(tiny, seeds=1, executor="inline", console=console)
-
+    run(tiny)
     assert results(tmp_path / "studies") == before
 
 
@@ -72,15 +76,8 @@ def test_a_loaded_ablation_can_be_run_with_overrides(tiny, tmp_path):
     """Would catch `run_study` taking names only, and a variant that overwrites."""
     ablation = resnet_lab.load_ablation(tiny)
     assert ablation.scales == ("default",)
-    result = resnet_lab.run_study(
-        ablation,
-        seeds=1,
-        executor="inline",
-        overrides=["grid.network.layers=[6]"],
-        tag="small",
-        reports=tmp_path / "elsewhere",
-        console=quiet(),
-    )
+    overrides = ["grid.network.layers=[6]"]
+    result = run(ablation, overrides=overrides, tag="small", reports=tmp_path / "elsewhere")
 
     assert result.report == tmp_path / "elsewhere" / "tiny" / "default@small" / "report.html"
     assert list(result.data.runs.cell) == ["plain/6", "residual/6"]
@@ -90,8 +87,8 @@ def test_a_loaded_ablation_can_be_run_with_overrides(tiny, tmp_path):
 
 def test_a_notebook_shows_the_verdicts(tiny):
     """Would catch a cell that ends in `<StudyResult object at ...>`, or a question's text taken for HTML."""
-    tiny.write_text(TINY.replace("Does a very small net learn?", "Is 1 < 2 & <b>so</b>?"), encoding="utf-8")
-    html = resnet_lab.run_study(tiny, seeds=1, executor="inline", console=quiet())._repr_html_()
+    edit(tiny, "Does a very small net learn?", "Is 1 < 2 & <b>so</b>?")
+    html = run(tiny)._repr_html_()
 
     assert "Is 1 &lt; 2 &amp; &lt;b&gt;so&lt;/b&gt;?" in html
     assert "degradation" in html
@@ -101,7 +98,7 @@ def test_a_notebook_shows_the_verdicts(tiny):
 def test_a_live_table_is_shown_where_there_is_a_terminal(tiny):
     """Would catch a display that raises, or a notebook that shows nothing while a study runs."""
     console = Console(file=io.StringIO(), force_terminal=True, width=100, record=True)
-    resnet_lab.run_study(tiny, seeds=1, executor="inline", console=console)
+    run(tiny, console=console)
 
     assert "4/4 runs" in console.export_text()
 
@@ -143,3 +140,78 @@ def test_a_script_needs_no_main_guard(tiny, tmp_path):
     assert done.stdout.splitlines()[-1] == "failed: 0"
     assert "Traceback" not in done.stderr
     assert len(results(tmp_path / "studies")) == 2
+
+
+def test_a_network_by_its_name() -> None:
+    """The original's thousand classes where ten were asked for, or a start that the seed does not decide."""
+    model = resnet_lab.build("resnet18", classes=10, in_channels=1, seed=3, size=32).eval()
+    assert model(torch.randn(2, 1, 32, 32)).shape == (2, 10)
+    again, other = (resnet_lab.build("resnet18", classes=10, in_channels=1, seed=seed).state_dict() for seed in (3, 4))
+    assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
+    assert not torch.equal(model.state_dict()["stem.conv.weight"], other["stem.conv.weight"])
+    assert resnet_lab.build("resnet20")(torch.randn(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_a_network_of_a_spec() -> None:
+    """A spec that must be resolved by hand first, or a resolved one whose classes cannot be changed."""
+    assert resnet_lab.build(NetworkSpec(layers=8), classes=4, in_channels=3)(torch.randn(1, 3, 8, 8)).shape == (1, 4)
+    assert resnet_lab.build(named_network("resnet20"), classes=4)(torch.randn(1, 3, 8, 8)).shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"network": "resnet19"}, "did you mean"),
+        ({"network": "resnet50", "size": 16}, "images of 16x16 are smaller than the strides need"),
+        ({"network": NetworkSpec(layers=8)}, "say how many classes and in_channels"),
+        ({"network": NetworkSpec(layers=9), "classes": 4, "in_channels": 3}, "9 layers cannot be made"),
+    ],
+)
+def test_what_cannot_be_built(words: dict, says: str) -> None:
+    """A traceback from inside torch."""
+    with pytest.raises(SpecError, match=says):
+        resnet_lab.build(**words)
+
+
+NETWORK = "[network]\nlayers = 8\nwidths = [4, 8, 8]\nin_channels = 1\nclasses = 10\n"
+
+
+def train(**console: object):
+    Path("network.toml").write_text(NETWORK)
+    return resnet_lab.train(
+        "network.toml", "digits", epochs=2, fields=FIELDS, device="cpu", threads=1, console=Console(**{"file": io.StringIO(), **console})
+    )
+
+
+def test_train_and_load_weights() -> None:
+    """The words of the call win over nothing, `fields` fill in the rest, and what was trained can be put into a network."""
+    outcome = train()
+    assert outcome.record.spec["training"]["iterations"] == 2 * (256 // 64)
+    assert len(outcome.history) == 2
+    assert outcome.id in outcome._repr_html_()
+    assert "<svg" in outcome._repr_html_()
+
+    stored = find_run(Path("studies"), outcome.id)
+    model = resnet_lab.load_weights(resnet_lab.build(stored.spec.network, seed=9), outcome.id)
+    for name, tensor in network_of(stored, Path("studies")).state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=0)
+    with pytest.raises(SpecError, match="does not fit"):
+        resnet_lab.load_weights(resnet_lab.build("resnet20"), outcome.weights["last"])
+
+
+def test_a_notebook_sees_its_curves_redrawn_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One drawing, updated after every epoch: would catch a new figure an epoch, and one that is drawn only at the end."""
+    display = pytest.importorskip("IPython.display", reason="IPython is not installed")
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, drawn: object) -> None:
+            shown.append(f"again {type(drawn).__name__}")
+
+    def show(drawn: object, **how: object) -> Handle:
+        shown.append(f"{type(drawn).__name__} {'display_id' in how}")
+        return Handle()
+
+    monkeypatch.setattr(display, "display", show)
+    train(force_jupyter=True)
+    assert [each for each in shown if "SVG" in each] == ["SVG True", "again SVG"]

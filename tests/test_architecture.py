@@ -24,32 +24,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "output": {"runs", "text", "fonts"},
     "architecture": {"spec", "networks", "fonts", "output", "text"},
     "report": {"spec", "text", "papers", "runs", "analysis", "output"},
-    "classifier": {
-        "spec",
-        "text",
-        "runs",
-        "networks",
-        "data",
-        "training",
-        "study",
-        "report",
-        "output",
-        "console",
-    },  # of the study only who holds a run
+    "classifier": {"spec", "text", "runs", "networks", "data", "training", "study", "report", "output", "console"},
     "testing": {"spec", "networks"},
     "sequential": {"runs", "study", "analysis", "console"},
 }
 ON_TOP = {"cli", "api", "__main__", "__init__"}
 HOME: dict[str, set[str]] = {
     "torch": {"networks", "architecture", "data", "training", "study", "classifier", "testing"},
-    "torchvision": {
-        "networks",
-        "data",
-        "training",
-        "classifier",
-    },  # training only writes its version down; classifier holds an export against it
-    "timm": set(),
-    "keras": set(),
+    "torchvision": {"networks", "data", "training", "classifier"},
+    **{development: set() for development in ("timm", "keras")},
     "fvcore": {"networks"},
     "optuna": {"study"},
     "sqlalchemy": {"study"},

@@ -25,20 +25,7 @@ from resnet_lab.training.checkpoint import Stopped
 from resnet_lab.training.train import train
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NOT_THERE = (
-    "IPython",
-    "hypothesis",
-    "jsonschema",
-    "keras",
-    "onnx",
-    "onnxruntime",
-    "psutil",
-    "psycopg",
-    "pylopdf_fonts_zh_cn",
-    "ray",
-    "timm",
-    "xdist",
-)
+NOT_THERE = "IPython hypothesis jsonschema keras onnx onnxruntime psutil psycopg pylopdf_fonts_zh_cn ray timm xdist".split()  # noqa: SIM905
 """What a machine that was lent for a few minutes lacks."""
 
 
@@ -74,14 +61,9 @@ def earlier_minutes(tmp_path: Path, gpu: ModuleType) -> Path:
     task = next(task for task in prepared.tasks if task.cell == "plain/56")
     splits = open_images(task.run.data, task.facts, data_root=None, cache=prepared.cache)
     countdown = iter([False, True])
+    folder = RunStore(options.studies).folder(task.fingerprint, task.seed)
     with pytest.raises(Stopped):
-        train(
-            task.run,
-            task.seed,
-            splits,
-            checkpoints=RunStore(options.studies).folder(task.fingerprint, task.seed),
-            should_stop=lambda: next(countdown),
-        )
+        train(task.run, task.seed, splits, checkpoints=folder, should_stop=lambda: next(countdown))
     plan = register_claims(prepared.plan)
     plan.save(options.studies)
     store = tmp_path / "store"
@@ -122,9 +104,8 @@ def test_every_part_at_toy_size(call, earlier_minutes: Path, tmp_path: Path) -> 
     assert run["before"] == 2
     assert run["now"] > 2, found["paper"]
     assert run["of"] == 64000
-    assert found["paper"]["ended"].startswith(("stopped", "had to be ended")), found["paper"][
-        "said"
-    ]  # the latter where the machine is busy
+    ended = found["paper"]["ended"]
+    assert ended.startswith(("stopped", "had to be ended")), found["paper"]["said"]  # the latter where the machine is busy
 
     (archive,) = found["paper"]["archives"]
     assert {path.name for path in out.iterdir()} == {"gpu.json", "gpu.md", "tests.txt", archive}

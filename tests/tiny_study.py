@@ -1,5 +1,7 @@
 """A real study small enough for tests (four nets, a tenth of a second a run), blocks that misbehave while they train, and what to look at."""
 
+import re
+import subprocess
 import textwrap
 import time
 from collections.abc import Callable, Sequence
@@ -76,42 +78,6 @@ LAB = """
             return self.norm(self.conv(x))
 
 
-    class RaisesOnce(Sound):
-        def misbehave(self):
-            if first_time("raised"):
-                raise MemoryError("the first try")
-
-
-    class Raises(Sound):
-        def misbehave(self):
-            raise ArithmeticError("every try")
-
-
-    class DiesOnce(Sound):
-        def misbehave(self):
-            if IN_WORKER and first_time("died"):
-                os.kill(os.getpid(), signal.SIGKILL)
-
-
-    class Dies(Sound):
-        def misbehave(self):
-            if IN_WORKER:
-                os._exit(1)
-
-
-    class Greedy(Sound):
-        # has memory enough only where its run is alone; the file `in-flight` says how many there are
-        def misbehave(self):
-            if int((HERE / "in-flight").read_text()) > 1:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            time.sleep(0.05)
-
-
-    class Insatiable(Sound):
-        def misbehave(self):
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-
     class Fills(Sound):
         # takes more than half of a GPU's memory while it trains
         def forward(self, x):
@@ -121,18 +87,24 @@ LAB = """
                 del taken
                 torch.cuda.empty_cache()
             return super().forward(x)
+"""
 
+MISBEHAVIOR = {
+    "RaisesOnce": 'if first_time("raised"): raise MemoryError("the first try")',
+    "Raises": 'raise ArithmeticError("every try")',
+    "DiesOnce": 'if IN_WORKER and first_time("died"): os.kill(os.getpid(), signal.SIGKILL)',
+    "Dies": "if IN_WORKER: os._exit(1)",
+    "Greedy": 'if int((HERE / "in-flight").read_text()) > 1: raise torch.OutOfMemoryError("CUDA out of memory")\n        time.sleep(0.05)',
+    "Insatiable": 'raise torch.OutOfMemoryError("CUDA out of memory")',
+    "Talks": 'print("a block talks; it hears nothing" + sys.stdin.read(), flush=True)',
+    "Slow": 'if IN_WORKER: (HERE / f"worker-{os.getpid()}").touch(); time.sleep(0.2)',
+}
+"""Block -> what it does while it trains. A greedy one has memory enough only alone: the file `in-flight` says how many runs there are."""
+CLASS = """
 
-    class Talks(Sound):
-        def misbehave(self):
-            print("a block talks; it hears nothing" + sys.stdin.read(), flush=True)
-
-
-    class Slow(Sound):
-        def misbehave(self):
-            if IN_WORKER:
-                (HERE / f"worker-{{os.getpid()}}").touch()
-                time.sleep(0.2)
+class {name}(Sound):
+    def misbehave(self):
+        {does}
 """
 
 
@@ -143,7 +115,8 @@ class Lab:
         self.name, self.folder = name, folder
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").touch()
-        (folder / name / "blocks.py").write_text(textwrap.dedent(LAB.format(folder=str(folder))), encoding="utf-8")
+        blocks = [CLASS.format(name=block, does=does) for block, does in MISBEHAVIOR.items()]
+        (folder / name / "blocks.py").write_text(textwrap.dedent(LAB.format(folder=str(folder))) + "".join(blocks), encoding="utf-8")
 
     def block(self, name: str) -> str:
         return f"{self.name}.blocks:{name}"
@@ -188,9 +161,22 @@ DEADLINE = 60.0
 """Seconds after which a test gives up waiting for another process."""
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for another process, with a deadline."""
+def until(condition: Callable[[], object], what: str, process: subprocess.Popen[str] | None = None) -> None:
+    """Wait for another process, with a deadline; a `process` that has ended will never do it."""
     end = time.monotonic() + DEADLINE
     while not condition():
+        assert process is None or process.poll() is None, f"the process has ended before {what}: {process.stdout.read()}"
         assert time.monotonic() < end, f"{what} did not happen within {DEADLINE:.0f} s"
         time.sleep(0.02)
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    """Replace what stands in a file once."""
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, old
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def flat(text: str) -> str:
+    """What was printed, without its line breaks."""
+    return re.sub(r"\s+", " ", text)

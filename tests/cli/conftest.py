@@ -1,11 +1,12 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,46 +17,28 @@ from resnet_lab import api
 from resnet_lab.cli.main import main
 from resnet_lab.training import timing
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Invoke = Callable[..., Result]
+
+def call(*words: object, run: Callable = subprocess.run, path: tuple[Path, ...] = (), **options: object):
+    """A command in a process of its own; `words` begin with a module, as in `python -m`, or with `-c`. `path`: where modules are found first."""
+    start = [str(word) for word in (words if words[0] == "-c" else ("-m", *words))]
+    where = os.pathsep.join([*map(str, path), *filter(None, sys.path)])
+    return run([sys.executable, *start], text=True, env={**os.environ, "PYTHONPATH": where}, **options)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A study that ran through the real command line, to be looked at and copied, not changed."""
-
-    folder: Path
-    """The working directory; `studies` and `reports` lie in it."""
-    said: subprocess.CompletedProcess[str]
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "reports" / "plain_vs_residual" / "smoke"
-
-
-def run_command(*words: str, cwd: Path, timeout: float = 180, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own; `words` begin with a module, as in `python -m`, or with `-c`."""
-    start = list(words) if words[0].startswith("-") else ["-m", *words]
-    return subprocess.run(
-        [sys.executable, *start],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment},
-    )
+def run_command(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return call(*words, cwd=cwd, capture_output=True, timeout=180, check=False)
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The smoke study through `python -m resnet_lab.study`, once for all tests that look at what it left."""
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The smoke study, run once through `python -m resnet_lab.study`, to be looked at and copied, not changed: folder, report, what it said."""
     folder = tmp_path_factory.mktemp("smoke")
-    return Finished(folder, run_command("resnet_lab.study", "plain_vs_residual", "--scale", "smoke", cwd=folder))
+    said = run_command("resnet_lab.study", "plain_vs_residual", "--scale", "smoke", cwd=folder)
+    return SimpleNamespace(folder=folder, said=said, report=folder / "reports" / "plain_vs_residual" / "smoke")
 
 
 @pytest.fixture
-def smoke_copy(smoke: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def smoke_copy(smoke: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the finished smoke study in it, to be changed."""
     for name in ("studies", "reports"):
         shutil.copytree(smoke.folder / name, tmp_path / name)
@@ -64,13 +47,33 @@ def smoke_copy(smoke: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a command in a process of its own, in the test's folder."""
-    return lambda *words, **options: run_command(*words, **{"cwd": tmp_path, **options})
+    return partial(run_command, cwd=tmp_path)
 
 
 @pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `python -m resnet_lab.study` in a process group of its own, as a terminal would."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
+    return partial(call, "resnet_lab.study", run=subprocess.Popen, cwd=tmp_path, **pipes)
+
+
+@pytest.fixture
+def interrupt() -> Callable[[subprocess.Popen[str]], str]:
+    """Presses Ctrl-C for everything that `start` started; returns what it said, in which no traceback may be."""
+
+    def press(process: subprocess.Popen[str]) -> str:
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+        assert (process.returncode, "Traceback" in said) == (130, False), said
+        return said
+
+    return press
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     """Types a command of `resnet-lab` in the test's folder, within this process: the same parsing and exit codes, but no torch to wait for.
 
     Its studies draw their figures in one format; all three are looked at in the smoke study. Steps are timed for a moment only.
@@ -83,6 +86,24 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
     yield lambda *words: CliRunner().invoke(main, [str(word) for word in words], prog_name="resnet-lab", catch_exceptions=False)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def inline(invoke: Callable[..., Result]) -> Callable[..., Result]:
+    """Types `study FILE ...` with its runs in this process."""
+    return lambda file, *words: invoke("study", file, "--executor", "inline", "--device", "cpu", *words)
+
+
+@pytest.fixture
+def refused(invoke: Callable[..., Result]) -> Callable[..., str]:
+    """Types a command that must be refused; returns the message."""
+
+    def typed(*words: object) -> str:
+        result = invoke(*words)
+        assert (result.exit_code, "Traceback" in result.output) == (2, False), result.output
+        return result.stderr
+
+    return typed
 
 
 @pytest.fixture

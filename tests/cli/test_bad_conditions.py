@@ -14,7 +14,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +22,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from optuna.trial import TrialState
-from tiny_study import results
+from tiny_study import results, until
 
 from resnet_lab import api
 from resnet_lab.runs.store import CHECKPOINTS, RunStore
@@ -32,6 +31,9 @@ from resnet_lab.training.checkpoint import Keeper
 
 INLINE = ("--executor", "inline", "--device", "cpu")
 NO_DATABASE = ("--storage", "sqlite:///:memory:")
+IMPATIENT = ("--storage", "sqlite:///studies/optuna.db?timeout=0.1")
+"""The usual database, which waits for a lock for a moment only."""
+KEEP = ("--set", "record.weights=true", "--tag", "kept")
 RUNS = 4
 
 
@@ -44,10 +46,29 @@ def patience(monkeypatch):
 
 @pytest.fixture
 def limit():
-    """Sets how many bytes a file of this process may have; lifts it at the end."""
+    """Sets how many bytes a file of this process may have; None, and the end of the test, lift it."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (before[1] if size is None else size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def begin(limit):
+    """Brings a condition about, by its name; returns what ends it."""
+
+    def bring(condition):
+        database = Path("studies/optuna.db")
+        if condition == "deleted":
+            database.unlink()
+            return lambda: None
+        if condition == "locked":  # another program writes in the database and does not come to an end
+            other = sqlite3.connect(database, isolation_level=None)
+            other.execute("BEGIN EXCLUSIVE")
+            return other.close
+        limit(condition)
+        return lambda: limit(None)
+
+    return bring
 
 
 @pytest.fixture
@@ -69,17 +90,6 @@ def when_begun(monkeypatch):
 
 
 @pytest.fixture
-def when_refused(monkeypatch):
-    """Calls a function once a write was refused and is about to be tried again."""
-
-    def at(act):
-        told = PlainLines.refused
-        monkeypatch.setattr(PlainLines, "refused", lambda self, why: (told(self, why), act()))
-
-    return at
-
-
-@pytest.fixture
 def study(invoke, tiny, monkeypatch):
     """Types `resnet-lab study tiny.toml`, in this process. Its report is no matter here and is not drawn."""
     monkeypatch.setattr(api, "write_report", lambda plan, *, reports, **_: reports / plan.name / "report.html")
@@ -88,11 +98,9 @@ def study(invoke, tiny, monkeypatch):
 
 def refused(result):
     """The one sentence of a study that had to stop."""
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    said = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(said) == 1, result.stderr
-    return said[0]
+    assert (result.exit_code, "Traceback" in result.output) == (2, False), result.output
+    (said,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    return said
 
 
 def states(folder):
@@ -113,45 +121,49 @@ def assert_whole(folder, result):
     assert len(done) == len(set(done)) == RUNS
 
 
-# ---- a full disk --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("condition", "at", "words", "storage", "says", "done"),
+    [
+        (100, 3, (), NO_DATABASE, r"runs/../\w+-seed0 cannot be written to: a file may not grow so large here \(File too large\): raise", 2),
+        (2_000, 1, KEEP, NO_DATABASE, "File too large", 0),
+        (30_000, 3, (), (), r"optuna.db cannot be used: disk I/O error: is the disk full\?", 3),
+        ("locked", 3, (), IMPATIENT, r"optuna.db\?timeout=0.1 cannot be used: database is locked: another program has locked it", 3),
+        ("deleted", 3, (), (), "its file is gone: results are kept in the run store, and the same command makes it anew", 3),
+    ],
+    ids=["no room for a result", "no room for weights", "no room for the database", "a locked database", "a deleted database"],
+)  # fmt: skip
+def test_a_condition_that_stays(study, tmp_path, patience, begin, when_begun, condition, at, words, storage, says, done):
+    """Would catch results lost in silence, or half there and believed; a traceback after hours of training; a recipe blamed for a full disk;
+    a database that takes the results down with it (what it lacks is filled in at the next call); and an empty one left behind."""
+    ends = []
+    when_begun(at, lambda: ends.append(begin(condition)))
+    said = refused(study(*words, *storage))
+    ends[0]()
 
-
-def test_a_result_that_finds_no_room(study, tmp_path, patience, limit, when_begun):
-    """Would catch a result that is lost in silence, one that is half there and believed, and a traceback after hours of training."""
-    when_begun(3, lambda: limit(100))
-    result = study(*NO_DATABASE)
-    limit(None)
-
-    assert re.search(
-        r"runs/../\w+-seed0 cannot be written to: a file may not grow so large here \(File too large\): raise", refused(result)
-    )
-    assert len(results(tmp_path / "studies")) == 2
-    again = study()
+    assert re.search(says, said)
+    assert len(results(tmp_path / "studies")) == done  # where only the database fails, the third was trained and stored
+    assert list(tmp_path.glob("studies/runs/*/*/failure.json")) == []
+    assert (tmp_path / "studies" / "optuna.db").exists() == (storage != NO_DATABASE and condition != "deleted")
+    again = study(*words)
     assert_whole(tmp_path, again)
-    assert "2 of 4 runs to do" in again.stdout
+    assert f"{RUNS - done} of 4 runs to do" in again.stdout
+    assert len(list(tmp_path.glob("studies/runs/*/*/weights-last.safetensors"))) == (RUNS if words else 0)
 
 
-def test_a_disk_that_is_full_for_a_moment(study, tmp_path, limit, when_begun, when_refused, monkeypatch):
-    """Would catch a study of days that is over because somebody's copy filled the disk for a minute."""
+@pytest.mark.parametrize(
+    ("condition", "storage", "says"), [(100, NO_DATABASE, "File too large"), ("locked", IMPATIENT, "database is locked")]
+)
+def test_a_condition_of_a_moment(study, tmp_path, begin, when_begun, monkeypatch, condition, storage, says):
+    """Would catch a study of days that is over because somebody's copy filled the disk for a minute, or locked the database."""
     monkeypatch.setattr("resnet_lab.study.driver.PAUSE_SECONDS", 0.05)
-    when_begun(3, lambda: limit(100))
-    when_refused(lambda: limit(None))
-    result = study(*NO_DATABASE)
+    ends, told = [], PlainLines.refused
+    when_begun(3, lambda: ends.append(begin(condition)))
+    monkeypatch.setattr(PlainLines, "refused", lambda self, why: (told(self, why), ends[0]()))
+    result = study(*storage)
 
     assert result.exit_code == 0, result.output
-    assert "File too large" in result.stdout
+    assert says in result.stdout
     assert "(trying again for a while)" in result.stdout
-    assert_whole(tmp_path, study())
-
-
-def test_a_database_that_finds_no_room(study, tmp_path, patience, limit, when_begun):
-    """Would catch a database that takes the results down with it: they are files, and what it lacks is filled in at the next call."""
-    when_begun(3, lambda: limit(30_000))
-    said = refused(study())
-    limit(None)
-
-    assert "optuna.db cannot be used: disk I/O error: is the disk full?" in said
-    assert len(results(tmp_path / "studies")) == 3  # the third was trained and stored; only the database does not know
     assert_whole(tmp_path, study())
 
 
@@ -165,20 +177,6 @@ def test_a_checkpoint_that_finds_no_room(study, tmp_path, limit, when_begun, mon
 
     assert_whole(tmp_path, study())
     assert result.stdout.count("note: a checkpoint could not be written (File too large): the run went on without it") == 1
-
-
-def test_weights_that_find_no_room(study, tmp_path, patience, limit, when_begun):
-    """Would catch a run that is tried twice and shown as failed, as if its recipe were to blame, because its weights could not be written."""
-    keep = ("--set", "record.weights=true", "--tag", "kept")
-    when_begun(1, lambda: limit(2_000))
-    said = refused(study(*keep, *NO_DATABASE))
-    limit(None)
-
-    assert "File too large" in said
-    assert results(tmp_path / "studies") == {}
-    assert list(tmp_path.glob("studies/runs/*/*/failure.json")) == []
-    assert_whole(tmp_path, study(*keep))
-    assert len(list(tmp_path.glob("studies/runs/*/*/weights-last.safetensors"))) == RUNS
 
 
 def test_a_log_that_finds_no_room(study, tmp_path, limit, when_begun):
@@ -221,95 +219,35 @@ def test_a_disk_that_is_really_full(study, tmp_path, patience, room):
     with small_disk(tmp_path / "studies", size):
         filler = tmp_path / "studies" / "filler"
         filler.write_bytes(bytes(size - room))
-        result = study("--set", "data.train_images=2000", "--set", "training.iterations=2", "--tag", "big")
-        assert result.exit_code == 2, result.output
-        assert "Traceback" not in result.output
-        assert re.search(r"No space left on device|disk is full|disk I/O error", result.stderr), result.stderr
+        words = ("--set", "data.train_images=2000", "--set", "training.iterations=2", "--tag", "big")
+        assert re.search(r"No space left on device|disk is full|disk I/O error", refused(study(*words)))
         filler.unlink()
-        assert_whole(tmp_path, study("--set", "data.train_images=2000", "--set", "training.iterations=2", "--tag", "big"))
+        assert_whole(tmp_path, study(*words))
 
 
-# ---- a database that is locked, gone, or newer --------------------------------------------------------------------------
-
-
-def lock_database(folder):
-    """Another program writes in the database and does not come to an end."""
-    other = sqlite3.connect(folder / "studies" / "optuna.db", isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    return other
-
-
-def impatient(folder):
-    """The usual database, which waits for a lock for a moment only."""
-    return f"sqlite:///{folder / 'studies' / 'optuna.db'}?timeout=0.1"
-
-
-def test_a_database_that_stays_locked(study, tmp_path, patience, when_begun, monkeypatch):
-    """Would catch a study that hangs, a traceback of sqlalchemy's, and results that are lost because their trial could not be told."""
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    held = []
-    when_begun(3, lambda: held.append(lock_database(tmp_path)))
-    said = refused(study("--storage", impatient(tmp_path)))
-    held[0].close()
-
-    assert "optuna.db?timeout=0.1 cannot be used: database is locked: another program has locked it" in said
-    assert len(results(tmp_path / "studies")) == 3
-    assert_whole(tmp_path, study())
-
-
-def test_a_database_that_is_locked_for_a_moment(study, tmp_path, when_begun, when_refused, monkeypatch):
-    """Would catch a study that gives up on a lock of seconds."""
-    monkeypatch.setattr("resnet_lab.study.driver.PAUSE_SECONDS", 0.05)
-    held = []
-    when_begun(3, lambda: held.append(lock_database(tmp_path)))
-    when_refused(lambda: held[0].close())
-
-    result = study("--storage", impatient(tmp_path))
-    assert "database is locked" in result.stdout
-    assert_whole(tmp_path, result)
-
-
-def test_a_database_that_is_deleted(study, tmp_path, patience, when_begun):
-    """Would catch a study that goes on into a file that nobody can open, and one that leaves an empty database behind."""
-    when_begun(3, (tmp_path / "studies" / "optuna.db").unlink)
-    said = refused(study())
-
-    assert "optuna.db cannot be used: its file is gone: results are kept in the run store, and the same command makes it anew" in said
-    assert not (tmp_path / "studies" / "optuna.db").exists()
-    assert len(results(tmp_path / "studies")) == 3
-    assert_whole(tmp_path, study())
-
-
-def test_a_database_of_a_newer_version(study, tmp_path):
-    """Would catch a database that a newer Optuna has written, filled by an older one."""
+def test_what_a_newer_version_has_written_is_left_alone(study, tmp_path, patience):
+    """Would catch a database filled by an older Optuna than wrote it, and a newer version's work taken for damaged and begun anew over it."""
     assert study().exit_code == 0
-    with sqlite3.connect(tmp_path / "studies" / "optuna.db") as database:
-        database.execute("UPDATE version_info SET schema_version = 99")
-        database.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
-    database.close()
-    before = (tmp_path / "studies" / "optuna.db").read_bytes()
-
+    database = tmp_path / "studies" / "optuna.db"
+    with sqlite3.connect(database) as opened:
+        opened.execute("UPDATE version_info SET schema_version = 99")
+        opened.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    opened.close()
+    before = database.read_bytes()
     assert "optuna.db cannot be used: " in refused(study())
-    assert (tmp_path / "studies" / "optuna.db").read_bytes() == before
+    assert database.read_bytes() == before
 
-
-def test_a_checkpoint_of_a_newer_version_is_left_alone(study, tmp_path, patience):
-    """Would catch the work of a newer version taken for damaged, and begun anew over it."""
-    assert study().exit_code == 0
+    database.unlink()
     result = next((tmp_path / "studies").glob("runs/*/*/result.json"))
     result.unlink()
-    (tmp_path / "studies" / "optuna.db").unlink()
     newer = result.with_name(CHECKPOINTS[1])
     newer.write_bytes(b"resnet_lab checkpoint 99 " + b"0" * 64 + b"\nwhatever it holds")
     before = newer.read_bytes()
-
     assert f"{newer} was written by a newer version of resnet_lab: update resnet_lab, or move it away" in refused(study())
     assert newer.read_bytes() == before
     newer.unlink()
     assert_whole(tmp_path, study())
 
-
-# ---- folders that may not be written to, and other users ----------------------------------------------------------------
 
 ONE, OTHER, GROUP = 65534, 65533, 65534
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -337,23 +275,15 @@ for words in json.loads(sys.argv[1]):
 """
 
 
-def type_as(*commands, folder, user=65534, umask=0o022):
+def type_as(*commands, folder, user=ONE, umask=0o022):
     """What commands say and end with, typed one after another by a user who is not root."""
     (folder / "fonts").mkdir(exist_ok=True)
     (folder / "fonts").chmod(0o777)
-    paths = {"MPLCONFIGDIR": str(folder / "fonts"), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    start = as_user(user) if AS_ROOT else []
+    paths = {"MPLCONFIGDIR": str(folder / "fonts"), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     words = json.dumps([[str(word) for word in command] for command in commands])
-    ended = subprocess.run(
-        [*start, sys.executable, "-c", TYPED, words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, **paths},
-        umask=umask,
-        check=False,
-    )
+    typed = [*(as_user(user) if AS_ROOT else []), sys.executable, "-c", TYPED, words]
+    how = {"cwd": folder, "env": {**os.environ, **paths}, "umask": umask, "timeout": 180}
+    ended = subprocess.run(typed, capture_output=True, text=True, check=False, **how)
     assert "Traceback" not in ended.stderr, ended.stderr
     return [SimpleNamespace(**json.loads(line)) for line in ended.stdout.splitlines()]
 
@@ -411,14 +341,12 @@ def test_two_users_of_a_group_share_a_store(tmp_path, tiny):
     (tmp_path / "studies").chmod(0o2775)
     words = ("study", tiny, *INLINE, "--seeds")
 
-    (first,) = type_as((*words, "1"), folder=tmp_path, user=ONE, umask=0o002)
-    assert first.code == 0, first.error
-    next((tmp_path / "studies").glob("runs/*/*/result.json")).unlink()  # one of the first user's runs has to be done again by the second
-    (second,) = type_as((*words, "2"), folder=tmp_path, user=OTHER, umask=0o002)
-    assert second.code == 0, second.error
-    assert "5 of 8 runs to do" in second.said
-    (third,) = type_as((*words, "3"), folder=tmp_path, user=ONE, umask=0o002)
-    assert third.code == 0, third.error
+    for user, seeds, todo in ((ONE, "1", "4 of 4"), (OTHER, "2", "5 of 8"), (ONE, "3", "4 of 12")):
+        (typed,) = type_as((*words, seeds), folder=tmp_path, user=user, umask=0o002)
+        assert typed.code == 0, typed.error
+        assert f"{todo} runs to do" in typed.said
+        if seeds == "1":  # one of the first user's runs has to be done again by the second
+            next((tmp_path / "studies").glob("runs/*/*/result.json")).unlink()
 
     assert {path.stat().st_uid for path in (tmp_path / "studies").glob("runs/*/*/result.json")} == {ONE, OTHER}
     assert len(list(RunStore(tmp_path / "studies"))) == 12
@@ -434,17 +362,13 @@ def test_another_users_store_is_named(tmp_path, tiny):
     assert first.code == 0, first.error
     refusals = type_as((*words, "2"), (*words, "2", "--tag", "mine"), folder=tmp_path, user=OTHER)
 
+    whose = f"Permission denied, it belongs to {pwd.getpwuid(ONE).pw_name}: a folder for several people wants a common group"
     for refusal in refusals:
         assert refusal.code == 2, refusal.said + refusal.error
-        assert (
-            f"Permission denied, it belongs to {pwd.getpwuid(ONE).pw_name}: a folder for several people wants a common group"
-            in refusal.error
-        )
+        assert whose in refusal.error
         assert len(refusal.error.splitlines()) == 1
     assert len(list(RunStore(tmp_path / "studies"))) == 4
 
-
-# ---- a clock that is set back -------------------------------------------------------------------------------------------
 
 SET_BACK = """
 import time
@@ -457,51 +381,24 @@ time.time_ns = lambda: int(time.time() * 1e9)
 """What every Python process of a study does first: its clock is as far off as a file says."""
 
 
-def until(condition, process):
-    """Waits for a study in another process."""
-    end = time.monotonic() + 120
-    while not condition() and process.poll() is None:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 @pytest.mark.slow
-def test_a_clock_that_is_set_back_during_a_study(tmp_path, tiny, invoke, lab):
+def test_a_clock_that_is_set_back_during_a_study(tmp_path, tiny, invoke, start, lab):
     """Would catch times that are negative, waits of a day, a time limit that never comes or comes at once, and a driver taken for dead."""
-    clock, log = tmp_path / "clock", tmp_path / "log.jsonl"
+    clock, log, shifted = tmp_path / "clock", tmp_path / "log.jsonl", tmp_path / "shifted"
     clock.write_text("0")
-    (tmp_path / "shifted").mkdir()
-    (tmp_path / "shifted" / "sitecustomize.py").write_text(SET_BACK.format(clock=str(clock)))
-    path = os.pathsep.join([str(tmp_path / "shifted"), str(lab.folder), *(path for path in sys.path if path)])
-    words = [
-        "study",
-        str(tiny),
-        "--device",
-        "cpu",
-        "--workers",
-        "2",
-        "--threads",
-        "1",
-        "--seeds",
-        "1",
-        "--time-limit",
-        "1h",
-        "--log-json",
-        str(log),
-    ]
-    words += ["--set", f"network.block={lab.block('Slow')}", "--tag", "slow"]
+    shifted.mkdir()
+    (shifted / "sitecustomize.py").write_text(SET_BACK.format(clock=str(clock)))
+    variant = ("--seeds", "1", "--set", f"network.block={lab.block('Slow')}", "--tag", "slow")
+    words = (tiny, *variant, "--device", "cpu", "--workers", "2", "--threads", "1", "--time-limit", "1h", "--log-json", log)
     lab.arm()
-    command = [sys.executable, "-m", "resnet_lab", *words]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as driver:
-        until(lambda: results(tmp_path / "studies"), driver)
+    with start(*words, path=(shifted, lab.folder)) as driver:
+        until(lambda: results(tmp_path / "studies"), "a first result", driver)
         clock.write_text("-86400")
-        until(lambda: len(results(tmp_path / "studies")) > 1, driver)
+        until(lambda: len(results(tmp_path / "studies")) > 1, "a second result", driver)
         status = invoke("status", "tiny/default@slow")
-        said, errors = driver.communicate(timeout=120)
+        said, _ = driver.communicate(timeout=120)
 
-    assert driver.returncode == 0, said + errors
+    assert driver.returncode == 0, said
     times = [json.loads(line)["time"] for line in log.read_text().splitlines()]
     assert min(after - before for before, after in pairwise(times)) < -80_000, "the clock was not set back"
     assert f"being driven by process {driver.pid}" in status.stdout
@@ -510,5 +407,4 @@ def test_a_clock_that_is_set_back_during_a_study(tmp_path, tiny, invoke, lab):
     for record in records:
         assert 0 < record.seconds < 120
         assert all(0 < epoch.seconds < 120 for epoch in record.epochs)
-    again = invoke("study", tiny, "--tag", "slow", "--seeds", "1", "--set", f"network.block={lab.block('Slow')}", *INLINE)
-    assert "all 4 runs are done already" in again.stdout
+    assert "all 4 runs are done already" in invoke("study", tiny, *variant, *INLINE).stdout

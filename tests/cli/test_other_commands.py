@@ -1,3 +1,5 @@
+"""Commands that only say something: help, lists, the schema, a template to start from, a fetch that cannot be; without waiting for torch."""
+
 import json
 import re
 import tomllib
@@ -5,10 +7,12 @@ import tomllib
 import click
 import jsonschema
 import pytest
-from tiny_study import TINY, results
+from tiny_study import TINY, flat, results
 
 import resnet_lab
-from resnet_lab.cli.main import main
+from resnet_lab.cli.listing import PRINTERS
+from resnet_lab.cli.main import COMMANDS, main
+from resnet_lab.spec.catalogue import catalogue
 from resnet_lab.spec.library import shipped_folder
 
 WITHOUT_TORCH = """
@@ -20,7 +24,6 @@ finally:
     assert "torch" not in sys.modules, "torch was imported"
     assert "pandas" not in sys.modules, "pandas was imported"
 """
-COMMANDS = ("study", "report", "list", "plan", "schema", "new", "data")
 
 
 @pytest.mark.parametrize(
@@ -29,7 +32,7 @@ COMMANDS = ("study", "report", "list", "plan", "schema", "new", "data")
         (("--help",), 0),
         (("study", "--help"), 0),
         (("--version",), 0),
-        (("list",), 0),
+        *((("list", what), 0) for what in PRINTERS),
         (("schema",), 0),
         (("study", "plain_vs_residul"), 2),
         (("study", "plain_vs_residual", "--set", "training.lr=fast"), 2),
@@ -46,54 +49,41 @@ def test_quick_answers_do_not_import_torch(command, words, code):
     assert "Traceback" not in result.stderr
 
 
-def test_help_names_every_command_and_exit_code(invoke):
-    """Would catch a command that exists and is not listed."""
-    result = invoke("--help")
-
-    for name in COMMANDS:
-        assert re.search(rf"^  {name} +\S", result.stdout, re.MULTILINE), name
-    for code in ("0 done", "1 some run failed for good", "2 bad usage or question", "3 with --check", "130 interrupted"):
-        assert code in " ".join(result.stdout.split())
-
-
-def test_study_has_every_word_of_the_issue(invoke):
-    """Would catch a renamed option: other tools type them."""
-    said = invoke("study", "--help").stdout
-
-    for option in [
-        "scale",
-        "seeds",
-        "workers",
-        "device",
-        "data-root",
-        "studies",
-        "reports",
-        "storage",
-        "executor",
-        "set",
-        "tag",
-        "check",
-    ]:
-        assert f"--{option} " in said or f"--{option}\n" in said, option
-    assert len(re.findall(r"^  -", said.partition("On clusters also")[0], re.MULTILINE)) <= 18
-
-
-def test_the_list_of_commands_says_what_each_command_is() -> None:
-    """Would catch a table whose entry has no command, or a command of another name."""
+def test_the_list_of_commands_is_whole_and_names_the_exit_codes(invoke):
+    """Would catch a command that is not listed, a table whose entry has no command or one of another name, a bug report of the wrong version."""
+    said = invoke("--help").stdout
     with click.Context(main) as context:
-        for name in main.list_commands(context):
-            command = main.get_command(context, name)
-            assert command is not None
-            assert command.name == name
+        for name in [name for group in COMMANDS.values() for name in group]:
+            assert re.search(rf"^  {name} +\S", said, re.MULTILINE), name
+            assert main.get_command(context, name).name == name
+    for code in ("0 done", "1 some run failed for good", "2 bad usage or question", "3 with --check", "130 interrupted"):
+        assert code in flat(said)
+    assert resnet_lab.__version__ in invoke("--version").stdout
+
+
+def test_study_has_the_options_that_other_tools_type(invoke):
+    """Would catch a renamed option, and a help of which nobody reads the end."""
+    said = invoke("study", "--help").stdout
+    for option in ("scale", "seeds", "workers", "device", "data-root", "studies", "reports", "executor", "set", "tag", "check", "storage"):
+        assert f"--{option} " in said, option
+    assert len(re.findall(r"^  -", said.partition("On clusters also")[0], re.MULTILINE)) <= 18
 
 
 @pytest.mark.parametrize("module", ["resnet_lab", "resnet_lab.study", "resnet_lab.report"])
 def test_every_module_has_its_help(command, module):
     """Would catch a `python -m` that does nothing."""
     result = command(module, "--help")
+    assert (result.returncode, result.stdout.partition(" [OPTIONS]")[0]) == (0, f"Usage: python -m {module}"), result.stderr
 
-    assert result.returncode == 0
-    assert result.stdout.startswith(f"Usage: python -m {module} ")
+
+def test_networks_a_line_each(invoke):
+    """A network that nobody finds, or parameters of another one; a traceback for a typing error."""
+    head, *lines = invoke("list", "networks").output.splitlines()
+    assert head.split() == ["network", "layers", "parameters", "input", "from"]
+    assert [line.split()[0] for line in lines] == list(catalogue())
+    row = next(line for line in lines if line.startswith("resnet50 "))
+    assert row.split()[:4] == ["resnet50", "50", "25,557,032", "3x224x224"]
+    assert "'ablations', 'networks', 'datasets'" in invoke("list", "network").stderr
 
 
 def test_list_shows_shipped_and_local_questions(invoke, tiny, tmp_path):
@@ -104,10 +94,8 @@ def test_list_shows_shipped_and_local_questions(invoke, tiny, tmp_path):
     result = invoke("list")
 
     assert result.exit_code == 0
-    assert (
-        "plain_vs_residual\n    Do plain nets degrade with depth where residual nets do not?\n    scales: laptop, smoke, cifar_cpu, paper"
-        in result.stdout
-    )
+    asks = "Do plain nets degrade with depth where residual nets do not?"
+    assert f"plain_vs_residual\n    {asks}\n    scales: laptop, smoke, cifar_cpu, paper" in result.stdout
     assert "mine\n    Does a very small net learn?\n    scales: default" in result.stdout
     assert re.search(r"broken\n    cannot be used: \S*broken\.toml:1: no valid TOML", result.stdout)
 
@@ -140,18 +128,18 @@ def test_new_writes_a_question_that_can_be_planned(invoke, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_quick_scale_of_a_new_question_runs(invoke, tmp_path):
+def test_the_quick_scale_of_a_new_question_runs(invoke, inline, tmp_path):
     """Would catch a template whose first study fails in a user's hands."""
     invoke("new", "my_question")
-    result = invoke("study", "my_question", "--scale", "quick", "--executor", "inline", "--seeds", "1")
+    result = inline("my_question", "--scale", "quick", "--seeds", "1")
 
     assert result.exit_code == 0, result.output
     assert len(results(tmp_path / "studies")) == 4
     assert "NOT EVIDENCE" in result.stdout
 
 
-def test_new_copies_a_question_whole_under_its_new_name(invoke, tmp_path):
-    """Would catch a copy whose comments run the original, or that asks something else."""
+def test_new_copies_a_question_whole_under_its_new_name(invoke, refused, tmp_path):
+    """Would catch a copy whose comments run the original, one that asks something else, and a shipped question lost behind one's own."""
     result = invoke("new", "mine", "--like", "shortcut_types")
 
     path = tmp_path / "ablations" / "mine.toml"
@@ -160,29 +148,21 @@ def test_new_copies_a_question_whole_under_its_new_name(invoke, tmp_path):
     assert "run `resnet-lab study mine` again" in copied
     assert copied.replace("resnet-lab study mine", "resnet-lab study shortcut_types") == original
 
-
-def test_new_copies_no_question_that_is_not_there_and_hides_none_that_is(invoke):
-    """Would catch a copy of a broken file, and a shipped question lost behind one's own."""
-    assert "did you mean 'shortcut_types'" in invoke("new", "mine", "--like", "shortcut_type").stderr
-    hidden = invoke("new", "shortcut_types", "--like", "shortcut_types")
-    assert (hidden.exit_code, "resnet-lab new my_shortcut_types --like shortcut_types" in hidden.stderr) == (2, True)
+    assert "did you mean 'shortcut_types'" in refused("new", "theirs", "--like", "shortcut_type")
+    hidden = refused("new", "shortcut_types", "--like", "shortcut_types")
+    assert "resnet-lab new my_shortcut_types --like shortcut_types" in hidden
 
 
-def test_new_overwrites_nothing_and_takes_no_path_for_a_name(invoke, tmp_path):
+def test_new_overwrites_nothing_and_takes_no_path_for_a_name(invoke, refused, tmp_path):
     """Would catch a user's question lost to its template."""
     assert invoke("new", "mine", "--folder", "questions").exit_code == 0
-    (tmp_path / "questions" / "mine.toml").write_text("mine", encoding="utf-8")
-    again = invoke("new", "mine", "--folder", "questions")
-
-    assert again.exit_code == 2
-    assert "is there already" in again.stderr
-    assert (tmp_path / "questions" / "mine.toml").read_text(encoding="utf-8") == "mine"
+    mine = tmp_path / "questions" / "mine.toml"
+    mine.write_text("mine", encoding="utf-8")
+    assert "is there already" in refused("new", "mine", "--folder", "questions")
+    assert mine.read_text(encoding="utf-8") == "mine"
     for name in ("../mine", "a b", "x.toml"):
-        refused = invoke("new", name)
-        assert refused.exit_code == 2
-        assert "letters, digits, _ and - make a name" in refused.stderr
-    (tmp_path / "file").touch()
-    assert invoke("new", "mine", "--folder", "file/x").exit_code == 2
+        assert "letters, digits, _ and - make a name" in refused("new", name)
+    refused("new", "mine", "--folder", mine / "x")
 
 
 def test_the_list_names_every_dataset(invoke):
@@ -204,16 +184,8 @@ def test_the_list_names_every_dataset(invoke):
         (("cifar10", "--url", "archive.tar.gz", "--sha256", "abc"), "sha256"),
     ],
 )
-def test_a_fetch_that_cannot_be(invoke, tmp_path, words, says):
+def test_a_fetch_that_cannot_be(refused, tmp_path, words, says):
     """Would catch a half-fetched dataset that passes for a whole one, or an archive that is unpacked unchecked."""
     (tmp_path / "archive.tar.gz").write_bytes(b"something else")
-    result = invoke("data", "fetch", *words, "--data-root", tmp_path / "data")
-
-    assert result.exit_code == 2, result.output
-    assert says in result.stderr
+    assert says in refused("data", "fetch", *words, "--data-root", tmp_path / "data")
     assert not (tmp_path / "data" / "cifar-10-batches-py").exists()
-
-
-def test_the_version_is_the_packages(invoke):
-    """Would catch a bug report that names the wrong version."""
-    assert resnet_lab.__version__ in invoke("--version").stdout

@@ -3,6 +3,7 @@ import re
 import shutil
 
 import pytest
+from tiny_study import edit
 
 NO_TORCH = """
 import sys
@@ -20,17 +21,13 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """Runs a module as `python -m` does, in a process where torch cannot be imported."""
 
 
-def without_torch(command, *words, **options):
-    return command("-c", NO_TORCH, *words, **options)
-
-
 def test_a_report_is_redrawn_from_the_store_without_torch(smoke_copy, command):
     """Would catch a laptop that has to install torch, or to train, to change a figure."""
     report = smoke_copy / "reports" / "plain_vs_residual" / "smoke"
     before = {path.name: path.read_bytes() for path in report.glob("*.csv")}
     runs = sorted((smoke_copy / "studies").rglob("*"))
     shutil.rmtree(smoke_copy / "reports")
-    result = without_torch(command, "resnet_lab.report", "plain_vs_residual", "--scale", "smoke")
+    result = command("-c", NO_TORCH, "resnet_lab.report", "plain_vs_residual", "--scale", "smoke")
 
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == f"report in {report / 'report.html'}"
@@ -40,44 +37,29 @@ def test_a_report_is_redrawn_from_the_store_without_torch(smoke_copy, command):
 
 
 def test_an_unfinished_study_has_a_report_too(smoke_copy, invoke):
-    """Would catch a study at work whose report cannot be looked at, or one that judges claims at fewer seeds than planned."""
+    """Would catch a study at work whose report cannot be looked at, one that judges at fewer seeds than planned, and an empty table that raises."""
     for path in sorted((smoke_copy / "studies").glob("runs/*/*-seed1"))[:3]:
         shutil.rmtree(path)
-    result = invoke("report", "plain_vs_residual", "--scale", "smoke")
+    result = invoke("report", "plain_vs_residual")  # its scale may be left out where only one ran
 
     assert result.exit_code == 0, result.output
     report = smoke_copy / "reports" / "plain_vs_residual" / "smoke"
     assert (report / "runs.csv").read_text(encoding="utf-8").count("missing") == 3
     verdicts = json.loads((report / "verdicts.json").read_text(encoding="utf-8"))
     assert "waiting" in {verdict["verdict"] for verdict in verdicts}
-
-
-def test_a_study_of_which_nothing_is_done_has_a_report_too(smoke_copy, invoke):
-    """Would catch an empty table that raises."""
     shutil.rmtree(smoke_copy / "studies" / "runs")
-    result = invoke("report", "plain_vs_residual", "--scale", "smoke")
-
-    assert result.exit_code == 0, result.output
-
-
-def test_the_scale_may_be_left_out_where_one_ran(smoke_copy, invoke):
-    """Would catch a user who has to remember which scale it was."""
     assert invoke("report", "plain_vs_residual").exit_code == 0
 
 
-def test_a_question_given_as_a_file_is_found_by_its_file(tiny, invoke, tmp_path):
+def test_a_question_given_as_a_file_is_found_by_its_file(tiny, invoke, inline, tmp_path):
     """Would catch `report FILE.toml` looking for another question of the same name, where more than one scale ran."""
     scales = "[scales.one]\nseeds = 1\ngrid.network.layers = [6]\n[scales.two]\nseeds = 1\ngrid.network.layers = [6]\n[[claims]]"
-    text = (
-        tiny.read_text(encoding="utf-8")
-        .replace("[[claims]]", scales)
-        .replace('"plain/10" = 1, "plain/6" = -1', '"plain/6" = 1, "residual/6" = -1')
-    )
+    edit(tiny, "[[claims]]", scales)
+    edit(tiny, '"plain/10" = 1, "plain/6" = -1', '"plain/6" = 1, "residual/6" = -1')
     (tmp_path / "questions").mkdir()
-    file = tmp_path / "questions" / "mine.toml"
-    file.write_text(text, encoding="utf-8")
+    file = tiny.rename(tmp_path / "questions" / "mine.toml")
     for scale in ("two", "one"):
-        assert invoke("study", file, "--scale", scale, "--executor", "inline").exit_code == 0
+        assert inline(file, "--scale", scale).exit_code == 0
     result = invoke("report", file)
 
     assert result.exit_code == 0, result.output
@@ -94,59 +76,43 @@ def test_a_question_given_as_a_file_is_found_by_its_file(tiny, invoke, tmp_path)
         (("plain_vs_residual", "--scale", "smoke", "--reports", "file/x"), "cannot be written"),
     ],
 )
-def test_a_report_of_what_never_ran(smoke_copy, invoke, words, says):
+def test_a_report_of_what_never_ran(smoke_copy, refused, words, says):
     """Would catch an empty report, or a message that does not say what there is."""
     (smoke_copy / "file").touch()
-    result = invoke("report", *words)
-
-    assert result.exit_code == 2
-    assert re.search(says, result.stderr)
+    assert re.search(says, refused("report", *words))
 
 
-def test_a_plan_that_was_cut_short_names_the_remedy(smoke_copy, invoke):
+def test_a_plan_that_was_cut_short_names_the_remedy(smoke_copy, refused):
     """Would catch a traceback of the JSON parser."""
     plan = smoke_copy / "studies" / "plain_vs_residual" / "smoke" / "plan.json"
     plan.write_bytes(plan.read_bytes()[:500])
-    result = invoke("report", "plain_vs_residual", "--scale", "smoke")
-
-    assert result.exit_code == 2
-    assert "run the study again, finished runs are kept" in result.stderr
+    assert "run the study again, finished runs are kept" in refused("report", "plain_vs_residual", "--scale", "smoke")
 
 
-def test_claims_are_read_anew_and_cells_are_not(tiny, invoke, tmp_path):
+def test_claims_are_read_anew_and_cells_are_not(tiny, invoke, inline, refused, tmp_path):
     """Would catch an edited claim that needs a study to be seen; and a claim on a cell that never ran."""
-    assert invoke("study", tiny, "--executor", "inline", "--seeds", "1").exit_code == 0
-    text = tiny.read_text(encoding="utf-8")
-    tiny.write_text(text.replace('name = "degradation"', 'name = "renamed"'), encoding="utf-8")
+    assert inline(tiny, "--seeds", "1").exit_code == 0
+    edit(tiny, 'name = "degradation"', 'name = "renamed"')
     assert invoke("report", tiny).exit_code == 0
     (verdict,) = json.loads((tmp_path / "reports" / "tiny" / "default" / "verdicts.json").read_text(encoding="utf-8"))
     assert verdict["name"] == "renamed"
 
-    tiny.write_text(text.replace('"plain/10" = 1', '"plain/14" = 1'), encoding="utf-8")
-    refused = invoke("report", tiny)
-    assert refused.exit_code == 2
-    assert re.match(rf"{re.escape(str(tiny))}:\d+: claims\.0\.contrast: no cell 'plain/14'", refused.stderr)
-
-
-def test_the_help_is_there(command):
-    """Would catch `python -m resnet_lab.report` with other words than `resnet-lab report`."""
-    result = command("resnet_lab.report", "--help")
-
-    assert result.returncode == 0
-    assert result.stdout.startswith("Usage: python -m resnet_lab.report [OPTIONS] NAME")
+    edit(tiny, '"plain/10" = 1', '"plain/14" = 1')
+    assert re.match(rf"{re.escape(str(tiny))}:\d+: claims\.0\.contrast: no cell 'plain/14'", refused("report", tiny))
 
 
 def test_a_finished_study_is_looked_at_again_without_torch_and_without_drawing(smoke_copy, command):
     """Would catch seconds of waiting for torch and figures where there is nothing to do; `plan` too."""
     report = smoke_copy / "reports" / "plain_vs_residual" / "smoke" / "report.html"
+    words = ("resnet_lab", "study", "plain_vs_residual", "--scale", "smoke")
     forbidden = NO_TORCH.replace('"optuna", ', '"matplotlib", ')
-    first = command("-c", NO_TORCH.replace('"optuna", ', ""), "resnet_lab.study", "plain_vs_residual", "--scale", "smoke")
+    first = command("-c", NO_TORCH.replace('"optuna", ', ""), *words)
     assert first.returncode == 0, first.stderr  # the first call here may have to draw
     before = report.stat()
-    again = command("-c", forbidden, "resnet_lab.study", "plain_vs_residual", "--scale", "smoke")
+    again = command("-c", forbidden, *words)
     assert again.returncode == 0, again.stderr
     assert "runs are done already" in again.stdout
     assert (report.stat().st_ino, report.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    planned = command("-c", forbidden, "resnet_lab", "plan", "plain_vs_residual", "--scale", "smoke")
+    planned = command("-c", forbidden, "resnet_lab", "plan", *words[2:])
     assert planned.returncode == 0, planned.stderr
     assert "0 to do" in planned.stdout

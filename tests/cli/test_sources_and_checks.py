@@ -5,15 +5,9 @@ import json
 import pytest
 from factories import fill_store
 from paper_study import ERRORS, shipped_plan
-from tiny_study import TINY, results
+from tiny_study import edit, results
 
 from resnet_lab.training import train as train_module
-
-
-def edit(file, old, new):
-    text = file.read_text(encoding="utf-8")
-    assert text.count(old) == 1
-    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def test_a_paper_beside_our_counts(invoke):
@@ -44,32 +38,29 @@ def test_a_paper_beside_our_results(invoke, tmp_path):
     assert "laptop" not in shown
 
 
-def test_papers_that_are_there_and_one_that_is_not(invoke):
+def test_papers_that_are_there_and_one_that_is_not(invoke, refused):
     assert invoke("paper").output.splitlines()[0].startswith("he2015   Deep Residual Learning")
-    refused = invoke("paper", "he2105")
-    assert refused.exit_code == 2
-    assert "no paper 'he2105'; did you mean 'he2015'" in refused.stderr
+    assert "no paper 'he2105'; did you mean 'he2015'" in refused("paper", "he2105")
 
 
-def test_a_mistyped_source(invoke, tiny, tmp_path):
+def test_a_mistyped_source(refused, tiny, tmp_path):
     """Would catch a key that is off by one letter and costs the report its ledger without a word."""
     edit(tiny, "seeds = 2", 'source = "he2051 Table 6"\nseeds = 2')
-    refused = invoke("study", tiny)
-    assert refused.exit_code == 2
-    assert refused.stderr.startswith(f"{tiny}:4: source: an unknown source: no paper 'he2051'; did you mean 'he2016' or 'he2015'?")
+    says = f"{tiny}:4: source: an unknown source: no paper 'he2051'; did you mean 'he2016' or 'he2015'?"
+    assert refused("study", tiny).startswith(says)
     assert not (tmp_path / "studies").exists()
 
 
-def test_strict_refuses_before_anything_is_trained(invoke, tiny, tmp_path):
+def test_strict_refuses_before_anything_is_trained(inline, refused, tiny, tmp_path):
+    """Would catch a confound that is noticed after the training."""
     edit(tiny, 'network.shortcut = "identity"', 'network.shortcut = "identity"\ntraining.lr = 0.02')
     for command in ("study", "plan"):
-        refused = invoke(command, tiny, "--strict")
-        assert refused.exit_code == 2
         line = tiny.read_text(encoding="utf-8").splitlines().index("training.lr = 0.02") + 1
-        assert refused.stderr.startswith(f"{tiny}:{line}: training.lr: --strict: arms differ in it (plain: 0.1, residual: 0.02)")
+        says = f"{tiny}:{line}: training.lr: --strict: arms differ in it (plain: 0.1, residual: 0.02)"
+        assert refused(command, tiny, "--strict").startswith(says)
     assert not results(tmp_path / "studies")
     edit(tiny, 'varies = ["network.shortcut"]', 'varies = ["network.shortcut", "training.lr"]')
-    assert invoke("study", tiny, "--strict", "--executor", "inline", "--seeds", "1").exit_code == 0
+    assert inline(tiny, "--strict", "--seeds", "1").exit_code == 0
 
 
 @pytest.fixture
@@ -84,9 +75,9 @@ def peeking(monkeypatch):
     monkeypatch.setattr(train_module.Trainer, "_record", peek)
 
 
-def test_a_failed_check_fails_the_run_by_name(invoke, tiny, tmp_path, peeking):
+def test_a_failed_check_fails_the_run_by_name(inline, tiny, tmp_path, peeking):
     """Would catch a broken run whose numbers are reported as if nothing had been."""
-    ended = invoke("study", tiny, "--executor", "inline", "--seeds", "1")
+    ended = inline(tiny, "--seeds", "1")
     assert ended.exit_code == 1
     assert not results(tmp_path / "studies")
     (failure, *_) = sorted((tmp_path / "studies" / "runs").glob("*/*/failure.json"))
@@ -96,10 +87,9 @@ def test_a_failed_check_fails_the_run_by_name(invoke, tiny, tmp_path, peeking):
     assert "CheckFailed: test set: the test images were read 3 times" in page
 
 
-def test_checks_of_a_sound_study_are_on_its_page(invoke, tiny, tmp_path):
+def test_checks_of_a_sound_study_are_on_its_page(inline, tiny, tmp_path):
     """Would catch checks that do not reach the store, or the report."""
-    assert TINY.count('network.shortcut = "identity"') == 1
-    assert invoke("study", tiny, "--executor", "inline", "--seeds", "1").exit_code == 0
+    assert inline(tiny, "--seeds", "1").exit_code == 0
     page = (tmp_path / "reports" / "tiny" / "default" / "report.html").read_text(encoding="utf-8")
     for words in ("once, after the last epoch", "float32", "as planned"):
         assert words in page

@@ -1,15 +1,9 @@
 """Seeds are added in planned looks until every claim is decided: typed as a user types it, with real runs of very small nets."""
 
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from tiny_study import results
+from tiny_study import flat, results, until
 
 from resnet_lab.runs.looks import load_looks
 
@@ -49,20 +43,38 @@ NAME = "looking/default"
 
 @pytest.fixture
 def looking(tmp_path):
+    """The question with both claims, as a file."""
     file = tmp_path / "looking.toml"
-    file.write_text(QUESTION, encoding="utf-8")
+    file.write_text(QUESTION + NEVER, encoding="utf-8")
     return file
 
 
-def inline(invoke, *words):
-    result = invoke("study", *words, "--executor", "inline", "--device", "cpu")
-    assert result.exit_code == 0, result.output
-    return result.output
+@pytest.fixture
+def ran(inline, looking):
+    """Runs the question; returns what was said."""
+
+    def run(*words):
+        result = inline(looking, *words)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
 
 
-def test_it_stops_as_soon_as_every_claim_is_decided(looking, tmp_path, invoke):
+@pytest.fixture
+def planned(invoke, looking):
+    """What the plan of the question says."""
+    return lambda *words: flat(invoke("plan", looking, "--until-decided", *words, "--device", "cpu").output)
+
+
+def verdicts(folder):
+    return {each["name"]: each for each in json.loads((folder / "reports" / NAME / "verdicts.json").read_text())}
+
+
+def test_it_stops_as_soon_as_every_claim_is_decided(ran, looking, tmp_path):
     """Would catch looks that train all seeds anyway, a verdict that a later call undoes, and a later call that forgets the seeds."""
-    said = inline(invoke, looking, "--until-decided")
+    looking.write_text(QUESTION, encoding="utf-8")
+    said = ran("--until-decided")
 
     looks = load_looks(tmp_path / "studies", NAME)
     assert looks.schedule == (5, 7, 10, 14, 20)
@@ -73,96 +85,70 @@ def test_it_stops_as_soon_as_every_claim_is_decided(looking, tmp_path, invoke):
     assert "look 2" not in said
 
     for words in ((), ("--until-decided",)):
-        inline(invoke, looking, *words)
+        ran(*words)
         assert load_looks(tmp_path / "studies", NAME) == looks
         assert len(json.loads((tmp_path / "studies" / NAME / "plan.json").read_text())["seeds"]) == 5
-    (verdict,) = json.loads((tmp_path / "reports" / NAME / "verdicts.json").read_text())
+    verdict = verdicts(tmp_path)["within_bounds"]
     assert (verdict["verdict"], verdict["look"], verdict["looks"]) == ("supported", 1, 5)
     assert verdict["ci_level"] == pytest.approx(1 - 0.05 * 5 / 20)
 
 
-def test_what_cannot_be_decided_stops_at_the_last_seed(looking, tmp_path, invoke):
+def test_what_cannot_be_decided_stops_at_the_last_seed(ran, tmp_path):
     """Would catch a study that never ends, a frozen verdict that is judged again, and seeds beyond the most that were asked for."""
-    looking.write_text(QUESTION + NEVER, encoding="utf-8")
-    said = inline(invoke, looking, "--until-decided", "--max-seeds", "7")
+    said = ran("--until-decided", "--max-seeds", "7")
 
     looks = load_looks(tmp_path / "studies", NAME)
     assert [len(look.seeds) for look in looks.done] == [5, 7]
     assert [len(look.decisions) for look in looks.done] == [2, 1]  # the first claim is decided at the first look and not judged again
     assert "look 2 of 2: 7 seeds, 4 of 21 runs to do" in said
-    verdicts = {each["name"]: each for each in json.loads((tmp_path / "reports" / NAME / "verdicts.json").read_text())}
-    assert (verdicts["within_bounds"]["verdict"], verdicts["within_bounds"]["look"], verdicts["within_bounds"]["n"]) == ("supported", 1, 5)
-    assert verdicts["twins"]["verdict"] == "undecided"
+    first = verdicts(tmp_path)
+    bounds = first["within_bounds"]
+    assert (bounds["verdict"], bounds["look"], bounds["n"], first["twins"]["verdict"]) == ("supported", 1, 5, "undecided")
 
-    inline(invoke, looking, "--seeds", "9")
+    ran("--seeds", "9")
     assert load_looks(tmp_path / "studies", NAME) == looks
-    later = {each["name"]: each for each in json.loads((tmp_path / "reports" / NAME / "verdicts.json").read_text())}
-    assert {name: each["verdict"] for name, each in later.items()} == {name: each["verdict"] for name, each in verdicts.items()}
+    later = verdicts(tmp_path)
+    assert {name: each["verdict"] for name, each in later.items()} == {name: each["verdict"] for name, each in first.items()}
     assert later["within_bounds"]["n"] == 5  # seeds added after the looks change no verdict
 
 
-def test_a_plan_says_what_the_looks_would_take(looking, tmp_path, invoke):
+def test_a_plan_says_what_the_looks_would_take(planned, tmp_path):
     """Would catch a plan that leaves the looks out without a word, plans all seeds at once, forgets which look is next, or trains."""
-    looking.write_text(QUESTION + NEVER, encoding="utf-8")
-
-    def planned(*words):
-        result = invoke(*words, "--until-decided", "--max-seeds", "7", "--device", "cpu")
-        assert result.exit_code == 0, result.output
-        return re.sub(r"\s+", " ", result.output)
-
-    for words in (("plan", looking),):
-        said = planned(*words)
-        assert "3 cells x 5 seeds = 15 runs, 10 to do" in said  # the twins share their runs
-        assert "looks at 5, 7 seeds: this is look 1 of 2" in said
-        assert "until the last look, where claims stay undecided: 14 runs to do, about" in said
-        assert "claims at this look: within_bounds:" in said
-        assert "claims at the last look, were they undecided till then: within_bounds:" in said
-        assert not results(tmp_path / "studies")
-        assert load_looks(tmp_path / "studies", NAME) is None
+    said = planned("--max-seeds", "7")
+    assert "3 cells x 5 seeds = 15 runs, 10 to do" in said  # the twins share their runs
+    assert "looks at 5, 7 seeds: this is look 1 of 2" in said
+    assert "until the last look, where claims stay undecided: 14 runs to do, about" in said
+    assert "claims at this look: within_bounds:" in said
+    assert "claims at the last look, were they undecided till then: within_bounds:" in said
+    assert not results(tmp_path / "studies")
+    assert load_looks(tmp_path / "studies", NAME) is None
 
 
-def test_looks_that_were_not_planned_are_warned_of_before_anything_is_trained(looking, invoke):
+def test_looks_that_were_not_planned_are_warned_of_before_anything_is_trained(ran, planned):
     """Would catch a study whose good verdicts are spoilt by a second call that leaves out --max-seeds, or names a larger one, without a word."""
-    looking.write_text(QUESTION + NEVER, encoding="utf-8")
-    assert "warning: verdicts" not in inline(invoke, looking, "--until-decided", "--max-seeds", "7")
-
-    again = inline(invoke, looking, "--until-decided")  # as it was planned: nothing is left
+    assert "warning: verdicts" not in ran("--until-decided", "--max-seeds", "7")
+    again = ran("--until-decided")  # as it was planned: nothing is left
     assert ("look 3" in again, "not planned" in again) == (False, False)
-    planned = invoke("plan", looking, "--until-decided", "--device", "cpu").output
-    assert "the last of them is over, there is nothing left to do" in re.sub(r"\s+", " ", planned)
+    assert "the last of them is over, there is nothing left to do" in planned()
 
-    fewer = re.sub(r"\s+", " ", invoke("plan", looking, "--until-decided", "--max-seeds", "6", "--device", "cpu").output)
-    assert "looks up to 7 seeds were had already: a maximum of 6 changes nothing" in fewer
-    more = re.sub(r"\s+", " ", invoke("plan", looking, "--until-decided", "--max-seeds", "10", "--device", "cpu").output)
+    assert "looks up to 7 seeds were had already: a maximum of 6 changes nothing" in planned("--max-seeds", "6")
+    more = planned("--max-seeds", "10")
     assert "verdicts of this study were read at 7 seeds, and looks at 10 seeds were not planned then" in more
-    said = inline(invoke, looking, "--until-decided", "--max-seeds", "10")
+    said = ran("--until-decided", "--max-seeds", "10")
     assert said.index("error rate is no longer controlled") < said.index("look 3 of 3: 10 seeds")
 
 
 @pytest.mark.slow
-def test_interrupted_between_looks_it_goes_on_to_the_same_end(looking, tmp_path, invoke):
+def test_interrupted_between_looks_it_goes_on_to_the_same_end(ran, looking, tmp_path, start, interrupt):
     """Would catch looks that are lost or taken twice: the schedule is written before the first run, each look when it is had."""
-    looking.write_text(QUESTION + NEVER, encoding="utf-8")
-    words = ("--until-decided", "--max-seeds", "14", "--workers", "1", "--device", "cpu")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "resnet_lab.study", str(looking), *words],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
-    end = time.monotonic() + 120
-    while len(results(tmp_path / "studies")) < 12 and process.poll() is None:
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    words = ("--until-decided", "--max-seeds", "14")
+    with start(looking, *words, "--workers", "1", "--device", "cpu") as process:
+        until(lambda: len(results(tmp_path / "studies")) >= 12, "a twelfth result", process)
+        said = interrupt(process)
     stopped = load_looks(tmp_path / "studies", NAME)
     assert 1 <= len(stopped.done) < 4, said
 
-    inline(invoke, looking, *words[:3])
+    ran(*words)
     looks = load_looks(tmp_path / "studies", NAME)
     assert looks.done[: len(stopped.done)] == stopped.done
     assert [len(look.seeds) for look in looks.done] == [5, 7, 10, 14]
@@ -178,8 +164,6 @@ def test_interrupted_between_looks_it_goes_on_to_the_same_end(looking, tmp_path,
         (("--until-decided", "--seeds", "6"), "--until-decided plans how many seeds there are"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(looking, invoke, words, wanted):
+def test_options_that_do_not_go_together_are_refused(looking, refused, words, wanted):
     """Would catch an option that is silently without effect."""
-    result = invoke("study", looking, *words)
-    assert result.exit_code == 2
-    assert re.sub(r"\s+", " ", wanted) in re.sub(r"\s+", " ", result.output)
+    assert wanted in flat(refused("study", looking, *words))
