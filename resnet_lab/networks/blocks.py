@@ -72,9 +72,9 @@ class Bottleneck(Convolutions):
 
 
 class Block(nn.Module):
-    """A residual function and its shortcut, between what the order puts before and after them (He et al. 2016, Fig. 4).
+    """A residual function and its shortcut, joined: He et al. 2015, Fig. 5, and with `pre` and `post` any order of He et al. 2016, Fig. 4.
 
-    A projection carries the input after `pre`, an identity the input as it came, unless `shares_pre`.
+    The shortcut starts after `pre` for projections and where `shares_pre`, else at the block's input.
     """
 
     def __init__(
@@ -87,7 +87,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
         before = x if self.pre is None else self.pre(x)
-        out: Tensor = self.shortcut(before if self.carries_pre else x, self.residual(before))
+        start = before if self.carries_pre else x
+        residual, carried = self.residual(before), self.shortcut.carry(start)
+        out: Tensor = self.shortcut.join(start, carried, residual)  # their sum, as a rule
         return out if self.post is None else self.post(out)
 
 

@@ -32,7 +32,7 @@ class Without(nn.Module):
         super().__init__()
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
-        """F."""
+        """`F`."""
         return residual
 
 
@@ -43,7 +43,7 @@ class Add(nn.Module):
         super().__init__()
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
-        """H + F."""
+        """`h + F`."""
         return torch.add(residual, carried)
 
 
@@ -55,7 +55,7 @@ class Scaled(nn.Module):
         self.shortcut, self.residual = site.numbers["shortcut"], site.numbers["residual"]
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
-        """A h + b F."""
+        """`a h + b F`."""
         return torch.add(self.shortcut * carried, residual, alpha=self.residual)
 
     def extra_repr(self) -> str:
@@ -96,7 +96,7 @@ class ExclusiveGate(Gated):
     """What the gate lets through of the residual function, it takes from the shortcut (He et al. 2016, Fig. 2c)."""
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
-        """(1 - g) h + g F."""
+        """`(1 - g) h + g F`."""
         gate = self.opening(x)
         return torch.add((1 - gate) * carried, gate * residual).to(residual.dtype)
 
@@ -105,7 +105,7 @@ class ShortcutGate(Gated):
     """The gate is on the shortcut alone (He et al. 2016, Fig. 2d)."""
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
-        """(1 - g) h + F."""
+        """`(1 - g) h + F`."""
         return torch.add((1 - self.opening(x)) * carried, residual).to(residual.dtype)
 
 
@@ -121,7 +121,7 @@ class DropoutShortcut(nn.Module):
         self.rate = site.numbers["rate"]
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
-        """M h + F, each value of m 0 with probability `rate` and else 1; (1 - rate) h + F in evaluation."""
+        """`m h + F`, each value of m 0 with probability `rate` and else 1; `(1 - rate) h + F` in evaluation."""
         kept = F.dropout(carried, self.rate, self.training)  # torch scales what stays by 1 / (1 - rate)
         return torch.add(residual, kept, alpha=1 - self.rate)
 
@@ -144,7 +144,7 @@ class StochasticDepth(nn.Module):
         self.survival = 1 - site.depth * (1 - site.numbers["survival"])
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
-        """H + F or h; h + survival F in evaluation."""
+        """`h + F` or `h`; `h + survival F` in evaluation."""
         share = float(torch.rand((), device="cpu") < self.survival) if self.training else self.survival
         return torch.add(carried, residual, alpha=share)
 
@@ -171,7 +171,7 @@ class LearnedScalar(nn.Module):
         nn.init.constant_(self.scalar, self.start)
 
     def forward(self, x: Tensor, carried: Tensor, residual: Tensor) -> Tensor:
-        """H + a F."""
+        """`h + a F`."""
         return torch.add(carried, self.scalar * residual)
 
     def extra_repr(self) -> str:

@@ -55,16 +55,11 @@ class Projection(nn.Sequential):
 
 
 class Shortcut(nn.Module):
-    """A carry and a join. `forward(x, residual)` takes the block's input and what its residual function made of it."""
+    """The carry and the join of a block, which calls them: `join(x, carry(x), residual)` on the input [B, in, H, W] and the residual function's output."""
 
     def __init__(self, carry: nn.Module, join: nn.Module) -> None:
         super().__init__()
         self.carry, self.join = carry, join
-
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        """Join the carried [B, in, H, W] input and the residual function's [B, out, H', W'] output to [B, out, H', W']."""
-        out: Tensor = self.join(x, self.carry(x), residual)
-        return out
 
 
 Carry = Callable[[int, int, int, ResolvedNetwork], nn.Module]

@@ -106,7 +106,7 @@ def _deviation(expected: Expected, plan: Plan, machines: Sequence[str]) -> Devia
     found: dict[str, list[PlannedCell]] = {}
     for cell in plan.cells:
         found.setdefault(say(_Fields(cell)), []).append(cell)
-    return Deviation(expected.field, expected.says, _by_cells(found, len(plan.cells)), _status(expected, plan), expected.named)
+    return Deviation(expected.field, expected.says, _by_cells(found), _status(expected, plan), expected.named)
 
 
 def _status(expected: Expected, plan: Plan) -> str:
@@ -145,7 +145,7 @@ class _Fields:
         return self._spec[section].get(name)
 
 
-def _by_cells(found: Mapping[str, Sequence[PlannedCell]], cells: int) -> str:
+def _by_cells(found: Mapping[str, Sequence[PlannedCell]]) -> str:
     """The one value of all cells; else each value with its cells, the commonest first."""
     if len(found) == 1:
         return next(iter(found))

@@ -515,4 +515,3 @@ BLOCKS: dict[str, BlockFacts] = {
     "basic": BlockFacts(layers=2, bottleneck_ratio=1.0),
     "bottleneck": BlockFacts(layers=3, bottleneck_ratio=0.25),
 }
-SHORTCUTS: tuple[str, ...] = ("none", "identity", "projection", "projection_everywhere")

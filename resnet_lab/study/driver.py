@@ -1,11 +1,11 @@
 """Driving a study: keeping the executor busy with missing runs and storing what they leave. The driver alone writes results and the database.
 
-A run that raises, or whose worker dies, is tried once more; then it is shown as failed and the others go on. A death does not count where the
-run had written a checkpoint since it was last begun: it goes on from there. A run for which the device's memory did not do is tried again once
-it has the device to itself. Asked to stop, the driver begins nothing more and waits for the runs in flight to write their checkpoints.
+A run that raises, or whose worker dies, is tried once more; then it is shown as failed and the others go on. A death uses up no try where the
+run had written a checkpoint since it was last begun: it is resumed from there. A run that ran out of device memory is tried again alone on the
+device. Asked to stop, the driver begins nothing more and waits for the runs in flight to write their checkpoints.
 
 Where the store or the database refuses a write (a full disk, a lock, a server that is down) the driver tries for a while. If that does not
-help, it stops as if it had been asked to, and says why: results that are files stay, and the next call goes on from there.
+help, it stops as if it had been asked to, and says why: results that are files stay, and the next call resumes.
 """
 
 import os
@@ -211,6 +211,7 @@ class Driver:
             waiting.remove(task)
             if ready is not None and keeps_enough(ready, task.run):
                 lock.release()
+                self.failures.pop(_key(task), None)  # another study has done what failed here
                 self._ended(task, ready)
                 continue
             tries = self.failures[_key(task)].tries if _key(task) in self.failures else 0

@@ -131,7 +131,9 @@ class _Worker:
             self._process.stdin.flush()
             future.set_result(pickle.load(self._process.stdout))
         except (OSError, EOFError, pickle.UnpicklingError):
-            future.set_exception(WorkerDiedError(f"exit code {self._process.wait()}"))
+            code = self._process.wait()
+            killed = f"it was killed by signal {-code}, perhaps for want of memory" if code < 0 else f"exit code {code}"
+            future.set_exception(WorkerDiedError(killed))
 
     def kill(self) -> None:
         """End the process at once."""

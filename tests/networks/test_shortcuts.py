@@ -11,6 +11,10 @@ def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int, *
     return made_for(name, in_channels, out_channels, stride, network(layers=8, **fields))
 
 
+def joined(shortcut, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+    return shortcut.join(x, shortcut.carry(x), residual)
+
+
 PLACES = [(i, o, s) for i, o in [(4, 4), (4, 8), (4, 7), (3, 10)] for s in (1, 2, 3)]
 
 
@@ -53,7 +57,7 @@ def test_identity_refuses_to_drop_channels() -> None:
         make_shortcut("identity", 8, 4, 1)
     for name in ("none", "projection", "projection_everywhere"):
         x, residual = torch.randn(2, 8, 6, 6), torch.randn(2, 4, 3, 3)
-        assert make_shortcut(name, 8, 4, 2)(x, residual).shape == residual.shape
+        assert joined(make_shortcut(name, 8, 4, 2), x, residual).shape == residual.shape
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_where_a_projection_stands(name: str, projects: dict[tuple[int, int, int
 def test_none_ignores_the_input_and_the_others_add_it() -> None:
     """A plain net with a path around its blocks, or a residual net without."""
     x, residual = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
-    assert make_shortcut("none", 4, 4, 1)(x, residual) is residual
-    assert torch.equal(make_shortcut("identity", 4, 4, 1)(x, residual), residual + x)
+    assert joined(make_shortcut("none", 4, 4, 1), x, residual) is residual
+    assert torch.equal(joined(make_shortcut("identity", 4, 4, 1), x, residual), residual + x)
     projection = make_shortcut("projection_everywhere", 4, 4, 1)
     assert torch.equal(projection.eval()(x, residual), residual + projection.carry(x))
