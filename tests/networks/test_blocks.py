@@ -18,7 +18,7 @@ from resnet_lab.spec.errors import SpecError
 def test_the_classes_agree_with_the_facts_of_the_spec() -> None:
     """A part that can be asked for and not made, or made and not asked for; `layers` arithmetic of other layers than the network has."""
     made = (BLOCKS, SHORTCUTS, JOINS, {**NORMS, "none": None}, ACTIVATIONS, INITS)
-    asked = (facts.BLOCKS, facts.SHORTCUTS, facts.JOINS, facts.NORMS, get_args(facts.ActivationName), get_args(facts.InitName))
+    asked = (facts.BLOCKS, get_args(facts.Shortcut), facts.JOINS, facts.NORMS, get_args(facts.ActivationName), get_args(facts.InitName))
     assert [set(table) for table in made] == [set(names) for names in asked]
     for name, cls in BLOCKS.items():
         assert facts.BlockFacts(layers=cls.weighted_layers, bottleneck_ratio=cls.bottleneck_ratio) == facts.BLOCKS[name]

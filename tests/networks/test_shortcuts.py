@@ -83,4 +83,4 @@ def test_none_ignores_the_input_and_the_others_add_it() -> None:
     assert joined(make_shortcut("none", 4, 4, 1), x, residual) is residual
     assert torch.equal(joined(make_shortcut("identity", 4, 4, 1), x, residual), residual + x)
     projection = make_shortcut("projection_everywhere", 4, 4, 1)
-    assert torch.equal(projection.eval()(x, residual), residual + projection.carry(x))
+    assert torch.equal(joined(projection.eval(), x, residual), residual + projection.carry(x))
