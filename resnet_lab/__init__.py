@@ -13,17 +13,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resnet_lab.api import StudyResult, build, describe, load_ablation, load_study, load_weights, run_study, train
+    from resnet_lab.api import StudyResult, load_study, run_study
+    from resnet_lab.api_classifier import load_weights, train
+    from resnet_lab.api_networks import build, describe
     from resnet_lab.spec.external import loader
+    from resnet_lab.spec.library import load_ablation
 
 __version__ = "0.1.0"
 __all__ = ["StudyResult", "__version__", "build", "describe", "load_ablation", "load_study", "load_weights", "loader", "run_study", "train"]
 
+HOMES = {
+    "api": ("StudyResult", "load_study", "run_study"),
+    "api_classifier": ("load_weights", "train"),
+    "api_networks": ("build", "describe"),
+    "spec.external": ("loader",),
+    "spec.library": ("load_ablation",),
+}
+"""Module -> the names that are imported from it when they are first used: `import resnet_lab` alone costs nothing."""
+
 
 def __getattr__(name: str) -> Any:
-    """Load the interface when it is first used: `import resnet_lab` alone costs nothing."""
-    if name == "loader":
-        return import_module("resnet_lab.spec.external").loader
-    if name in __all__:
-        return getattr(import_module("resnet_lab.api"), name)
+    for module, names in HOMES.items():
+        if name in names:
+            return getattr(import_module(f"resnet_lab.{module}"), name)
     raise AttributeError(f"module 'resnet_lab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

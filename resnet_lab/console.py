@@ -1,20 +1,29 @@
-"""Lines for people: as they are, however long, whatever brackets or numbers stand in them."""
+"""What is printed for people: lines as they are, whatever brackets or numbers stand in them, and tables in one style."""
 
 import os
-from typing import Any
+from collections.abc import Collection
+
+from rich.console import Console
+from rich.table import Table
 
 PIPED_WIDTH = 200
 """Columns of a table that goes into a file or another program: there is no edge to wrap at, and a cut word cannot be searched for."""
 
 
-def open_console() -> Any:
-    """A rich Console on standard output: as wide as the terminal, or as COLUMNS says, or PIPED_WIDTH where neither is there."""
-    from rich.console import Console
-
+def open_console() -> Console:
+    """A Console on standard output: as wide as the terminal, or as COLUMNS says, or PIPED_WIDTH where neither is there."""
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PIPED_WIDTH)
 
 
-def say(console: Any, line: str) -> None:
-    """Print one line on a rich Console without markup, colors of its own or wrapping, so that paths can be copied and output searched."""
+def say(console: Console, line: str) -> None:
+    """Print one line on a Console without markup, colors of its own or wrapping, so that paths can be copied and output searched."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def make_table(*headings: str, left: Collection[str] = (), whole: Collection[str] = (), title: str | None = None) -> Table:
+    """A table without lines; columns are aligned to the right, but for those in `left`. Cells of those in `whole` are never broken."""
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in left else "right", no_wrap=heading in whole)
+    return table

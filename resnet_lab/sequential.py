@@ -3,8 +3,6 @@
 When the looks are and what each may spend is `resnet_lab.analysis.looks`; what was read is kept in looks.json (`resnet_lab.runs.looks`).
 """
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 
 from resnet_lab.analysis.looks import begin, judge_look, more_seeds, next_seeds, schedule, undecided
@@ -13,17 +11,15 @@ from resnet_lab.console import say
 from resnet_lab.runs.looks import Looks, load_looks
 from resnet_lab.runs.plan import driven_plan
 from resnet_lab.runs.store import RunStore
-
-if TYPE_CHECKING:  # importing the study imports torch: done when a study is run
-    from resnet_lab.study.plan import StudyPlan
-
+from resnet_lab.study.driver import drive_study
+from resnet_lab.study.plan import StudyPlan, with_seeds
 
 MAX_SEEDS = 20
 """Seeds at the last look, where nobody says and no looks were planned before."""
 
 
-def usual_end(prepared: "StudyPlan") -> int:
-    """Seeds at the last look where nobody says: as planned when the study began, so that the same command goes on as it began."""
+def usual_end(prepared: StudyPlan) -> int:
+    """Seeds at the last look where nobody says: as planned when the study began, so that the same command continues as it began."""
     looks = load_looks(prepared.options.studies, prepared.plan.name)
     return looks.schedule[-1] if looks is not None and len(looks.schedule) > 1 else MAX_SEEDS
 
@@ -38,38 +34,32 @@ def looks_warnings(looks: Looks, most: int) -> list[str]:
             "not planned then: its error rate is no longer controlled, and its report will say so"
         )
     if looks.schedule[-1] != most:
-        found.append(f"looks up to {looks.schedule[-1]} seeds were had already: a maximum of {most} changes nothing")
+        found.append(f"this study was already judged in looks up to {looks.schedule[-1]} seeds: a maximum of {most} changes nothing")
     return found
 
 
-def planned_looks(prepared: "StudyPlan", most: int) -> Looks:
-    """The looks of a study on the way to `most` seeds, those included that it had. Raises SpecError for a `most` that can show no spread."""
+def planned_looks(prepared: StudyPlan, most: int) -> Looks:
+    """The looks of a study on the way to `most` seeds, those included that were judged already. Raises SpecError for a `most` that can show no spread."""
     return begin(load_looks(prepared.options.studies, prepared.plan.name), schedule(most))
 
 
-def staged(prepared: "StudyPlan", looks: Looks) -> "StudyPlan | None":
+def staged(prepared: StudyPlan, looks: Looks) -> StudyPlan | None:
     """The study with the seeds of its next look; None where every claim is decided or the last look is over."""
-    from resnet_lab.study.plan import with_seeds
-
     seeds = next_seeds(prepared.plan, looks)
     return with_seeds(prepared, seeds) if seeds else None
 
 
-def last_stage(prepared: "StudyPlan", looks: Looks) -> "StudyPlan":
+def last_stage(prepared: StudyPlan, looks: Looks) -> StudyPlan:
     """The study with the seeds of its last look: what it comes to where claims stay undecided."""
-    from resnet_lab.study.plan import with_seeds
-
     return with_seeds(prepared, more_seeds(prepared.plan, looks.schedule[-1]))
 
 
-def run_until_decided(prepared: "StudyPlan", most: int, console: Console) -> int:
+def run_until_decided(prepared: StudyPlan, most: int, console: Console) -> int:
     """Drive a study look by look until every claim is decided or `most` seeds are there; returns how many runs of the last look failed.
 
-    The schedule is written down before the first run, and each look as soon as it is had. A look that lacks runs is not had: the next call
+    The schedule is written down before the first run, and each look as soon as it is judged. A look that lacks runs is not judged: the next call
     tries again. Raises SpecError for a `most` that can show no spread.
     """
-    from resnet_lab.study.driver import drive_study
-
     studies, name, failed = prepared.options.studies, prepared.plan.name, 0
     looks = planned_looks(prepared, most)
     for warning in looks_warnings(looks, most):
@@ -80,11 +70,11 @@ def run_until_decided(prepared: "StudyPlan", most: int, console: Console) -> int
         say(console, f"{at}: {len(stage.plan.seeds)} seeds, {len(stage.missing)} of {len(stage.tasks)} runs to do")
         failed = len(drive_study(stage, console=console).failures)
         plan = driven_plan(studies, stage.plan.name)
-        had = judge_look(load(plan, RunStore(studies)), looks)
-        if had is looks:
-            say(console, f"{at} was not had: runs are still to come; the same command goes on")
+        judged = judge_look(load(plan, RunStore(studies)), looks)
+        if judged is looks:
+            say(console, f"{at} is not judged yet: some runs are missing; the same command resumes it")
             break
-        looks = had
+        looks = judged
         looks.save(studies, name)
         left = undecided(plan, looks)
         say(console, f"{at}: {len(plan.claims) - len(left)} of {len(plan.claims)} claims decided")

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"spec", "networks"},
     "sequential": {"runs", "study", "analysis", "console"},
 }
-ON_TOP = {"cli", "api", "__main__", "__init__"}
+ON_TOP = {"cli", "api", "api_classifier", "api_networks", "__main__", "__init__"}
 HOME: dict[str, set[str]] = {
     "torch": {"networks", "architecture", "data", "training", "study", "classifier", "testing"},
     "torchvision": {"networks", "data", "training", "classifier"},

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from resnet_lab.api import stored_plan
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
 from resnet_lab.runs.archive import export_study, import_study
+from resnet_lab.runs.current import stored_plan
 
 
 @click.command("export")
@@ -18,7 +18,10 @@ from resnet_lab.runs.archive import export_study, import_study
 )
 @click.option("--checkpoints", is_flag=True, help="Unfinished runs too: where the archive is imported, the same command resumes them.")
 @click.option(
-    "--at-most", type=click.IntRange(1), metavar="MB", help="Split into FILE.tar.gz, FILE-2.tar.gz ... of so many megabytes; import each."
+    "--at-most",
+    type=click.IntRange(1),
+    metavar="MB",
+    help="Split into FILE.tar.gz, FILE-2.tar.gz ... of at most this size; import each of them.",
 )
 @studies_option
 @exits
@@ -37,7 +40,7 @@ def export_command(name: str, output: Path | None, checkpoints: bool, at_most: i
 @studies_option
 @exits
 def import_command(file: Path, tag: str, studies: Path) -> None:
-    """Unpack an exported study into the studies folder; runs that are there already stay as they are."""
+    """Unpack an exported study into the studies folder; runs already there stay as they are."""
     found = import_study(studies, file, tag)
     where = "" if studies == Path("studies") else f" --studies {shlex.quote(str(studies))}"
     unfinished = f", {found.checkpoints} checkpoints added" if found.checkpoints else ""

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from resnet_lab.architecture.compare import field_differences, folded_names, layer_differences, spoken
 from resnet_lab.cli.describe import described, input_option, picture_options, write_pictures
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
-from resnet_lab.console import open_console
+from resnet_lab.console import make_table, open_console
 from resnet_lab.text import shape_text
 
 
@@ -27,9 +26,8 @@ def compare(first: str, second: str, shape: str | None, data_root: Path | None, 
     one, other = (described(name, shape, data_root, studies) for name in (first, second))
 
     console = open_console()
-    counts = Table(box=None, pad_edge=False)
-    for heading, side in (("", "left"), (one.title, "right"), (other.title, "right"), ("difference", "right")):
-        counts.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    headings = ("", one.title, other.title, "difference")
+    counts = make_table(*headings, left=("",), whole=headings)
     for word in ("params", "macs"):
         mine, theirs = getattr(one, word), getattr(other, word)
         counts.add_row({"params": "parameters", "macs": "MACs"}[word], f"{mine:,}", f"{theirs:,}", f"{theirs - mine:+,}")
@@ -55,7 +53,6 @@ def compare(first: str, second: str, shape: str | None, data_root: Path | None, 
 
 
 def _say_layers(difference: Any, first: str, second: str) -> None:
-
     cost = f"{difference.params:+,} parameters, {difference.macs:+,} MACs"
     names = folded_names(difference.parts)
     if not all(difference.there):

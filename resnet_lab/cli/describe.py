@@ -69,7 +69,6 @@ def describe(
 def described(name: str, shape: str | None, data_root: Path | None, studies: Path) -> Any:
     """The description of the network that was named; what is wrong with the name is said before torch is imported."""
     found = find_network(name, None if shape is None else parse_shape(shape), facts=_facts(data_root, studies))
-
     return describe_network(found.title, found.spec, found.shape)
 
 
@@ -102,7 +101,6 @@ def _facts(data_root: Path | None, studies: Path) -> Any:
     """What a dataset without a name in the table holds: read off its images, and only then."""
 
     def facts(spec: Any) -> Any:
-
         return dataset_facts(spec, data_root=data_root, cache=studies / "cache")
 
     return facts

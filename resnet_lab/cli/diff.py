@@ -3,17 +3,15 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-from rich.table import Table
 
 from resnet_lab.analysis.differences import field_differences, only_in, result_differences
-from resnet_lab.analysis.tables import load
-from resnet_lab.api import stored_plan
+from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
-from resnet_lab.console import open_console, say
+from resnet_lab.console import make_table, open_console, say
+from resnet_lab.runs.current import stored_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
 
@@ -44,9 +42,8 @@ def diff(first: str, second: str, studies: Path, metric: str) -> None:
         say(console, f"seeds: {_listed(one.plan.seeds)} | {_listed(other.plan.seeds)}")
     results = result_differences(one, other, metric)
     unit = "percent" if metric.endswith("error") else "nats"
-    table = Table(box=None, pad_edge=False, title=f"{metric}, {unit}", title_justify="left")
-    for heading in ("cell", first, second, "difference over shared seeds", "of these equal to the bit"):
-        table.add_column(heading, justify="left" if heading == "cell" else "right")
+    headings = ("cell", first, second, "difference over shared seeds", "of these equal to the bit")
+    table = make_table(*headings, left=("cell",), title=f"{metric}, {unit}")
     for row in results.to_dict("records"):
         table.add_row(
             row["cell"],
@@ -58,8 +55,7 @@ def diff(first: str, second: str, studies: Path, metric: str) -> None:
     console.print(table)
 
 
-def _load(studies: Path, name: str) -> Any:
-
+def _load(studies: Path, name: str) -> StudyData:
     return load(stored_plan(studies, name, None, ""), RunStore(studies))
 
 

@@ -65,7 +65,7 @@ def evaluate(
 @click.argument("run")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @which_option
-@click.option("--skip-bad", is_flag=True, help="Go on where an image cannot be decoded.")
+@click.option("--skip-bad", is_flag=True, help="Skip images that cannot be decoded.")
 @studies_option
 @exits
 def predict(run: str, images: tuple[Path, ...], which: str, skip_bad: bool, studies: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.console import Console
 
 from resnet_lab.architecture.flops import beside, measured, published_shape
 from resnet_lab.architecture.latency import latencies
@@ -12,7 +12,7 @@ from resnet_lab.architecture.table import summary
 from resnet_lab.cli.describe import described, input_option
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
-from resnet_lab.console import open_console
+from resnet_lab.console import make_table, open_console
 from resnet_lab.text import shape_text
 
 
@@ -36,12 +36,10 @@ def flops(names: tuple[str, ...], shape: str | None, latency: bool, data_root: P
             _show_latency(description, console)
 
 
-def _show(description: Any, console: Any) -> None:
-
+def _show(description: Any, console: Console) -> None:
     click.echo(summary(description))
-    table = Table(box=None, pad_edge=False)
-    for heading in ("counted by", "parameters", "MACs", "FLOPs", "agrees", "source"):
-        table.add_column(heading, justify="left" if heading in ("counted by", "source", "agrees") else "right", no_wrap=heading != "source")
+    headings, words = ("counted by", "parameters", "MACs", "FLOPs", "agrees", "source"), ("counted by", "source", "agrees")
+    table = make_table(*headings, left=words, whole=headings[:-1])
     table.add_row("describe", *_counts(description.params, description.macs), "", "here, layer by layer")
     for by, cost in measured(description).items():
         same = (cost.params, cost.macs) == (description.params, description.macs)
@@ -67,11 +65,9 @@ def _counts(params: float | None, macs: float | None) -> tuple[str, str, str]:
     return tuple("" if number is None else f"{number:,.0f}" for number in (params, macs, None if macs is None else 2 * macs))  # type: ignore[return-value]
 
 
-def _show_latency(description: Any, console: Any) -> None:
-
-    table = Table(box=None, pad_edge=False, title="latency of a forward pass on this machine's CPU, float32", title_justify="left")
-    for heading in ("batch", "threads", "median", "quartiles", "passes", "images a second"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def _show_latency(description: Any, console: Console) -> None:
+    headings = ("batch", "threads", "median", "quartiles", "passes", "images per second")
+    table = make_table(*headings, whole=headings, title="latency of a forward pass on this machine's CPU, float32")
     for each in latencies(description.spec, description.shape_in):
         quartiles = f"{1000 * each.low:.1f} to {1000 * each.high:.1f} ms"
         median, speed = f"{1000 * each.median:.1f} ms", f"{each.batch / each.median:,.1f}"

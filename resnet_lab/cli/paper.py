@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.table import Table
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
-from resnet_lab.console import open_console, say
+from resnet_lab.console import make_table, open_console, say
 from resnet_lab.networks.cost import cost
 from resnet_lab.papers.comparison import published_text, studies_of
 from resnet_lab.papers.facts import PAPERS, replications, torchvision_errors
@@ -46,20 +47,17 @@ def paper(name: str | None, studies: Path) -> None:
     _print_studies(console, here, studies)
 
 
-def _table(table: Any, here: Sequence[Any]) -> Any:
+def _table(table: Any, here: Sequence[Any]) -> Table:
     """The nets of a table as rows; a column that no net has anything for is left out."""
     rows = [_row(net, table.protocol, here) for net in table.nets]
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
     shown = [heading for heading in rows[0] if any(row[heading] for row in rows)]
-    for heading in shown:
-        drawn.add_column(heading, justify="left" if heading in ("net", "study", "compared", "note") else "right", no_wrap=heading == "net")
+    drawn = make_table(*shown, left=("net", "note"), whole=("net",))
     for row in rows:
         drawn.add_row(*(row[heading] for heading in shown))
     return drawn
 
 
 def _row(net: Any, protocol: str, here: Sequence[Any]) -> dict[str, str]:
-
     cost = _cost(net, protocol)
     theirs = torchvision_errors(net.torchvision) if net.torchvision else None
     ours = [(study, each) for study in here for each in study.cells if net in _tables_of(each.net)]
@@ -93,8 +91,7 @@ def _cost(net: Any, protocol: str) -> Any:
     return cost(net_spec(net.networks[0], channels, classes), size)
 
 
-def _print_replications(console: Any, key: str) -> None:
-
+def _print_replications(console: Console, key: str) -> None:
     nets = {net.name.lower() for net in paper_of(key).nets}
     found = [each for each in replications() if nets & set(each.errors)]
     if not found:
@@ -106,7 +103,7 @@ def _print_replications(console: Any, key: str) -> None:
         say(console, f"    {each.source}{f' ({how})' if how else ''}: {errors}")
 
 
-def _print_studies(console: Any, here: Sequence[Any], studies: Path) -> None:
+def _print_studies(console: Console, here: Sequence[Any], studies: Path) -> None:
     if not here:
         say(console, f"\nNo study at this paper's scale under {studies.absolute()}: nothing of ours to put beside its errors.")
         return

@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from resnet_lab.analysis.looks import spending, undecided
 from resnet_lab.analysis.power import planned_power, spreads
 from resnet_lab.analysis.tables import StudyData, load
-from resnet_lab.console import say
+from resnet_lab.console import make_table, say
 from resnet_lab.papers.deviations import first_line
 from resnet_lab.runs.looks import Looks
 from resnet_lab.runs.store import RunStore
@@ -58,21 +57,14 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
     plan, data = prepared.plan, load(prepared.plan, RunStore(prepared.options.studies))
     pace, unknown = _pace(prepared, data)
     left = Counter(task.fingerprint for task in prepared.missing)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("cell", "layers", "parameters", "MACs", "done", "a run"):
-        table.add_column(heading, justify="left" if heading == "cell" else "right")
+    table = make_table("cell", "layers", "parameters", "MACs", "done", "a run", left=("cell",))
     for cell in plan.cells[:MOST_CELLS]:
         done = len(plan.seeds) - left[cell.fingerprint]
         seconds = duration(pace.of(cell.fingerprint) or None, rough=True)
         table.add_row(cell.name, str(cell.layers), f"{cell.params:,}", f"{cell.macs:,}", f"{done}/{len(plan.seeds)}", seconds)
-    for line in (
-        first_line(plan),
-        plan.question,
-        plan.scale_description,
-        *(f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged)),
-    ):
-        if line:
-            say(console, line)
+    warnings = (f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged))
+    for line in filter(None, (first_line(plan), plan.question, plan.scale_description, *warnings)):
+        say(console, line)
     console.print(table)
     if len(plan.cells) > MOST_CELLS:
         say(console, f"... and {len(plan.cells) - MOST_CELLS:,} more cells")

@@ -6,12 +6,12 @@ import click
 
 from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import judge
-from resnet_lab.api import stored_plan
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import reports_option, scale_option, studies_option, tag_option
 from resnet_lab.console import open_console, say
 from resnet_lab.report.build import write_report
 from resnet_lab.report.terminal import terminal_table
+from resnet_lab.runs.current import stored_plan
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.store import RunStore
 
@@ -22,7 +22,7 @@ from resnet_lab.runs.store import RunStore
 @tag_option
 @studies_option
 @reports_option
-@click.option("--redraw", is_flag=True, help="Draw it again although nothing has changed.")
+@click.option("--redraw", is_flag=True, help="Draw it again even if nothing has changed.")
 @exits
 def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path, redraw: bool) -> None:
     """Write the report of the study NAME from what is in the run store; trains nothing."""

@@ -1,19 +1,25 @@
-"""`resnet-lab runs`: what is in the run store, what it cost, which studies use it, and removing what none does."""
+"""`resnet-lab runs`: what is in the run store, what it cost, which studies use it, one run for a person, and removing what no study uses."""
 
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.table import Table
 
 from resnet_lab.cli.errors import exits
-from resnet_lab.cli.one_run import percent, print_run
 from resnet_lab.cli.options import studies_option
-from resnet_lab.console import open_console, say
+from resnet_lab.console import make_table, open_console, say
 from resnet_lab.runs import usage
+from resnet_lab.runs.record import EpochRecord, RunRecord
+from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.errors import SpecError, nearest
-from resnet_lab.text import duration, size
+from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.training import RecordSpec, TrainingSpec
+from resnet_lab.text import duration, plural, size
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -34,20 +40,19 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
     if as_json:
         click.echo(usage.as_json(found))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("run", "status", "train error", "test error", "seconds", "size", "used by"):
-        table.add_column(heading, justify="left" if heading in ("run", "status", "used by") else "right", no_wrap=heading == "run")
+    headings = ("run", "status", "train error", "test error", "seconds", "size", "used by")
+    table = make_table(*headings, left=("run", "status", "used by"), whole=("run",))
     for run in found:
         record = run.record
         users = ", ".join(run.used_by) or (
-            "kept for its weights" if run.has_weights else "stopped, can go on" if run.can_go_on else "no study"
+            "kept for its weights" if run.has_weights else "stopped, can be resumed" if run.can_go_on else "no study"
         )
-        errors = [percent(record.train_error), percent(record.test_error)] if record else ["", ""]
+        errors = [_percent(record.train_error), _percent(record.test_error)] if record else ["", ""]
         seconds = f"{record.seconds:.1f}" if record else ""
         table.add_row(run.name, record.status if record else "unfinished", *errors, seconds, size(run.size), users)
     console = open_console()
     console.print(table)
-    say(console, _sum(found))
+    say(console, _total(found))
 
 
 @runs.command()
@@ -69,7 +74,7 @@ def show(run: str, studies: Path, as_json: bool) -> None:
     if found.record is None:
         say(console, "unfinished, failed or damaged: there is no whole result.json")
     else:
-        print_run(found.record, console)
+        _print_run(found.record, console)
 
 
 @runs.command()
@@ -82,7 +87,7 @@ def rm(names: tuple[str, ...], studies: Path, yes: bool) -> None:
     found = [_find(studies, name) for name in names]
     for run in found:
         click.echo(f"{run.name}: {size(run.size)}, used by {', '.join(run.used_by) or 'no study'}")
-    if _agreed(f"remove {_sum(found)}", yes):
+    if _agreed(f"remove {_total(found)}", yes):
         click.echo(f"freed {size(usage.remove(found))}")
 
 
@@ -91,7 +96,7 @@ def rm(names: tuple[str, ...], studies: Path, yes: bool) -> None:
 @yes_option
 @exits
 def gc(studies: Path, yes: bool) -> None:
-    """Remove the runs that no study uses, after saying which and how much. Runs kept for their weights, and stopped ones that can go on, stay."""
+    """Remove the runs that no study uses, after saying which and how much; those kept for their weights, or stopped and resumable, stay."""
     unused = [run for run in usage.stored_runs(studies) if not run.is_used]
     if not unused:
         click.echo("every run is used: nothing to remove")
@@ -99,12 +104,11 @@ def gc(studies: Path, yes: bool) -> None:
     for run in unused:
         seconds = f"{run.record.seconds:.1f} s of training" if run.record else "unfinished"
         click.echo(f"{run.name}: {seconds}, {size(run.size)}")
-    if _agreed(f"remove {_sum(unused)}", yes):
+    if _agreed(f"remove {_total(unused)}", yes):
         click.echo(f"freed {size(usage.remove(unused))}")
 
 
-def _find(studies: Path, name: str) -> Any:
-
+def _find(studies: Path, name: str) -> usage.StoredRun:
     found = usage.stored_runs(studies)
     fitting = [run for run in found if run.name == name] or [run for run in found if run.name.startswith(name)]
     if len(fitting) == 1:
@@ -124,6 +128,100 @@ def _agreed(what: str, yes: bool) -> bool:
         return False
 
 
-def _sum(found: Any) -> str:
+def _total(found: Sequence[usage.StoredRun]) -> str:
+    return f"{plural(len(found), 'run')}, {size(sum(run.size for run in found))}, {duration(usage.total_seconds(found))} of training"
 
-    return f"{len(found)} run(s), {size(sum(run.size for run in found))}, {duration(usage.total_seconds(found))} of training"
+
+def _print_run(record: RunRecord, console: Console) -> None:
+    """Print a finished run."""
+    for line in _came_out(record):
+        say(console, line)
+    for title, rows in (
+        *((f"[{section}] (what is not here is as by default)", _said(section, record.spec.get(section, {}))) for section in SECTIONS),
+        ("checks", record.checks),
+        ("made on", record.environment),
+    ):
+        if rows:
+            say(console, f"\n{title}")
+            console.print(_pairs(rows))
+    if record.epochs:
+        say(console, "\nepochs (running means over the batches as they were trained on)")
+        console.print(_epochs(record.epochs))
+
+
+def _percent(error: float | None) -> str:
+    """`8.75 %`; nothing where there is none."""
+    return "" if error is None else f"{error:.2f} %"
+
+
+def _came_out(record: RunRecord) -> Iterator[str]:
+    measured = {
+        "train error": (record.train_error, record.images.get("train", 0)),
+        "validation error": (record.validation_error, record.images.get("validation", 0)),
+        "test error": (record.test_error, record.images.get("test", 0)),
+    }
+    errors = [f"{what} {_percent(error)} of {count:,} images" for what, (error, count) in measured.items() if error is not None]
+    yield f"seed {record.seed}: {record.status}, {', '.join(errors) or 'no final errors'}"
+    yield f"{record.params:,} parameters, {record.macs:,} MACs an image; {duration(record.seconds)}, begun {record.started}"
+    if record.weights:
+        yield f"kept weights: {', '.join(record.weights)}"
+    for note in record.notes:
+        yield f"note: {note}"
+
+
+def _said(section: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a section that a reader must know: some always, others where they are not as by default."""
+    always = ALWAYS.get(section, ())
+    return {
+        name: _short(value)
+        for name, value in values.items()
+        if name in always or (value is not None and value != _default(SECTIONS[section], name))
+    }
+
+
+def _default(spec: type[Any], name: str) -> Any:
+    found = next((each for each in fields(spec) if each.name == name), None)
+    if found is None:
+        return MISSING
+    default = found.default if found.default_factory is MISSING else found.default_factory()
+    plain = asdict(default) if is_dataclass(default) and not isinstance(default, type) else default
+    return list(plain) if isinstance(plain, tuple) else plain
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_short(each)}" for name, each in value.items() if each is not None)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_short, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
+
+
+def _pairs(rows: Mapping[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(f"  {name}", value)
+    return table
+
+
+def _epochs(epochs: tuple[EpochRecord, ...]) -> Table:
+    columns = {name: [fill(epoch) for epoch in epochs] for name, fill in EPOCHS.items()}
+    kept = {name: cells for name, cells in columns.items() if any(cells)}
+    table = make_table(*kept)
+    for row in zip(*kept.values(), strict=True):
+        table.add_row(*row)
+    return table
+
+
+SECTIONS = {"network": NetworkSpec, "data": DataSpec, "training": TrainingSpec, "record": RecordSpec}
+ALWAYS = {"network": ("block", "shortcut"), "data": ("name",), "training": ("optimizer", "lr", "precision")}
+"""Fields that are shown whatever they say; of the others those that are not as by default."""
+EPOCHS: dict[str, Callable[[EpochRecord], str]] = {
+    "epoch": lambda epoch: str(epoch.epoch),
+    "loss": lambda epoch: f"{epoch.loss:.4f}",
+    "train error": lambda epoch: _percent(epoch.train_error),
+    "validation error": lambda epoch: _percent(epoch.validation_error),
+    "test error": lambda epoch: _percent(epoch.test_error),
+    "lr": lambda epoch: f"{epoch.lr:.4g}",
+    "time": lambda epoch: duration(epoch.seconds),
+}
+"""Column -> how an epoch fills it; a column that no epoch fills is left out."""

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from resnet_lab.analysis.tables import StudyData, load
-from resnet_lab.api import stored_plan
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import scale_option, studies_option, tag_option
 from resnet_lab.console import open_console, say
 from resnet_lab.report.terminal import terminal_table
+from resnet_lab.runs.current import stored_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.study.estimate import Pace
 from resnet_lab.study.locks import driver_of
@@ -32,16 +32,11 @@ def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     counts = data.runs["status"].value_counts()
     said = ", ".join(f"{counts[status]} {status}" for status in ("done", "diverged", "failed", "missing") if status in counts)
     say(console, f"{plan.name}: {len(data.runs)} runs: {said}")
-    driver, flights = _driver(studies / plan.name), _in_flight(studies / plan.name / "driver" / "runs")
+    driver, flights = driver_of(studies / plan.name), _in_flight(studies / plan.name / "driver" / "runs")
     say(console, f"being driven by {driver}{_time_left(data, flights)}" if driver else "nobody is driving it")
     for told in flights:
         say(console, f"  {told['task']}: epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %")
     console.print(terminal_table(data, ()))
-
-
-def _driver(folder: Path) -> str:
-
-    return driver_of(folder)
 
 
 def _in_flight(folder: Path) -> list[dict[str, Any]]:

@@ -2,15 +2,101 @@
 
 import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
-from resnet_lab.cli.groups import PanelCommand
-from resnet_lab.cli.options import MORE_OPTIONS, files, question, study_options
+from resnet_lab.cli.groups import Decorator, PanelCommand, panel_option
 from resnet_lab.console import open_console, say
+from resnet_lab.papers.deviations import first_line
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.library import load_ablation
+from resnet_lab.study.plan import Options, StudyPlan, parse_shard, plan_study
+from resnet_lab.study.stopping import parse_time_limit
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
+    """A word that a function turns into a value; the SpecError it raises is what a person is told."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name, self.parse = name, parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value."""
+        try:
+            return self.parse(value) if isinstance(value, str) else value
+        except SpecError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _seeds(text: str) -> int | tuple[int, ...]:
+    """`5` (seeds 0 to 4), `3,4,8` or `10-14`."""
+    if text.isdigit():
+        if int(text) < 1:
+            raise SpecError.of("at least one seed")
+        return int(text)
+    try:
+        parts = [part.partition("-") for part in text.split(",")]
+        return tuple(seed for low, dash, high in parts for seed in range(int(low), int(high if dash else low) + 1))
+    except ValueError as error:
+        raise SpecError.of(f"{text!r}: write a number (5), a list (3,4,8) or a range (10-14)") from error
+
+
+def _number(text: str) -> int:
+    """A number from 1, or `auto`, which is 0 from here on."""
+    if text == "auto":
+        return 0
+    if not text.isdigit():
+        raise SpecError.of(f"{text!r}: write a number from 1, or auto")
+    return int(text)
+
+
+question, machine, files = panel_option("The question"), panel_option("This machine"), panel_option("Files")
+cluster = panel_option("On a cluster (docs/clusters.md)")
+rarely = partial(cluster, hidden=True)
+"""Options that few need: `MORE_OPTIONS` names them under `--help`."""
+_directory = click.Path(path_type=Path)
+COUNT = {"type": Parsed("number", _number), "default": "auto", "metavar": "N"}
+
+STUDY_OPTIONS: tuple[Decorator, ...] = (
+    question("--scale", metavar="S", help="One of the question's scales. Default: its first."),
+    question("--seeds", type=Parsed("seeds", _seeds), metavar="N", help="How many seeds (5), or which (3,4,8 or 10-14)."),
+    question("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field, as in training.lr=0.05. Makes a variant."),
+    question("--tag", default="", metavar="T", help="Keep this variant under its own name."),
+    question("--strict", is_flag=True, help="Refuse arms that differ in a field that `varies` does not name."),
+    question("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided."),
+    question("--max-seeds", type=click.IntRange(2), metavar="N", help="The most seeds of --until-decided. Default: as planned, or 20."),
+    machine("--workers", help="How many runs at a time. Default: one per core, or per GPU.", **COUNT),
+    machine("--threads", help="Threads of each run. Default: 1.", **COUNT),
+    machine("--device", default="auto", metavar="D", help="cpu, cuda, cuda:0,cuda:1 or mps. Default: all CUDA devices, else cpu."),
+    machine("--runs-per-device", help="How many runs share one GPU. Default: 1.", **COUNT),
+    machine("--time-limit", type=Parsed("time", parse_time_limit), metavar="T", help="Stop in time: 2h, 90m, 3h50m, 1d."),
+    files("--studies", type=_directory, default=Path("studies"), metavar="DIR", help="Runs and plans. Default: studies."),
+    files("--data-root", type=_directory, metavar="DIR", help="Datasets. Default: RESNET_LAB_DATA, else the user's cache."),
+    cluster("--executor", default="processes", metavar="E", help="processes (default), ray or inline."),
+    rarely(
+        "--shard", type=Parsed("shard", parse_shard), default="auto", metavar="I/N", help="Do share I (from 0) of N. Default: from Slurm."
+    ),
+    rarely("--storage", metavar="URL", help="Optuna storage. Default: sqlite in the studies folder."),
+    rarely("--ray-address", metavar="HOST:PORT", help="A running Ray cluster. Default: one of its own on this machine."),
+    rarely("--scratch", type=_directory, metavar="DIR", help="Decoded images, and with Ray checkpoints. Default: --studies."),
+    rarely("--take-over", is_flag=True, help="Take the study from a driver on another machine that is gone."),
+    rarely("--log-json", type=_directory, metavar="FILE", help="Append one JSON object per event."),
+)
+"""Everything that says what a study is and how it is run, in the order in which `--help` shows it."""
+MORE_OPTIONS = "On clusters also: --shard I/N, --storage URL, --ray-address HOST:PORT, --scratch DIR, --take-over, --log-json FILE; see docs/clusters.md."
+
+
+def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command all of `STUDY_OPTIONS`."""
+    for option in reversed(STUDY_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command(cls=PanelCommand, epilog=MORE_OPTIONS)
@@ -19,17 +105,10 @@ from resnet_lab.console import open_console, say
 @files("--reports", type=click.Path(path_type=Path), default=Path("reports"), metavar="DIR", help="Reports. Default: reports.")
 @question("--check", is_flag=True, help="Exit with 3 where a claim is not supported.")
 @exits
-def study(
-    name: str | None,
-    reports: Path,
-    check: bool,
-    until_decided: bool,
-    max_seeds: int | None,
-    **options: Any,
-) -> None:
+def study(name: str | None, reports: Path, check: bool, until_decided: bool, max_seeds: int | None, **options: Any) -> None:
     """Run the question NAME (or FILE.toml) as a study, and report its verdicts.
 
-    What is in the run store is not trained again; an interrupted study goes on where it stopped.
+    Finished runs are not trained again; an interrupted study resumes where it stopped.
     """
     if name is None:
         raise click.UsageError("which question? Give its NAME or a FILE.toml; `resnet-lab list` shows them")
@@ -44,21 +123,15 @@ def study(
 def plan(name: str, until_decided: bool, max_seeds: int | None, **options: Any) -> None:
     """Print the cells of the question NAME, their costs, what is done and the predicted time; train nothing."""
     _check_looks(until_decided, max_seeds, options)
-    show_plan(name, options, until_decided, max_seeds)
+    prepared, console = _prepare(name, options), open_console()
 
-
-def show_plan(name: str, options: dict[str, Any], until_decided: bool, max_seeds: int | None) -> None:
-    """Print what a study would do, at its next look where it has several."""
-    prepared = _prepare(name, options)
-
-    from resnet_lab.cli.planning import print_looks, print_plan
+    from resnet_lab.cli.planning import print_looks, print_plan  # imports pandas: a mistake is told without it
     from resnet_lab.sequential import usual_end
 
-    console = open_console()
     if until_decided:
         print_looks(prepared, max_seeds or usual_end(prepared), console)
-        return
-    print_plan(prepared, console)
+    else:
+        print_plan(prepared, console)
 
 
 def _check_looks(until_decided: bool, max_seeds: int | None, options: dict[str, Any]) -> None:
@@ -75,32 +148,18 @@ def _check_looks(until_decided: bool, max_seeds: int | None, options: dict[str, 
         )
 
 
-def _run(
-    name: str,
-    reports: Path,
-    check: bool,
-    options: dict[str, Any],
-    *,
-    until_decided: bool,
-    max_seeds: int | None,
-) -> None:
-    prepared = _prepare(name, options)
+def _run(name: str, reports: Path, check: bool, options: dict[str, Any], *, until_decided: bool, max_seeds: int | None) -> None:
+    prepared, console = _prepare(name, options), open_console()
 
-    from resnet_lab.api import finish_study
-    from resnet_lab.papers.deviations import first_line
+    from resnet_lab.api import finish_study  # imports pandas and Optuna: a mistake is told without them
     from resnet_lab.report.terminal import terminal_table
     from resnet_lab.sequential import usual_end
 
-    console = open_console()
     where = f"runs in {options['studies'].absolute()}, report in {(reports / prepared.plan.name / 'report.html').absolute()}"
     say(console, where)
-    for line in (first_line(prepared.plan), prepared.plan.question):
-        if line:
-            say(console, line)
-    for warning in prepared.plan.warnings:
-        say(console, f"warning: {warning}")
-    for damage in prepared.damaged:
-        say(console, f"warning: this run will be done again: {damage}")
+    warnings = [*prepared.plan.warnings, *(f"this run will be done again: {damage}" for damage in prepared.damaged)]
+    for line in filter(None, (first_line(prepared.plan), prepared.plan.question, *(f"warning: {warning}" for warning in warnings))):
+        say(console, line)
     todo = f"{len(prepared.missing)} of {len(prepared.tasks)} runs to do on {', '.join(prepared.devices)}"
     if not until_decided:
         say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
@@ -112,8 +171,8 @@ def _run(
         most = max_seeds or usual_end(prepared) if until_decided else None
         result = finish_study(prepared, reports, until_decided=most, console=console)
     except KeyboardInterrupt:
-        say(console, "stopped: finished runs are kept, and so are the checkpoints of those that were not; go on with")
-        say(console, f"    {typed_command()}")
+        say(console, "stopped: finished runs are kept, and so are checkpoints of unfinished ones; resume with")
+        say(console, f"    {_typed_command()}")
         say(console, where)
         sys.exit(INTERRUPTED)
     console.print(terminal_table(result.data, result.verdicts))
@@ -124,30 +183,22 @@ def _run(
         sys.exit(NOT_SUPPORTED)
 
 
-def _run_shard(prepared: Any, console: Any) -> None:
+def _run_shard(prepared: StudyPlan, console: Console) -> None:
     from resnet_lab.study.driver import drive_study
 
     outcome = drive_study(prepared, console=console)
-    shard = prepared.options.shard
-    say(console, f"share {shard}: {outcome.trained} runs done; the same command with --shard none collects all shares")
+    say(console, f"share {prepared.options.shard}: {outcome.trained} runs done; the same command with --shard none collects all shares")
     if outcome.failures:
         sys.exit(FAILED)
 
 
-def _prepare(name: str, options: dict[str, Any]) -> Any:
-    from resnet_lab.spec.library import load_ablation
-    from resnet_lab.study.plan import Options, plan_study
-
-    return plan_study(load_ablation(name), Options(**options), command=typed_command())
+def _prepare(name: str, options: dict[str, Any]) -> StudyPlan:
+    return plan_study(load_ablation(name), Options(**options), command=_typed_command())
 
 
-def typed_command() -> str:
+def _typed_command() -> str:
     """The command as it can be typed again."""
-    return shlex.join([*program_words(), *sys.argv[1:]])
-
-
-def program_words() -> list[str]:
-    """How this program was called."""
     program = Path(sys.argv[0])
-    inside = program.name == "__main__.py"
-    return ["python", "-m", f"resnet_lab.{program.parent.name}".removesuffix(".resnet_lab")] if inside else [program.name]
+    module = f"resnet_lab.{program.parent.name}".removesuffix(".resnet_lab")
+    words = ["python", "-m", module] if program.name == "__main__.py" else [program.name]
+    return shlex.join([*words, *sys.argv[1:]])

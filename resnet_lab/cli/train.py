@@ -25,10 +25,12 @@ from resnet_lab.console import open_console, say
 @click.option("--lr", type=float, metavar="X", help="Peak learning rate. Default: 0.001, with sgd 0.05.")
 @click.option("--weight-decay", type=float, metavar="X", help="Default: 0.01, with sgd 0.0005, with adam 0.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Default: 32.")
-@click.option("--schedule", type=click.Choice(["constant", "cosine", "one_cycle"]), help="Of the learning rate. Default: one_cycle.")
+@click.option(
+    "--schedule", type=click.Choice(["constant", "cosine", "one_cycle"]), help="How the learning rate changes. Default: one_cycle."
+)
 @click.option("--validation", type=float, metavar="SHARE", help="Training images held out for validation. Default: 0.1.")
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of initial weights, order and augmentation."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Decides initial weights, order and augmentation."
 )
 @click.option(
     "--precision",
@@ -36,12 +38,15 @@ from resnet_lab.console import open_console, say
     help="auto: bf16 where the processor or GPU computes in it, else fp32. Default: the file's, or auto.",
 )
 @click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps.")
-@click.option("--threads", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="0: one a core.")
+@click.option("--threads", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="0: one per core.")
 @click.option(
-    "--init", default="", metavar="RUN|FILE|torchvision:NAME", help="Start from these weights; a classifier of other classes begins anew."
+    "--init",
+    default="",
+    metavar="RUN|FILE|torchvision:NAME",
+    help="Start from these weights; a classifier of other classes is initialized anew.",
 )
 @click.option("--freeze", default="", metavar="PARTS", help="Modules that keep their weights, as in stem,stage1.")
-@click.option("--skip-bad", is_flag=True, help="Leave images that cannot be decoded out.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be decoded.")
 @data_root_option
 @studies_option
 @reports_option
@@ -49,7 +54,7 @@ from resnet_lab.console import open_console, say
 def train(network: str, data: str | None, seed: int, studies: Path, reports: Path, data_root: Path | None, **options: Any) -> None:
     """Train NETWORK (a name, or a FILE.toml with [network], [data], [training]) and keep its weights, curves and history.
 
-    The same command goes on where it was interrupted. What is trained already is only shown.
+    The same command resumes where it was interrupted. A finished training is only shown.
     """
     wanted = Wanted(network, _fields(data, options), seed)
     places = Places(studies, reports, data_root)
@@ -59,7 +64,7 @@ def train(network: str, data: str | None, seed: int, studies: Path, reports: Pat
     try:
         trained = train_and_show(job, console)
     except Stopped as stopped:
-        say(console, f"{stopped}: the same command goes on")
+        say(console, f"{stopped}: the same command resumes it")
         sys.exit(INTERRUPTED)
     conclude(trained, console)
 

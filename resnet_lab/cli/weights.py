@@ -1,4 +1,4 @@
-"""`resnet-lab weights`: other people's weights in, ours out."""
+"""`resnet-lab weights`: import other people's weights, export ours."""
 
 from pathlib import Path
 
@@ -20,11 +20,11 @@ def weights() -> None:
 
 @weights.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--as", "network", required=True, metavar="NAME", help="The network it is of (`resnet-lab list networks`).")
+@click.option("--as", "network", required=True, metavar="NAME", help="Which network it holds (`resnet-lab list networks`).")
 @click.option(
     "--normalization",
     metavar="MEAN/STD",
-    help="What its images were normalized with, as in 0.485,0.456,0.406/0.229,0.224,0.225 (pixels from 0 to 1), or none. Default: its family's.",
+    help="How its images were normalized, as in 0.485,0.456,0.406/0.229,0.224,0.225 (pixels from 0 to 1), or none. Default: its family's.",
 )
 @studies_option
 @exits
@@ -56,7 +56,6 @@ def export_file(run: str, form: str, output: Path, which: str, studies: Path) ->
 
 
 def _normalization(text: str | None) -> FixedNormalization | None:
-
     if text is None:
         return None
     try:

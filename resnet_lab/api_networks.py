@@ -1,0 +1,54 @@
+"""A network from Python: built, or its layers described."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from resnet_lab.architecture.frame import LayerFrame
+from resnet_lab.architecture.layers import describe_network
+from resnet_lab.architecture.resolve import find_network, name_spec
+from resnet_lab.data.datasets import dataset_facts
+from resnet_lab.networks.build import Network
+from resnet_lab.networks.build import build as build_module
+from resnet_lab.spec.catalogue import named_network
+from resnet_lab.spec.data import DatasetFacts, DataSpec
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, as_written, check_size, resolve_network
+
+
+def build(
+    network: str | NetworkSpec | ResolvedNetwork,
+    *,
+    classes: int | None = None,
+    in_channels: int | None = None,
+    seed: int = 0,
+    size: int | None = None,
+) -> Network:
+    """A network of the catalogue by its name, or of a spec, as a `torch.nn.Module`: images [B, C, H, W] to logits [B, classes].
+
+    `classes` and `in_channels` replace those of the original (1000 and 3 for most); every initial tensor follows from `seed`. With `size`,
+    the side of the images in pixels, images too small for the network are refused here and not in its first forward pass.
+    Raises SpecError for an unknown name (with the nearest), a spec that contradicts itself, or a size that does not fit.
+    """
+    spec = as_written(named_network(network) if isinstance(network, str) else network)
+    spec = replace(spec, classes=classes or spec.classes, in_channels=in_channels or spec.in_channels)
+    if spec.classes is None or spec.in_channels is None:
+        raise SpecError.of("say how many classes and in_channels: the spec leaves them to a dataset")
+    resolved = resolve_network(spec, channels=spec.in_channels, classes=spec.classes)
+    if size is not None:
+        check_size(resolved, size)
+    return build_module(resolved, seed=seed)
+
+
+def describe(network: str | NetworkSpec, *, input: tuple[int, int, int] | None = None, full: bool = True) -> LayerFrame:
+    """The layers of a network as a DataFrame, one row per layer, which shows the network's diagram in a notebook; `.svg` is the diagram.
+
+    `network`: a name, `ABLATION:CELL`, a `FILE.toml` or a spec. `input`: (channels, height, width) of the images, the network's own by default.
+    With `full=False` a repeated block has its rows once, and `repeats` says how often it comes.
+    Raises SpecError for what is not there (with the nearest names) and for images of other channels or too small.
+    """
+
+    def facts(data: DataSpec) -> DatasetFacts:
+        return dataset_facts(data, data_root=None, cache=Path("studies") / "cache")
+
+    found = find_network(network, input, facts=facts) if isinstance(network, str) else name_spec("network", network, input)
+    return LayerFrame.of(describe_network(found.title, found.spec, found.shape), full=full)

@@ -1,0 +1,52 @@
+"""The plan of a study that ran, found by its name, with question and claims as its file has them now."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from resnet_lab.runs.plan import Plan, load_plan, study_name
+from resnet_lab.spec.errors import SpecError, nearest
+from resnet_lab.spec.library import load_ablation
+
+
+def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, current: bool = True) -> Plan:
+    """The plan a study last drove, with the claims as its file has them now: editing a claim never trains anything.
+
+    `name` may be NAME/SCALE or NAME/SCALE@TAG. With `current` false the claims are those of the plan, and the file is not read. Raises SpecError
+    where no such study ran, and where the edited claims do not fit the cells that were run.
+    """
+    if not name.endswith(".toml") and "/" in name:
+        name, _, rest = name.partition("/")
+        scale, _, tag = rest.partition("@")
+    wanted = Path(name).stem if name.endswith(".toml") else name
+    plan = load_plan(studies, study_name(wanted, scale, tag)) if scale else _default_plan(studies, name, wanted, tag)
+    if plan is None:
+        known = sorted(path.parent.relative_to(studies).as_posix() for path in studies.glob("*/*/plan.json"))
+        there = f"there are {', '.join(known)}" if known else "there is none yet"
+        asked = study_name(wanted, scale, tag) if scale else wanted
+        raise SpecError.of(f"no study {asked} under {studies.absolute()}: {there}{nearest(asked, known)}")
+    return with_current_claims(plan) if current else plan
+
+
+def with_current_claims(plan: Plan) -> Plan:
+    """The plan with question and claims as its file has them now; as planned where the file is gone, or elsewhere (an imported study)."""
+    path = Path(plan.file)
+    if not path.is_absolute() or not path.exists():
+        return plan
+    ablation = load_ablation(path)
+    if plan.scale not in ablation.scales:
+        return plan
+    claims, dropped = ablation.claims_at(plan.scale, plan.cells, regridded=bool(plan.overrides))
+    warnings = tuple(dict.fromkeys([*plan.warnings, *dropped]))
+    return replace(plan, question=ablation.file.question, claims=claims, warnings=warnings)
+
+
+def _default_plan(studies: Path, question: str, name: str, tag: str) -> Plan | None:
+    """The study of the question's default scale, or the only one there is. `question` is its name or file."""
+    try:
+        first = load_plan(studies, study_name(name, load_ablation(question).scales[0], tag))
+    except SpecError:
+        first = None  # the question's file is elsewhere: go by what ran
+    if first is not None:
+        return first
+    found = sorted(studies.glob(f"{name}/*/plan.json"))
+    return load_plan(studies, found[0].parent.relative_to(studies).as_posix()) if len(found) == 1 and not tag else None
