@@ -25,6 +25,7 @@ from resnet_lab.spec.training import TrainingSpec, iterations_per_epoch, resolve
 
 SHORTCUT_OF = {"plain": "none", "residual": "identity"}
 """Shortcuts of the arms that are called so; any other arm is a projection net with its own initialization salt."""
+ENVIRONMENT = {"resnet_lab": "0.1.0", "python": "3.11.7", "torch": "2.14.1", "device": "cpu", "processor": "a processor", "threads": "1"}
 REGISTER_ALL = object()
 """`registered` of a plan whose claims all stood before the first run."""
 
@@ -34,11 +35,7 @@ def network(*, channels: int = 3, classes: int = 10, **fields: Any) -> ResolvedN
     return resolve_network(NetworkSpec(**fields), channels=channels, classes=classes)
 
 
-RUN = RunSpec(
-    network(layers=20),
-    ResolvedData(name="cifar10", image_size=32),
-    resolve_training(TrainingSpec(epochs=1), train_images=50000),
-)
+RUN = RunSpec(network(layers=20), ResolvedData(name="cifar10", image_size=32), resolve_training(TrainingSpec(epochs=1), train_images=50000))
 """ResNet-20 on CIFAR-10 for an epoch; every field that can be left out is."""
 
 
@@ -48,16 +45,12 @@ def degradation(deep: str = "plain/56", shallow: str = "plain/20", **fields: Any
     return Claim(contrast={deep: 1.0, shallow: -1.0}, **{**values, **fields})
 
 
+DIFFERENCE = {"plain/56": 1.0, "plain/20": -1.0, "residual/56": -1.0, "residual/20": 1.0}
 DEFAULT_CLAIMS = (
     degradation(),
     Claim("degradation_test", {"plain/56": 1.0, "plain/20": -1.0}, "> 0", "The same on images never trained on.", "test_error"),
     Claim("rescue", {"plain/56": 1.0, "residual/56": -1.0}, "> 0", "At 56 layers the residual net has the lower training error."),
-    Claim(
-        "difference",
-        {"plain/56": 1.0, "plain/20": -1.0, "residual/56": -1.0, "residual/20": 1.0},
-        "> 0",
-        "Depth hurts plain nets more than residual nets.",
-    ),
+    Claim("difference", DIFFERENCE, "> 0", "Depth hurts plain nets more than residual nets."),
 )
 
 
@@ -153,14 +146,7 @@ def make_record(cell: PlannedCell, seed: int, *, arrays: bool = True, epochs: in
         ),
         "blocks": blocks,
         "images": {"train": facts.train_images, "validation": 0, "test": facts.test_images},
-        "environment": {
-            "resnet_lab": "0.1.0",
-            "python": "3.11.7",
-            "torch": "2.14.1",
-            "device": "cpu",
-            "processor": "a processor",
-            "threads": "1",
-        },
+        "environment": dict(ENVIRONMENT),
     }
     if arrays:
         norms = np.exp(rng.normal(-2, 0.2, (count + 1, len(blocks)))).astype(np.float32)

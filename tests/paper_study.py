@@ -24,17 +24,9 @@ def shipped_plan(name: str = "plain_vs_residual", scale: str = "paper", override
     """The plan of a shipped question at a scale; costs are made up. `fields` replace fields of the plan."""
     question = resolve(load_ablation(name), scale, facts=_facts, overrides=overrides, precision=lambda cells: "bf16")
     cells = tuple(
-        PlannedCell(
-            cell.name,
-            cell.arm,
-            cell.axes,
-            fingerprint(cell.spec),
-            as_plain(cell.spec),
-            1000 + at,
-            2000 + at,
-            weighted_layers(cell.spec.network),
-        )
-        for at, cell in enumerate(question.cells)
+        PlannedCell(each.name, each.arm, each.axes, fingerprint(each.spec), as_plain(each.spec), 1000 + at, 2000 + at, layers)
+        for at, each in enumerate(question.cells)
+        for layers in [weighted_layers(each.spec.network)]
     )
     values = {"ablation": name, "scale": scale, "cells": cells, "axes": question.axes, "evidence": question.evidence}
     values |= {"source": question.ablation.file.source, "varies": question.ablation.file.varies, "seeds": question.seeds}

@@ -178,9 +178,8 @@ NETWORK = "[network]\nlayers = 8\nwidths = [4, 8, 8]\nin_channels = 1\nclasses =
 
 def train(**console: object):
     Path("network.toml").write_text(NETWORK)
-    return resnet_lab.train(
-        "network.toml", "digits", epochs=2, fields=FIELDS, device="cpu", threads=1, console=Console(**{"file": io.StringIO(), **console})
-    )
+    shown = Console(file=io.StringIO(), **console)
+    return resnet_lab.train("network.toml", "digits", epochs=2, fields=FIELDS, device="cpu", threads=1, console=shown)
 
 
 def test_train_and_load_weights() -> None:

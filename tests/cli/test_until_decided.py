@@ -131,7 +131,7 @@ def test_looks_that_were_not_planned_are_warned_of_before_anything_is_trained(ra
     assert ("look 3" in again, "not planned" in again) == (False, False)
     assert "the last of them is over, there is nothing left to do" in planned()
 
-    assert "looks up to 7 seeds were had already: a maximum of 6 changes nothing" in planned("--max-seeds", "6")
+    assert "this study was already judged in looks up to 7 seeds: a maximum of 6 changes nothing" in planned("--max-seeds", "6")
     more = planned("--max-seeds", "10")
     assert "verdicts of this study were read at 7 seeds, and looks at 10 seeds were not planned then" in more
     said = ran("--until-decided", "--max-seeds", "10")

@@ -101,7 +101,7 @@ def test_ctrl_c_in_a_terminal(prepare, lab, tmp_path, studies, resumed_at):
     assert "stopping; 2 runs in flight" in said
     stops = [int(found) for found in re.findall(r"stopped after iteration (\d+) of 300, goes on from there", said)]
     assert len(stops) == 2
-    assert "go on with" in said
+    assert "resume with" in said
     assert "study tiny.toml --studies" in said
     (lab.folder / "armed").unlink()
     drive_study(prepare(**options))
