@@ -113,7 +113,32 @@ def study(name: str | None, reports: Path, check: bool, until_decided: bool, max
     if name is None:
         raise click.UsageError("which question? Give its NAME or a FILE.toml; `resnet-lab list` shows them")
     _check_looks(until_decided, max_seeds, options)
-    _run(name, reports, check, options, until_decided=until_decided, max_seeds=max_seeds)
+    prepared, console = _prepare(name, options), open_console()
+
+    from resnet_lab.api import finish_study  # imports pandas and Optuna: a mistake is told without them
+    from resnet_lab.report.terminal import terminal_table
+    from resnet_lab.sequential import usual_end
+
+    where = f"runs in {options['studies'].absolute()}, report in {(reports / prepared.plan.name / 'report.html').absolute()}"
+    _announce(prepared, where, console, until_decided=until_decided)
+    try:
+        if options["shard"] is not None:
+            _run_shard(prepared, console)
+            say(console, where)
+            return
+        most = max_seeds or usual_end(prepared) if until_decided else None
+        result = finish_study(prepared, reports, until_decided=most, console=console)
+    except KeyboardInterrupt:
+        say(console, "stopped: finished runs are kept, and so are checkpoints of unfinished ones; resume with")
+        say(console, f"    {_typed_command()}")
+        say(console, where)
+        sys.exit(INTERRUPTED)
+    console.print(terminal_table(result.data, result.verdicts))
+    say(console, where)
+    if result.failed:
+        sys.exit(FAILED)
+    if check and any(verdict.verdict != "supported" for verdict in result.verdicts):
+        sys.exit(NOT_SUPPORTED)
 
 
 @click.command(cls=PanelCommand, epilog=MORE_OPTIONS)
@@ -148,14 +173,8 @@ def _check_looks(until_decided: bool, max_seeds: int | None, options: dict[str, 
         )
 
 
-def _run(name: str, reports: Path, check: bool, options: dict[str, Any], *, until_decided: bool, max_seeds: int | None) -> None:
-    prepared, console = _prepare(name, options), open_console()
-
-    from resnet_lab.api import finish_study  # imports pandas and Optuna: a mistake is told without them
-    from resnet_lab.report.terminal import terminal_table
-    from resnet_lab.sequential import usual_end
-
-    where = f"runs in {options['studies'].absolute()}, report in {(reports / prepared.plan.name / 'report.html').absolute()}"
+def _announce(prepared: StudyPlan, where: str, console: Console, *, until_decided: bool) -> None:
+    """Say what will be done, and what a person should know before."""
     say(console, where)
     warnings = [*prepared.plan.warnings, *(f"this run will be done again: {damage}" for damage in prepared.damaged)]
     for line in filter(None, (first_line(prepared.plan), prepared.plan.question, *(f"warning: {warning}" for warning in warnings))):
@@ -163,24 +182,6 @@ def _run(name: str, reports: Path, check: bool, options: dict[str, Any], *, unti
     todo = f"{len(prepared.missing)} of {len(prepared.tasks)} runs to do on {', '.join(prepared.devices)}"
     if not until_decided:
         say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
-    try:
-        if options["shard"] is not None:
-            _run_shard(prepared, console)
-            say(console, where)
-            return
-        most = max_seeds or usual_end(prepared) if until_decided else None
-        result = finish_study(prepared, reports, until_decided=most, console=console)
-    except KeyboardInterrupt:
-        say(console, "stopped: finished runs are kept, and so are checkpoints of unfinished ones; resume with")
-        say(console, f"    {_typed_command()}")
-        say(console, where)
-        sys.exit(INTERRUPTED)
-    console.print(terminal_table(result.data, result.verdicts))
-    say(console, where)
-    if result.failed:
-        sys.exit(FAILED)
-    if check and any(verdict.verdict != "supported" for verdict in result.verdicts):
-        sys.exit(NOT_SUPPORTED)
 
 
 def _run_shard(prepared: StudyPlan, console: Console) -> None:
