@@ -11,11 +11,10 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from resnet_lab.classifier.evaluating import Evaluation, Share, mcnemar
 from resnet_lab.classifier.training import Job, Trained, run_job
-from resnet_lab.console import say
+from resnet_lab.console import make_table, say
 from resnet_lab.output import figure_bytes
 from resnet_lab.report.one_network import draw_curves, history, terminal_curves
 from resnet_lab.runs.record import EpochRecord
@@ -83,10 +82,8 @@ def conclude(trained: Trained, console: Console) -> None:
 
 def show_evaluation(found: Evaluation, folder: Path, console: Console) -> None:
     """Each class, then loss and accuracy with its interval, and where the figures are."""
-    table = Table(box=None, pad_edge=False)
     frame = found.classes()
-    for column in frame.columns:
-        table.add_column(column, justify="left" if column in ("class", "most often taken for") else "right")
+    table = make_table(*frame.columns, left=("class", "most often taken for"))
     for row in frame.head(MOST_CLASSES).itertuples(index=False):
         table.add_row(str(row[0]), f"{row[1]:,}", *(f"{value:.2f} %" if value == value else "-" for value in row[2:4]), str(row[4]))
     console.print(table)
@@ -102,9 +99,8 @@ def show_evaluation(found: Evaluation, folder: Path, console: Console) -> None:
 def show_side_by_side(found: Sequence[Evaluation], console: Console) -> None:
     """Several networks on the same test images: accuracy with its interval, and each against the first, image by image."""
     first = found[0]
-    table = Table(box=None, pad_edge=False)
-    for column in ("run", "loss", "accuracy", "95 % interval", "n", "only first right", "only this right", "exact p"):
-        table.add_column(column, justify="left" if column == "run" else "right", no_wrap=column in ("run", "accuracy", "95 % interval"))
+    columns = ("run", "loss", "accuracy", "95 % interval", "n", "only first right", "only this right", "exact p")
+    table = make_table(*columns, left=("run",), whole=("run", "accuracy", "95 % interval"))
     for each in found:
         paired = each is not first and each.dataset == first.dataset and len(each.right) == len(first.right)
         lost, won, p = mcnemar(first.right, each.right) if paired else (0, 0, 1.0)

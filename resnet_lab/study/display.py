@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from resnet_lab.console import say
+from resnet_lab.console import make_table, say
 from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure, RunStore
@@ -184,9 +184,7 @@ class LiveTable(Display):
         return Group(self._cells(), *self._flights(), self._bar())
 
     def _cells(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("cell", "runs", "train error", "test error"):
-            table.add_column(heading, justify="left" if heading == "cell" else "right")
+        table = make_table("cell", "runs", "train error", "test error", left=("cell",))
         running = [task.cell for task in list(self.running.values())]
         for name, errors in list(self.errors.items())[:MOST_CELLS]:
             mark = " ●" if name in running else ""
