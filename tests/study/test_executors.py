@@ -91,7 +91,7 @@ def test_a_worker_talks_to_its_driver_alone(prepare, studies, lab, capfd):
         assert "a block talks; it hears nothing" in capfd.readouterr().err
         lost = executor.submit(prepared.tasks[1])
         kill(worker_processes())
-        with pytest.raises(WorkerDiedError, match="exit code -9"):
+        with pytest.raises(WorkerDiedError, match="signal 9"):
             lost.result(DEADLINE)
     finally:
         executor.stop()
