@@ -6,7 +6,7 @@ Every section is a fragment: any field may be left out, and later fragments (sca
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Len
 
@@ -14,6 +14,7 @@ from resnet_lab.spec.claims import Claim, Named, problems_beside, trend_contrast
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.errors import Problem, SpecError, nearest, placed
 from resnet_lab.spec.network import NetworkSpec
+from resnet_lab.spec.search import SearchSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec
 
 Seeds = Annotated[int, Ge(1)] | Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)]
@@ -30,6 +31,14 @@ class Fragment:
 
 
 @dataclass(frozen=True)
+class Arm(Fragment):
+    """One side of a question: what it sets over the base, and how it searches."""
+
+    search: SearchSpec | Literal[False] | None = None
+    """Fields of its search over those of `[search]`; `false`: it searches nothing and is a baseline."""
+
+
+@dataclass(frozen=True)
 class Scale(Fragment):
     """One size at which the question can be asked. The first scale of a file is its default."""
 
@@ -41,6 +50,8 @@ class Scale(Fragment):
     """How many seeds (5 means 0 to 4), or the seeds themselves."""
     grid: dict[str, Any] | None = None
     """Replaces the question's grid at this scale."""
+    search: SearchSpec | None = None
+    """Fields of the searches at this scale."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class AblationFile(Fragment):
     `--strict`."""
     seeds: Seeds = 5
     """How many seeds (5 means 0 to 4), or the seeds themselves."""
-    arms: dict[str, Fragment] = field(default_factory=dict)
+    arms: dict[str, Arm] = field(default_factory=dict)
     """The sides of the question; each starts from the base sections."""
     grid: dict[str, Any] = field(default_factory=dict)
     """Field path -> list of values, as in `network.layers = [20, 56]`; a list-valued point may be named: `{ name = "wide", value = [...] }`."""
@@ -74,8 +85,8 @@ class AblationFile(Fragment):
     """Overrides for some cells only: conditions (`arm`, grid axes by short name) beside fragments."""
     claims: tuple[Claim, ...] = ()
     """What is expected of the cells; judged together if they stand here when the study first runs."""
-    search: dict[str, Any] | None = None
-    """Reserved for hyper-parameter searches."""
+    search: SearchSpec | None = None
+    """What every arm searches, at each grid point for itself, before its finalists are trained as cells."""
 
 
 @dataclass(frozen=True)

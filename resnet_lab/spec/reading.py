@@ -16,13 +16,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from resnet_lab.spec.ablation import Ablation, AblationFile, Fragment, Scale
+from resnet_lab.spec.ablation import Ablation, AblationFile, Arm, Fragment, Scale
 from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
 from resnet_lab.spec.data import DataSpec, FixedNormalization
 from resnet_lab.spec.errors import Problem, SpecError, nearest, placed
 from resnet_lab.spec.names import check_name, is_name, not_a_name
 from resnet_lab.spec.network import JoinSpec, NetworkSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
 from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.search import SearchSpec, flatten_space, parameters
 from resnet_lab.spec.training import RecordSpec, TrainingSpec, WarmupSpec
 
 
@@ -79,8 +80,7 @@ def parse_ablation(text: str, path: Path, name: str) -> Ablation:
         problems += _problems_of_claims(typed.claims)
         problems += _problems_of_grids(raw)
         problems += _problems_of_varies(typed.varies)
-        if typed.search is not None:
-            problems.append(Problem("searches are reserved for a later version: ask with arms and a grid", key="search"))
+        problems += _problems_of_spaces(raw)
     if problems or typed is None:
         raise SpecError(placed(problems, text, path))
     return Ablation(name=name, path=path, text=text, raw=raw, file=typed)
@@ -175,6 +175,8 @@ def _other_reading(item: dict[str, Any]) -> bool:
 def _problem(item: dict[str, Any]) -> Problem:
     readings = ("int", "constrained-int", "bool", "nullable", *WORD_OR_TABLE)
     location = tuple(part for part in item["loc"] if not (isinstance(part, str) and ("[" in part or part in readings)))
+    if "objective" in location:  # a word or a list of words: pydantic reports all readings
+        location = location[: location.index("objective") + 1]
     key = ".".join(map(str, location))
     if location[-1:] == ("seeds",) and item["type"] in UNKNOWN_KEY:
         return Problem(SAME_SEEDS, key=key)
@@ -189,6 +191,12 @@ def _problem(item: dict[str, Any]) -> Problem:
     given = item.get("input")
     if location[-2:] == ("network", "head_pool"):  # a word or a number: pydantic reports both readings
         return Problem(f'should be "global", or the side of an average pool (1 or more), not {json.dumps(given, default=str)}', key=key)
+    if location[-2:-1] == ("search",) and location[-1] == "objective":
+        return Problem(
+            f"should be \"validation_error\", or a list of it and \"macs\" or \"params\", not {json.dumps(given, default=str)}: a search sees neither the "
+            "test images nor training errors",
+            key=key,
+        )
     if location[-2:] == ("training", "compile"):
         return Problem(f"should be true or false, not {json.dumps(given, default=str)}", key=key)
     shown = "" if isinstance(given, dict) else f", not {json.dumps(given, default=str)}"
@@ -209,15 +217,16 @@ def _known_keys(location: Sequence[Any]) -> list[str]:
         "record": RecordSpec,
         "warmup": WarmupSpec,
         "claims": Claim,
+        "search": SearchSpec,
         "trend": Trend,
         "fails": Fails,
     }
     kind: type = AblationFile
     if len(location) == 2 and location[0] in ("scales", "arms"):
-        kind = Scale if location[0] == "scales" else Fragment
+        kind = Scale if location[0] == "scales" else Arm
     for before, part in pairwise((None, *location)):
         kind = TABLES.get(part, kind) if before in ("network", "data") or kind in TABLES.values() else sections.get(part, kind)
-    return [item.name for item in fields(kind) if item.name != "search"]
+    return [item.name for item in fields(kind)]
 
 
 def _problems_of_names(typed: AblationFile) -> list[Problem]:
@@ -239,6 +248,35 @@ def _problems_of_grids(raw: dict[str, Any]) -> list[Problem]:
     grids = {"grid": raw.get("grid", {})}
     grids |= {f"scales.{name}.grid": scale["grid"] for name, scale in raw.get("scales", {}).items() if "grid" in scale}
     return [problem for place, grid in grids.items() for problem in check_grid(grid, place)]
+
+
+def _problems_of_spaces(raw: dict[str, Any]) -> list[Problem]:
+    """What is wrong with the spaces of searches, each as written; whether they are whole is known once they are put together."""
+    places = {"search": raw.get("search", {})}
+    places |= {f"{kind}.{name}.search": part.get("search") for kind in ("scales", "arms") for name, part in raw.get(kind, {}).items()}
+    spaces = {f"{place}.space": search["space"] for place, search in places.items() if search and "space" in search}
+    return [problem for place, space in spaces.items() for problem in check_space(space, place)]
+
+
+def check_space(space: dict[str, Any], place: str) -> list[Problem]:
+    """What is wrong with a space: paths that name no field, values that the field cannot take, ranges that hold nothing.
+
+    A condition (`when`) on a parameter that another section brings is looked at once the sections are put together.
+    """
+    alone = {path: {key: part for key, part in value.items() if key != "when"} if isinstance(value, dict) else value
+             for path, value in flatten_space(space).items()}  # fmt: skip
+    found, problems = parameters(alone, place)
+    for path in dict.fromkeys(each.path for each in found):
+        mine = [each for each in found if each.path == path]
+        sets: list[list[Any]] = [[each.low for each in mine], [each.high for each in mine]]
+        values = mine[0].values or ([each[0] for each in sets] if mine[0].index is None else sets)
+        section, name = path.split(".")[:2]
+        if name not in _known_keys((section,)):
+            problems.append(Problem(f"no such field{nearest(name, _known_keys((section,)))}", key=f"{place}.{path}"))
+            continue
+        wrong = {problem.message: problem for value in values for problem in check_fragment(nested(path, value))}
+        problems += [Problem(problem.message, key=f"{place}.{path}") for problem in wrong.values() if problem.key.startswith(path)]
+    return problems
 
 
 def _problems_of_varies(varies: Sequence[str]) -> list[Problem]:
@@ -300,5 +338,5 @@ TABLES: dict[Any, type] = {
 """Fields of network and data that take a word or a table, and the tables within them."""
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 SAME_SEEDS = "all cells of a study have the same seeds, by which they are compared: write it at the top or in a scale"
-WORD_OR_TABLE = tuple(kind.__name__ for kind in TABLES.values())
+WORD_OR_TABLE = (*(kind.__name__ for kind in TABLES.values()), SearchSpec.__name__)
 """What pydantic puts into an error's place where it tried to read the table."""

@@ -1,0 +1,107 @@
+"""searches.jsonl: what the searches of a study proposed and what came of it, one line per change; the last line of a proposal counts.
+
+It lies beside plan.json. The runs themselves are in the run store like any others; a line says which they are.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from resnet_lab.runs.files import StoreError, from_plain, inside, writing
+from resnet_lab.spec.search import Label
+
+State = Literal["running", "complete", "pruned", "infeasible", "failed"]
+
+
+@dataclass(frozen=True)
+class SearchTrial:
+    """One proposal of a search. An infeasible one was not trained and is no part of the budget."""
+
+    search: str
+    """The searched cell: `tpe`, or with a grid `plain/20`."""
+    identity: str
+    """Digest of what was searched: a search that was changed begins anew."""
+    number: int
+    """Counted from 0 over all proposals of its search."""
+    state: State
+    point: dict[str, Label]
+    """Parameter -> label (spec/search.py)."""
+    proposed_by: Literal["first", "sampler", "random"]
+    """`first`: the question names it. `random`: the sampler had nothing new to propose."""
+    fingerprint: str = ""
+    """Of its runs; empty where no network can be built."""
+    macs: int = 0
+    params: int = 0
+    layers: int = 0
+    constraints: dict[str, float] = field(default_factory=dict)
+    """Constraint -> by which share it is broken; zero or below where it is met."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Seed -> validation error in percent of its run; 100 for one that diverged."""
+    curve: dict[str, float] = field(default_factory=dict)
+    """Step -> what a pruner was told: epochs and errors of a run, or seeds and their errors."""
+    values: tuple[float, ...] = ()
+    """Its objectives, in the order of the question: mean validation error in percent, then a cost."""
+    diverged: int = 0
+    """Runs that diverged."""
+    seconds: float = 0.0
+    """Training time of its runs."""
+    why: str = ""
+    """Why it failed, or cannot be built."""
+
+
+def searches_path(studies: Path, name: str) -> Path:
+    """Where the searches of a study are written down."""
+    return inside(studies, name) / "searches.jsonl"
+
+
+def append_trial(studies: Path, name: str, trial: SearchTrial) -> None:
+    """Write down how a proposal stands. Raises StoreError where that cannot be done."""
+    path = searches_path(studies, name)
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            if file.tell() and not _ends_whole(path):
+                file.write(b"\n")  # a line that was cut short stays alone
+            file.write(json.dumps(asdict(trial)).encode() + b"\n")
+
+
+def load_trials(studies: Path, name: str, identities: Mapping[str, str]) -> dict[str, list[SearchTrial]]:
+    """Searched cell -> its proposals by number, of the searches with these identities. A line that was cut short is left out.
+
+    Raises StoreError for a file that cannot be read, or holds anything else.
+    """
+    found: dict[str, dict[int, SearchTrial]] = {search: {} for search in identities}
+    for trial in _lines(searches_path(studies, name)):
+        if identities.get(trial.search) == trial.identity:
+            found[trial.search][trial.number] = trial
+    return {search: [trials[number] for number in sorted(trials)] for search, trials in found.items()}
+
+
+def earlier_searches(studies: Path, name: str) -> set[tuple[str, str]]:
+    """(searched cell, identity) of all searches that were begun here."""
+    return {(trial.search, trial.identity) for trial in _lines(searches_path(studies, name))}
+
+
+def _lines(path: Path) -> Iterator[SearchTrial]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        with suppress(json.JSONDecodeError):
+            plain: Any = json.loads(line)
+            try:
+                yield from_plain(SearchTrial, plain)
+            except (ValueError, TypeError) as error:
+                raise StoreError(f"{path}:{number}: no proposal of a search ({error}): move the file away, finished runs are kept") from error
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
