@@ -7,7 +7,7 @@ STUDIES/NAME/SCALE@TAG/plan.json       a variant (`--set`, `--tag`): nothing is 
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,28 @@ class PlannedCell:
     """Multiply-adds of one image (convolutions and linear layers)."""
     layers: int
     """Weighted layers."""
+
+
+@dataclass(frozen=True)
+class PlannedSearch:
+    """One search of the study: an arm at a grid point that has a space. What it proposed is in searches.jsonl (runs/searches.py)."""
+
+    name: str
+    """Of the searched cell, `tpe` or `plain/20`; its finalists are the cells NAME/1, NAME/2, ..."""
+    arm: str
+    axes: dict[str, int | float | str | bool]
+    identity: str
+    """Digest of what is searched, without how long and for how many finalists."""
+    spec: dict[str, Any]
+    """Its SearchSpec as plain values."""
+    precision: str
+    """What the study's `precision = "auto"` came to."""
+    finalists: tuple[int, ...] = ()
+    """Numbers of the trials that became cells, in the order of the cells; empty while it goes on."""
+    ended: str = ""
+    """Why it is over, in words; empty while it goes on."""
+    importance: dict[str, float] = field(default_factory=dict)
+    """Parameter -> its share of what separates the best tenth of the trials from the rest (PED-ANOVA, Watanabe et al. 2023); adds up to 1."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +97,8 @@ class Plan:
     """Of the working tree the study was last planned from; empty where there is none."""
     changes: tuple[str, ...] = ()
     """What was changed in the recipe of its cells after the study first ran, in words; also among the warnings."""
+    searches: tuple[PlannedSearch, ...] = ()
+    """Those whose finalists are, or will be, among its cells."""
 
     @property
     def name(self) -> str:
@@ -92,6 +116,7 @@ class Plan:
         """The plan as JSON with a line a cell: thousands of cells are written quickly, and a person can still read and compare them."""
         plain: dict[str, Any] = {"format": PLAN_FORMAT, **vars(self), "cells": []}
         plain["claims"] = [asdict(claim) for claim in self.claims]
+        plain["searches"] = [asdict(search) for search in self.searches]
         cells = ",\n  ".join(json.dumps(vars(cell)) for cell in self.cells)
         return json.dumps(plain, indent=1).replace('"cells": []', f'"cells": [\n  {cells}\n ]', 1)
 

@@ -200,7 +200,7 @@ def _problem(item: dict[str, Any]) -> Problem:
     if location[-2:] == ("training", "compile"):
         return Problem(f"should be true or false, not {json.dumps(given, default=str)}", key=key)
     shown = "" if isinstance(given, dict) else f", not {json.dumps(given, default=str)}"
-    message = str(item["msg"]).replace("Input should be", "should be")
+    message = str(item["msg"]).replace("Input should be", "should be").replace("be False", "be false, or a table")
     close = ""
     if item["type"] == "literal_error" and isinstance(given, str):
         close = nearest(given, item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
