@@ -18,6 +18,7 @@ SECTIONS = {
     "TrainingSpec": "[training]",
     "WarmupSpec": "training.warmup",
     "RecordSpec": "[record]",
+    "SearchSpec": "[search]",
     "Claim": "[[claims]]",
     "Trend": "claims.trend",
     "Fails": "claims.fails",

@@ -57,7 +57,7 @@ def test_a_good_file_is_read() -> None:
         ('network.stemm = "cifar"', "network.stemm: unknown key; did you mean 'stem'"),
         ("seeds = 0", "seeds: how many seeds (at least 1)"),
         ("seeds = [1, -2]", "seeds: how many seeds (at least 1)"),
-        ("search.trials = 3", "search: searches are reserved"),
+        ("search.space = 3", "search.space: should be an object, not 3"),
         ("data.validation = 1.0", "data.validation: should be less than 1"),
         ('[scales."../other/smoke"]', "scales.../other/smoke: '../other/smoke' cannot name a scale"),
         ('[arms."$x^{$"]', "arms.$x^{$: '$x^{$' cannot name an arm: write letters, digits, _ . + and -"),
