@@ -98,7 +98,9 @@ def _lines(path: Path) -> Iterator[SearchTrial]:
             try:
                 yield from_plain(SearchTrial, plain)
             except (ValueError, TypeError) as error:
-                raise StoreError(f"{path}:{number}: no proposal of a search ({error}): move the file away, finished runs are kept") from error
+                raise StoreError(
+                    f"{path}:{number}: no proposal of a search ({error}): move the file away, finished runs are kept"
+                ) from error
 
 
 def _ends_whole(path: Path) -> bool:

@@ -193,7 +193,7 @@ def _problem(item: dict[str, Any]) -> Problem:
         return Problem(f'should be "global", or the side of an average pool (1 or more), not {json.dumps(given, default=str)}', key=key)
     if location[-2:-1] == ("search",) and location[-1] == "objective":
         return Problem(
-            f"should be \"validation_error\", or a list of it and \"macs\" or \"params\", not {json.dumps(given, default=str)}: a search sees neither the "
+            f'should be "validation_error", or a list of it and "macs" or "params", not {json.dumps(given, default=str)}: a search sees neither the '
             "test images nor training errors",
             key=key,
         )

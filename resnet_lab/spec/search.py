@@ -131,7 +131,9 @@ def parameters(space: Mapping[str, Any], place: str = "search.space") -> tuple[t
     for path, written in flatten_space(space).items():
         key = f"{place}.{path}"
         if path.count(".") not in (1, 2) or path.partition(".")[0] not in ("network", "data", "training"):
-            problems.append(Problem("a search chooses fields of network, data or training, as in network.depths or network.join.bias", key=key))
+            problems.append(
+                Problem("a search chooses fields of network, data or training, as in network.depths or network.join.bias", key=key)
+            )
         elif path in ("data.name", "data.validation", "data.split_seed", "training.precision", "training.init_weights"):
             problems.append(Problem("is the same for all trials of a search: only then can they be compared", key=key))
         elif isinstance(written, list) and written and all(isinstance(item, dict) and "low" in item for item in written):
@@ -154,9 +156,7 @@ def flatten_space(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _add(
-    name: str, path: str, index: int | None, written: Any, key: str, found: list[Parameter], problems: list[Problem]
-) -> None:
+def _add(name: str, path: str, index: int | None, written: Any, key: str, found: list[Parameter], problems: list[Problem]) -> None:
     """Read one parameter; adds it, or what is wrong with it."""
     if isinstance(written, list):
         written = {"choices": written}
@@ -236,7 +236,9 @@ def constraints(texts: Sequence[str]) -> tuple[tuple[Constraint, ...], list[Prob
         match = _CONSTRAINT.fullmatch(text)
         if match is None or match["cost"] not in COSTS or not float(match["bound"]):
             about = nearest(match["cost"], COSTS) if match else ""
-            problems.append(Problem(f"write it as `macs <= 20e6`, a bound on {', '.join(COSTS)}, not {text!r}{about}", key=f"constraints.{index}"))
+            problems.append(
+                Problem(f"write it as `macs <= 20e6`, a bound on {', '.join(COSTS)}, not {text!r}{about}", key=f"constraints.{index}")
+            )
         else:
             found.append(Constraint(text.strip(), match["cost"], match["sign"], float(match["bound"])))
     return tuple(found), problems

@@ -36,7 +36,7 @@ def images(folder, classes=("cat", "dog"), count=12):
             'block = "nolab.blocks:SE"\nwidths = [2, 2]',
             "block 'nolab.blocks:SE' cannot be imported: ModuleNotFoundError",
         ),
-        ("[training]", "[search]\nspace = 1\n[training]", "search.space: should be an object"),
+        ("[training]", "[search.space]\n[training]", "search.space: an empty space"),
     ],
 )
 def test_a_question_with_one_mistake(refused, tiny, tmp_path, old, new, says):
