@@ -6,21 +6,24 @@ alone.
 """
 
 import itertools
+import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from resnet_lab.runs.plan import Plan, PlannedCell
+from resnet_lab.runs.plan import Plan, PlannedCell, PlannedSearch
 from resnet_lab.runs.record import EpochRecord, RunRecord
+from resnet_lab.runs.searches import SearchTrial, append_trial
 from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.data import DATASETS, ResolvedData
 from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, resolve_network, weighted_layers
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
+from resnet_lab.spec.search import SEARCH_SEEDS, SearchSpec
 from resnet_lab.spec.training import TrainingSpec, iterations_per_epoch, resolve_training
 
 SHORTCUT_OF = {"plain": "none", "residual": "identity"}
@@ -112,6 +115,81 @@ def make_plan(
         commit="0123456789abcdef0123456789abcdef01234567",
     )
     return replace(plan, **fields)
+
+
+SPACE = {
+    "network.depths": [{"low": 1, "high": 3}] * 3,
+    "network.block": ["basic", "bottleneck"],
+    "network.groups": {"choices": [1, 2], "when": "network.block=bottleneck"},
+    "training.lr": {"low": 0.001, "high": 1.0, "log": True},
+}
+
+
+def make_search(
+    name: str = "tpe", axes: Mapping[str, Any] | None = None, *, finalists: Sequence[int] = (), ended: str = "", **fields: Any
+) -> PlannedSearch:
+    """A search of an arm, at a grid point where `axes` are given; `fields` are those of its SearchSpec."""
+    spec = SearchSpec(**{"space": SPACE, "trials": 8, **fields})
+    plain = json.loads(json.dumps(asdict(spec)))
+    arm = name.partition("/")[0]
+    importance = {"training.lr": 0.7, "network.depths.0": 0.2, "network.block": 0.1} if ended else {}
+    return PlannedSearch(name, arm, dict(axes or {}), f"identity of {name}", plain, "fp32", tuple(finalists), ended, importance)
+
+
+def make_trials(search: PlannedSearch, errors: Sequence[float | None], **fields: Any) -> list[SearchTrial]:
+    """A complete trial an error, an infeasible proposal a None; costs rise with the depths that each tries. `fields` are those of every trial."""
+    rng = np.random.default_rng(zlib.crc32(search.name.encode()))
+    found = []
+    for number, error in enumerate(errors):
+        depths = [int(depth) for depth in rng.integers(1, 4, 3)]
+        block = str(rng.choice(["basic", "bottleneck"]))
+        point: dict[str, Any] = {f"network.depths.{stage}": depth for stage, depth in enumerate(depths)} | {"network.block": block}
+        point |= {"network.groups": 1} if block == "bottleneck" else {}
+        point["training.lr"] = float(10 ** rng.uniform(-3, 0))
+        scores = {} if error is None else {str(seed): error for seed in range(SEARCH_SEEDS, SEARCH_SEEDS + search.spec["seeds_per_trial"])}
+        values: dict[str, Any] = {
+            "search": search.name,
+            "identity": search.identity,
+            "number": number,
+            "state": "infeasible" if error is None else "complete",
+            "point": point,
+            "proposed_by": "sampler",
+            "fingerprint": f"{zlib.crc32(repr(point).encode()):08x}" * 8,
+            "macs": 20_000 * sum(depths),
+            "params": 9_000 * sum(depths),
+            "layers": 2 + 2 * sum(depths),
+            "scores": scores,
+            "values": () if error is None else (error,),
+            "seconds": 0.0 if error is None else 3.0,
+        }
+        found.append(SearchTrial(**{**values, **fields}))
+    return found
+
+
+def make_searched(
+    searches: Sequence[PlannedSearch] = (
+        make_search("tpe", finalists=(4, 2), ended="all 8 trials are done"),
+        make_search("random", sampler="random", finalists=(3, 0), ended="all 8 trials are done"),
+    ),
+    baselines: Sequence[str] = ("baseline",),
+    seeds: Iterable[int] = range(3),
+    **fields: Any,
+) -> Plan:
+    """A plan whose cells are baselines and the finalists of searches; `fields` as of `make_plan`."""
+    plan = make_plan(baselines, dict.fromkeys(fields.pop("axes", ()), ()), seeds, fields.pop("claims", ()), **fields)
+    cells = [make_cell(arm, {}) for arm in baselines]
+    for search in searches:
+        for name in search.finalist_cells:
+            made = make_cell(search.arm, {**search.axes, "place": name.rpartition("/")[2]})
+            cells.append(replace(made, axes=dict(search.axes)))
+    return replace(plan, cells=tuple(cells), searches=tuple(searches))
+
+
+def write_trials(studies: Path, plan: Plan, errors: Mapping[str, Sequence[float | None]], **fields: Any) -> None:
+    """searches.jsonl of a plan: search -> the errors of its trials, as `make_trials` takes them."""
+    for search in plan.searches:
+        for trial in make_trials(search, errors.get(search.name, ()), **fields):
+            append_trial(studies, plan.name, trial)
 
 
 def make_record(cell: PlannedCell, seed: int, *, arrays: bool = True, epochs: int | None = None, **measured: Any) -> RunRecord:

@@ -126,9 +126,15 @@ class Measurements:
 
 
 def measurements(data: StudyData) -> Measurements:
-    """The tables of a study as arrays. A run's images are asked of one run per cell, since all runs of a cell see the same data."""
+    """The tables of a study as arrays. A run's images are asked of one run per cell, since all runs of a cell see the same data.
+
+    Cells that only claims name are finalists of searches that go on: all their runs are missing.
+    """
     plan, runs = data.plan, data.runs
-    row = {cell.name: position for position, cell in enumerate(plan.cells)}
+    chance = {cell.name: 100.0 * (1 - 1 / int(cell.spec["network"]["classes"])) for cell in plan.cells}
+    row = {
+        name: position for position, name in enumerate(dict.fromkeys([*chance, *(name for claim in plan.claims for name in claim.cells)]))
+    }
     column = {seed: position for position, seed in enumerate(plan.seeds)}
     at = np.array([row[name] for name in runs["cell"]], dtype=int), np.array([column[seed] for seed in runs["seed"]], dtype=int)
 
@@ -146,7 +152,7 @@ def measurements(data: StudyData) -> Measurements:
         seeds=tuple(plan.seeds),
         metrics={name: table(name, np.nan, float) for name in METRICS if name in runs},
         status=table("status", "missing", object),
-        chance=np.array([100.0 * (1 - 1 / int(cell.spec["network"]["classes"])) for cell in plan.cells]),
+        chance=np.array([chance.get(name, np.nan) for name in row]),
         images=tuple(images.get(name) for name in row),
         above={cell: (claim.metric, claim.fails.above) for claim in failing if claim.fails for cell in claim.cells},
     )

@@ -1,4 +1,4 @@
-"""A study's run records as tidy tables: one row a run, an epoch, or a block's gradient norm.
+"""A study's run records as tidy tables: one row a run, an epoch, a block's gradient norm, or a proposal of a search.
 
 Errors are in percent, losses in nats, times in seconds. Every table begins with `cell`, `arm`, one column a grid axis (its short name)
 and `seed`. An axis keeps its name: a measured column that is called the same becomes `run_NAME` (`run_lr` beside a grid over `lr`), and
@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from resnet_lab.runs.plan import Plan, PlannedCell
+from resnet_lab.runs.plan import Plan, PlannedCell, PlannedSearch
 from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.searches import SearchTrial, load_trials
 from resnet_lab.runs.store import Failure, RunStore
+from resnet_lab.spec.search import SEARCH_SEEDS, parameters
 
 Run = tuple[str, int]
 """(cell name, seed)"""
@@ -38,6 +40,10 @@ class StudyData:
     """The finished runs, diverged ones included."""
     failures: dict[Run, Failure] = field(default_factory=dict)
     """Why runs failed for good."""
+    proposals: dict[str, list[SearchTrial]] = field(default_factory=dict)
+    """Search -> what it proposed, by number; empty for a study without searches."""
+    judged_by: dict[str, RunRecord] = field(default_factory=dict)
+    """Finalist -> a run of the trial that it was chosen by, where the store has one: on how many images it was trained and judged, and how long."""
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -54,6 +60,11 @@ class StudyData:
         """The rows of `gradients` at initialization and after each run's last epoch, without building the rest."""
         return _gradients_table(self, first_and_last=True)
 
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row a proposal of a search, infeasible ones too: its place in the budget, state, validation error, the best so far, cost, parameters."""
+        return _trials_table(self)
+
 
 def load(plan: Plan, store: RunStore) -> StudyData:
     """What the store has of a plan. Raises StoreError where the store was written by a newer version."""
@@ -66,7 +77,9 @@ def load(plan: Plan, store: RunStore) -> StudyData:
                 records[cell.name, seed] = replace(record, spec=cell.spec) if record.spec == cell.spec else record  # one spec for all seeds
             elif (failure := store.failure(cell.fingerprint, seed)) is not None:
                 failures[cell.name, seed] = failure
-    return StudyData(plan, _runs_table(plan, records, failures), records, failures)
+    studies = store.root.parent
+    proposals = load_trials(studies, plan.name, {search.name: search.identity for search in plan.searches}) if plan.searches else {}
+    return StudyData(plan, _runs_table(plan, records, failures), records, failures, proposals, _judged_by(plan, proposals, store))
 
 
 def axis_columns(runs: pd.DataFrame) -> list[str]:
@@ -150,6 +163,49 @@ def _gradients_table(data: StudyData, *, first_and_last: bool) -> pd.DataFrame:
     return _with_cell_columns(data.plan, cells, seeds, np.array([kept.size for kept in norms], dtype=int), own)
 
 
+def _judged_by(plan: Plan, proposals: Mapping[str, Sequence[SearchTrial]], store: RunStore) -> dict[str, RunRecord]:
+    """Finalist -> the first run of its trial, where it is there."""
+    found = {}
+    for search in plan.searches:
+        trials = {trial.number: trial for trial in proposals[search.name]}
+        for cell, number in search.finalist_cells.items():
+            if number in trials and (record := store.load(trials[number].fingerprint, SEARCH_SEEDS)) is not None:
+                found[cell] = record
+    return found
+
+
+def _trials_table(data: StudyData) -> pd.DataFrame:
+    """Columns: search, arm, axes, number, those of `own` below, and one a parameter of any search, by its name.
+
+    `trial` counts what is part of the budget, from 1. `validation_error` and `best` are of complete trials alone.
+    """
+    rows = [(search, trial) for search in data.plan.searches for trial in data.proposals.get(search.name, ())]
+    searches, trials = [search for search, _ in rows], [trial for _, trial in rows]
+    frame = pd.DataFrame({"search": [search.name for search in searches], "counts": [trial.state != "infeasible" for trial in trials]})
+    complete = [trial.values[0] if trial.state == "complete" else np.nan for trial in trials]
+    frame["error"] = np.array(complete, dtype=float)
+    grouped = frame.groupby("search", sort=False)
+    own: dict[str, Any] = {
+        "trial": grouped["counts"].cumsum().where(frame["counts"]).astype("Int64"),
+        "state": [trial.state for trial in trials],
+        "proposed_by": [trial.proposed_by for trial in trials],
+        "validation_error": frame["error"],
+        "best": grouped["error"].cummin().groupby(frame["search"], sort=False).ffill(),
+        "macs": [trial.macs for trial in trials],
+        "params": [trial.params for trial in trials],
+        "weighted_layers": [trial.layers for trial in trials],
+        "diverged": [trial.diverged for trial in trials],
+        "seconds": np.array([trial.seconds for trial in trials], dtype=float),
+        "fingerprint": [trial.fingerprint for trial in trials],
+    }
+    names = dict.fromkeys(each.name for search in data.plan.searches for each in parameters(search.spec["space"])[0])
+    own |= {name: [trial.point.get(name) for trial in trials] for name in names}
+    numbers = [trial.number for trial in trials]
+    return _with_cell_columns(data.plan, searches, numbers, np.ones(len(rows), dtype=int), own).rename(
+        columns={"cell": "search", "seed": "number"}
+    )
+
+
 def _finished(data: StudyData) -> tuple[list[PlannedCell], list[int], list[RunRecord]]:
     """The finished runs in the plan's order: (cells, seeds, records), one item a run."""
     runs = [(cell, seed) for cell in data.plan.cells for seed in data.plan.seeds if (cell.name, seed) in data.records]
@@ -157,7 +213,7 @@ def _finished(data: StudyData) -> tuple[list[PlannedCell], list[int], list[RunRe
 
 
 def _with_cell_columns(
-    plan: Plan, cells: Sequence[PlannedCell], seeds: Sequence[int], repeats: Any, own: Mapping[str, Any]
+    plan: Plan, cells: Sequence[PlannedCell | PlannedSearch], seeds: Sequence[int], repeats: Any, own: Mapping[str, Any]
 ) -> pd.DataFrame:
     """A table: the cell's columns, each run's repeated so many times, then the table's own."""
 

@@ -58,6 +58,11 @@ class PlannedSearch:
     importance: dict[str, float] = field(default_factory=dict)
     """Parameter -> its share of what separates the best tenth of the trials from the rest (PED-ANOVA, Watanabe et al. 2023); adds up to 1."""
 
+    @property
+    def finalist_cells(self) -> dict[str, int]:
+        """Cell -> number of the trial that became it, the best first; empty while the search goes on."""
+        return {f"{self.name}/{place}": number for place, number in enumerate(self.finalists, 1)}
+
 
 @dataclass(frozen=True)
 class Plan:
