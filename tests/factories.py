@@ -136,6 +136,17 @@ def make_search(
     return PlannedSearch(name, arm, dict(axes or {}), f"identity of {name}", plain, "fp32", tuple(finalists), ended, importance)
 
 
+SCORES = [30.0, 8.0, 9.0, None, 12.0, 60.0, 11.0, 20.0, 14.0]
+"""Validation errors of a search's trials, an infeasible proposal among them."""
+
+
+def ended_search(
+    name: str = "tpe", axes: Mapping[str, Any] | None = None, finalists: Sequence[int] = (1, 2), **fields: Any
+) -> PlannedSearch:
+    """A search that is over, and whose trials 1 and 2 became cells."""
+    return make_search(name, axes, finalists=finalists, ended="all 8 trials are done", **fields)
+
+
 def make_trials(search: PlannedSearch, errors: Sequence[float | None], **fields: Any) -> list[SearchTrial]:
     """A complete trial an error, an infeasible proposal a None; costs rise with the depths that each tries. `fields` are those of every trial."""
     rng = np.random.default_rng(zlib.crc32(search.name.encode()))
@@ -168,20 +179,27 @@ def make_trials(search: PlannedSearch, errors: Sequence[float | None], **fields:
 
 def make_searched(
     searches: Sequence[PlannedSearch] = (
-        make_search("tpe", finalists=(4, 2), ended="all 8 trials are done"),
-        make_search("random", sampler="random", finalists=(3, 0), ended="all 8 trials are done"),
+        ended_search("tpe", finalists=(4, 2)),
+        ended_search("random", sampler="random", finalists=(3, 0)),
     ),
     baselines: Sequence[str] = ("baseline",),
     seeds: Iterable[int] = range(3),
+    *,
+    axes: Sequence[str] = (),
+    claims: Sequence[Claim] = (),
     **fields: Any,
 ) -> Plan:
-    """A plan whose cells are baselines and the finalists of searches; `fields` as of `make_plan`."""
-    plan = make_plan(baselines, dict.fromkeys(fields.pop("axes", ()), ()), seeds, fields.pop("claims", ()), **fields)
-    cells = [make_cell(arm, {}) for arm in baselines]
+    """A plan whose cells are baselines and the finalists of searches; `axes` are those of the searches, `fields` as of `make_plan`."""
+    plan = make_plan(baselines, dict.fromkeys(axes, ()), seeds, claims, source="", toml="", **fields)
+    return with_searches(plan, searches)
+
+
+def with_searches(plan: Plan, searches: Sequence[PlannedSearch]) -> Plan:
+    """The plan with searches, and their finalists after its cells."""
+    cells = list(plan.cells)
     for search in searches:
-        for name in search.finalist_cells:
-            made = make_cell(search.arm, {**search.axes, "place": name.rpartition("/")[2]})
-            cells.append(replace(made, axes=dict(search.axes)))
+        for place, name in enumerate(search.finalist_cells, 1):
+            cells.append(replace(make_cell(search.arm, {**search.axes, "place": place}), name=name, axes=dict(search.axes)))
     return replace(plan, cells=tuple(cells), searches=tuple(searches))
 
 

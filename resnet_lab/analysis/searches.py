@@ -173,6 +173,12 @@ def searched_fields(search: PlannedSearch) -> list[str]:
     return list(dict.fromkeys(each.path for each in parameters(search.spec["space"])[0]))
 
 
+def parameter_text(name: str) -> str:
+    """`depths, stage 1`, `lr`: the last part of a parameter's field."""
+    path, _, stage = name.rpartition(".")
+    return f"{path.partition('.')[2]}, stage {int(stage) + 1}" if stage.isdigit() else name.partition(".")[2]
+
+
 def point_text(point: Mapping[str, Label]) -> str:
     """`depths 2-2-2, lr 0.0312`: parameters by the last part of their name, one of several stages joined by dashes."""
     words: dict[str, list[str]] = {}

@@ -28,7 +28,7 @@ from resnet_lab.output import styled
 from resnet_lab.papers.comparison import published_nets
 from resnet_lab.papers.deviations import ledger_of
 from resnet_lab.papers.facts import PublishedNet
-from resnet_lab.report import numbers, style
+from resnet_lab.report import numbers, search_figures, style
 from resnet_lab.report.layout import MOST_LINES, Layout, choose, evenly, layout_of
 from resnet_lab.report.tables import provenance, unit_of
 from resnet_lab.spec.claims import parse_expect
@@ -238,20 +238,20 @@ def _error_layers(plot: so.Plot, frame: pd.DataFrame, layout: Layout, room: floa
     move = [style.SideBySide(width=room)] if room else []
     slot = room / len(_series(layout)) or 0.5
     sized = {"pointsize": 6.5, "edgecolor": "white", "edgewidth": 0.7}
-    plot = _add(plot, so.Dots(pointsize=3.2, stroke=0, fillalpha=0.4), rows.get("seed"), *move, so.Shift(x=-slot / 3))
-    plot = _add(plot, so.Range(linewidth=1.3), means, *move, ymin="low", ymax="high")
+    plot = style.add(plot, so.Dots(pointsize=3.2, stroke=0, fillalpha=0.4), rows.get("seed"), *move, so.Shift(x=-slot / 3))
+    plot = style.add(plot, so.Range(linewidth=1.3), means, *move, ymin="low", ymax="high")
     if layout.numeric:
-        plot = _add(plot, so.Line(**sized), means, *move, marker="series", linestyle="series")
+        plot = style.add(plot, so.Line(**sized), means, *move, marker="series", linestyle="series")
     else:
-        plot = _add(plot, so.Dot(**sized), means, *move, marker="series")
-    plot = _add(plot, so.Range(linewidth=1, linestyle=":"), theirs, *move, so.Shift(x=slot / 3), ymin="low", ymax="high")
-    plot = _add(plot, so.Dot(marker="*", pointsize=8, fill=False, stroke=1.1), theirs, *move, so.Shift(x=slot / 3))
-    plot = _add(plot, so.Dot(marker="x", pointsize=6, stroke=1.6), diverged, *move, y="edge")
+        plot = style.add(plot, so.Dot(**sized), means, *move, marker="series")
+    plot = style.add(plot, so.Range(linewidth=1, linestyle=":"), theirs, *move, so.Shift(x=slot / 3), ymin="low", ymax="high")
+    plot = style.add(plot, so.Dot(marker="*", pointsize=8, fill=False, stroke=1.1), theirs, *move, so.Shift(x=slot / 3))
+    plot = style.add(plot, so.Dot(marker="x", pointsize=6, stroke=1.6), diverged, *move, y="edge")
     inward = "bottom" if frame["metric"].iloc[0].endswith("accuracy") else "top"
-    plot = _add(plot, so.Text(fontsize=7.5, valign=inward, offset=6), diverged, *move, y="edge", text="count")
+    plot = style.add(plot, so.Text(fontsize=7.5, valign=inward, offset=6), diverged, *move, y="edge", text="count")
     if labels and means is not None:  # one label where several means have the same cost, at the topmost
         named = means[means["label"].isin(labels)].sort_values("value", ascending=False).drop_duplicates(["metric", "x", "label"])
-        plot = _add(
+        plot = style.add(
             plot, so.Text(color="#555555", fontsize=7.5, halign="right", valign="bottom", offset=6), named, *move, text="label", color=None
         )
     return plot
@@ -281,7 +281,7 @@ def _series(layout: Layout) -> list[str]:
 def _caption(data: StudyData, frame: pd.DataFrame, between: str) -> str:
     """What mean and interval are and of how many runs, what diverged, what is published, what is left out."""
     means, layout, paper = frame[frame["kind"] == "cell"], layout_of(data.plan), ledger_of(data.plan).paper
-    n = _n(means["n"])
+    n = numbers.n_of(means["n"])
     words = f" with its 95 % t interval{' (none where n = 1)' if (means['n'] == 1).any() else ''}; {n} seeds a cell."
     if not (means["n"] > 1).any():
         words = f" ({n} seed a cell: no interval can be given)." if len(means) else "; no run has ended with a finite loss yet."
@@ -325,12 +325,12 @@ def draw_curves(frame: pd.DataFrame, layout: Layout) -> Figure:
     columns = min(len(panels), 2 if len(panels) <= 4 else 3)
     plot = so.Plot(frame, x="epoch", y="value", color="line").facet("panel", order=panels, wrap=columns)
     if seeds is None:
-        plot = _add(plot, so.Band(alpha=0.15), means[means["n"] > 1], ymin="low", ymax="high", group="quantity")
+        plot = style.add(plot, so.Band(alpha=0.15), means[means["n"] > 1], ymin="low", ymax="high", group="quantity")
     else:  # where there are two curves a run, thin lines for both would hide the means
         thin = seeds[seeds["quantity"] == "test_error"] if both else seeds
-        plot = _add(plot, so.Lines(linewidth=0.6, alpha=0.45), thin, group="run")
-    plot = _add(plot, so.Line(linewidth=1.5 if both else 2, **marker), means, linestyle="quantity")
-    plot = _add(plot, so.Dot(marker="x", pointsize=6, stroke=1.6), rows.get("diverged"))
+        plot = style.add(plot, so.Lines(linewidth=0.6, alpha=0.45), thin, group="run")
+    plot = style.add(plot, so.Line(linewidth=1.5 if both else 2, **marker), means, linestyle="quantity")
+    plot = style.add(plot, so.Dot(marker="x", pointsize=6, stroke=1.6), rows.get("diverged"))
     dashes = {"train_error": (0, (4, 2)) if both else "solid", "test_error": "solid"}
     plot = plot.scale(color=so.Nominal(colors, order=list(colors)), linestyle=so.Nominal(dashes, order=list(dashes)))
     figure = style.blank(math.ceil(len(panels) / columns) * (2.9 if columns < 3 else 2.3) + 0.35)
@@ -344,7 +344,7 @@ def draw_curves(frame: pd.DataFrame, layout: Layout) -> Figure:
 def curves_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What the curves are, and of how many runs."""
     means = frame[frame["kind"] == "mean"]
-    n = _n(means.groupby("cell")["n"].max())
+    n = numbers.n_of(means.groupby("cell")["n"].max())
     thin = "thin lines single runs" if (frame["kind"] == "seed").any() else "bands reach from the lowest to the highest run"
     augmented = any(cell.spec["data"]["pad_crop"] or cell.spec["data"]["flip"] for cell in data.plan.cells)
     training = f"a running mean over the epoch's own batches, {'augmented and ' if augmented else ''}in training mode"
@@ -409,8 +409,8 @@ def draw_gradients(frame: pd.DataFrame, layout: Layout) -> Figure:
     ends = [frame.assign(value=frame[end], kind="end") for end in ("low", "high")]  # seaborn puts y on a log scale, and not ymin and ymax
     rows = pd.concat([frame.assign(kind="mean"), *ends], ignore_index=True)
     plot = so.Plot(rows, x="position", y="value", color="line").facet("title", order=list(titles.values()), wrap=len(WHEN))
-    plot = _add(plot, so.Band(alpha=0.18), rows[rows["kind"] == "end"])
-    plot = _add(plot, so.Line(linewidth=1.5, marker="o" if few else "", pointsize=3), rows[rows["kind"] == "mean"])
+    plot = style.add(plot, so.Band(alpha=0.18), rows[rows["kind"] == "end"])
+    plot = style.add(plot, so.Line(linewidth=1.5, marker="o" if few else "", pointsize=3), rows[rows["kind"] == "mean"])
     plot = plot.scale(y="log", color=so.Nominal(colors, order=list(colors)))
     figure = style.blank(len(panels) * (2.5 if len(panels) < 4 else 1.9) + 0.35)
     style.draw(plot.label(x="block, counted from the input", y="gradient norm", title="{}".format), figure)
@@ -432,7 +432,7 @@ def gradients_caption(data: StudyData, frame: pd.DataFrame) -> str:
     diverged = " Runs that diverged are not in the right panels." if data.runs["status"].eq("diverged").any() else ""
     return (
         "Euclidean norm of the gradient of the loss with respect to all parameters of one block, on one training batch: geometric mean "
-        f"over seeds ({_n(frame['n'])}), shaded from the lowest to the highest seed. Norms depend on a block's number of parameters."
+        f"over seeds ({numbers.n_of(frame['n'])}), shaded from the lowest to the highest seed. Norms depend on a block's number of parameters."
         f"{zeros}{diverged}{choose(layout_of(data.plan), 'gradients.csv').words}"
     )
 
@@ -523,7 +523,7 @@ def claims_caption(data: StudyData, frame: pd.DataFrame) -> str:
     effects = frame[frame["kind"] == "effect"]
     levels = [f"{100 * level:.4g} %" for level in sorted(effects["level"].dropna().unique())]
     level = f" at the level its verdict used ({' to '.join(dict.fromkeys((levels[0], levels[-1])))})" if levels else ""
-    n = f" {_n(effects['n'])} seeds." if len(effects) else ""
+    n = f" {numbers.n_of(effects['n'])} seeds." if len(effects) else ""
     diverged = " A run that diverged counts as chance." if data.runs["status"].eq("diverged").any() else ""
     there = len(data.plan.claims)
     more = f" Drawn are the first {MOST_CLAIMS} of {there:,} claims; verdicts.json has them all." if there > MOST_CLAIMS else ""
@@ -546,10 +546,10 @@ def _draw_forest(axes: Axes, rows: pd.DataFrame) -> None:
         y=so.Nominal(order=[*effects["claim"]]), color=so.Nominal(VERDICT_COLORS, order=[*VERDICT_COLORS])
     )
     wide = {"orient": "y", "xmin": "low", "xmax": "high"}
-    plot = _add(plot, so.Range(color="#dbe8f5", linewidth=18, artist_kws={"capstyle": "butt", "zorder": 0}), regions, **wide)
-    plot = _add(plot, so.Dots(color="#555555", pointsize=4, stroke=0, fillalpha=0.45), seeds, so.Shift(y=0.2))
-    plot = _add(plot, so.Range(linewidth=2.2, artist_kws={"capstyle": "butt"}), effects, so.Shift(y=-0.1), color="verdict", **wide)
-    plot = _add(plot, so.Dot(marker="D", pointsize=6, edgecolor="white", edgewidth=0.7), effects, so.Shift(y=-0.1), color="verdict")
+    plot = style.add(plot, so.Range(color="#dbe8f5", linewidth=18, artist_kws={"capstyle": "butt", "zorder": 0}), regions, **wide)
+    plot = style.add(plot, so.Dots(color="#555555", pointsize=4, stroke=0, fillalpha=0.45), seeds, so.Shift(y=0.2))
+    plot = style.add(plot, so.Range(linewidth=2.2, artist_kws={"capstyle": "butt"}), effects, so.Shift(y=-0.1), color="verdict", **wide)
+    plot = style.add(plot, so.Dot(marker="D", pointsize=6, edgecolor="white", edgewidth=0.7), effects, so.Shift(y=-0.1), color="verdict")
     style.draw(plot.label(y="").limit(x=(low, high)), axes)
     axes.set_ylim(len(effects) - 0.4, -0.6)
     right = axes.secondary_yaxis("right")
@@ -569,17 +569,6 @@ def _said(effect: dict[Any, Any]) -> str:
     return f"{said}\n{numbers.number(effect['value'])}{interval}"
 
 
-def _add(plot: so.Plot, mark: Any, rows: pd.DataFrame | None, *moves: Any, **variables: Any) -> so.Plot:
-    """The plot with one more layer, where there are rows for it: some of the plot's own, by whose index seaborn joins them."""
-    return plot if rows is None or rows.empty else plot.add(mark, *moves, data=rows, legend=False, **variables)
-
-
-def _n(counts: "pd.Series[Any]") -> str:
-    """`n = 5`, `n = 4 to 5`."""
-    low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
-
-
 def _placed(rows: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     """Rows of cells with the columns series, x and label."""
     places = [layout.places[cell] for cell in rows["cell"]]
@@ -593,4 +582,32 @@ FIGURES: dict[str, Drawing] = {
     "learning_curves": Drawing("Learning curves", has_epochs, curves_frame, draw_curves, curves_caption),
     "gradient_norms": Drawing("Gradient norms by block", has_gradients, gradients_frame, draw_gradients, gradients_caption),
     "error_vs_macs": Drawing("Error against cost", has_costs, macs_frame, draw_macs, macs_caption),
+    "search_history": Drawing(
+        "Every trial of the searches",
+        search_figures.has_trials,
+        search_figures.history_frame,
+        search_figures.draw_history,
+        search_figures.history_caption,
+    ),
+    "search_front": Drawing(
+        "Error against cost, as searched and afresh",
+        search_figures.has_front,
+        search_figures.front_frame,
+        search_figures.draw_front,
+        search_figures.front_caption,
+    ),
+    "search_importance": Drawing(
+        "Which choices mattered",
+        search_figures.has_importance,
+        search_figures.importance_frame,
+        search_figures.draw_importance,
+        search_figures.importance_caption,
+    ),
+    "tuning_budget": Drawing(
+        "What fewer trials would have found",
+        search_figures.has_trials,
+        search_figures.budget_frame,
+        search_figures.draw_budget,
+        search_figures.budget_caption,
+    ),
 }

@@ -1,7 +1,8 @@
 """Where each cell of a study stands in a figure: in which series, how far along the axis, and which of many are drawn.
 
 The axis is the grid's `layers` where it has several, else its first axis of several numbers, else its first axis of several categories; a
-study without any has its arms along the axis. A series is an arm, together with the values of the axes that the axis does not show.
+study without any has its arms along the axis. A series is an arm, together with the values of the axes that the axis does not show; several
+finalists of a search are arms of their own, called `ARM/1`, `ARM/2`.
 """
 
 from collections.abc import Sequence
@@ -63,10 +64,12 @@ class Choice:
 
 def layout_of(plan: Plan) -> Layout:
     """The layout that a plan's grid asks for."""
-    axis = _axis(plan)
+    axis, several = _axis(plan), [search for search in plan.searches if len(search.finalists) > 1]
+    place_of = {cell: place for search in several for place, cell in enumerate(search.finalist_cells, 1)}
+    arm_of = {cell.name: f"{cell.arm}/{place_of[cell.name]}" if cell.name in place_of else cell.arm for cell in plan.cells}
     if axis is None:
-        arms = list(dict.fromkeys(cell.arm for cell in plan.cells))
-        return Layout("arm", False, False, {cell.name: CellPlace(cell.arm, float(arms.index(cell.arm)), cell.arm) for cell in plan.cells})
+        arms = list(dict.fromkeys(arm_of.values()))
+        return Layout("arm", False, False, {name: CellPlace(arm, float(arms.index(arm)), arm) for name, arm in arm_of.items()})
     values = list(dict.fromkeys(cell.axes[axis] for cell in plan.cells))
     numbers = [float(value) for value in values if _is_number(value)]
     numeric = len(numbers) == len(values)
@@ -74,7 +77,7 @@ def layout_of(plan: Plan) -> Layout:
     places = {}
     for cell in plan.cells:
         value = cell.axes[axis]
-        series = " · ".join([cell.arm, *(f"{name} {cell.axes[name]}" for name in others)])
+        series = " · ".join([arm_of[cell.name], *(f"{name} {cell.axes[name]}" for name in others)])
         places[cell.name] = CellPlace(series, float(value) if numeric else float(values.index(value)), str(value))
     return Layout(axis, numeric, numeric and min(numbers) > 0 and max(numbers) / min(numbers) >= 20, places)
 

@@ -4,6 +4,7 @@ Errors and effects are in percent and percentage points, times in seconds. A mis
 """
 
 import math
+from collections.abc import Iterable
 
 from resnet_lab.text import DASH, MINUS
 
@@ -42,6 +43,13 @@ def interval(low: float | None, high: float | None) -> str:
         return DASH
     decimals = digits(max(abs(low), abs(high)))
     return f"[{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def n_of(counts: Iterable[float]) -> str:
+    """`n = 5`, `n = 4 to 5`."""
+    known = [int(count) for count in counts]
+    low, high = min(known, default=0), max(known, default=0)
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def short(count: float | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import pandas as pd
 import seaborn.objects as so
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
@@ -58,6 +59,11 @@ def draw(plot: so.Plot, target: Figure | Axes) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The copy keyword is deprecated")  # seaborn 0.13 still gives it to pandas, which ignores it
         plot.on(target).theme({name: matplotlib.rcParams[name] for name in so.Plot.config.theme}).plot()
+
+
+def add(plot: so.Plot, mark: Any, rows: pd.DataFrame | None, *moves: Any, **variables: Any) -> so.Plot:
+    """The plot with one more layer, where there are rows for it: some of the plot's own, by whose index seaborn joins them."""
+    return plot if rows is None or rows.empty else plot.add(mark, *moves, data=rows, legend=False, **variables)
 
 
 @dataclass

@@ -51,7 +51,7 @@ class Table:
 def provenance(data: StudyData) -> str:
     """Dataset and the commit that the study was last planned at, as they stand under every figure and table."""
     plan = data.plan
-    names = ", ".join(sorted({str(cell.spec["data"]["name"]) for cell in plan.cells}))
+    names = ", ".join(sorted({str(cell.spec["data"]["name"]) for cell in plan.cells})) or plan.data_description.partition(":")[0]
     changed = "+" if plan.commit.endswith("+") else ""  # a working tree with changes of its own
     commit = f"planned at commit {plan.commit[:10]}{changed}" if plan.commit else "no commit known"
     return f"Data: {names}; {commit}."

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from factories import degradation, make_record
+from factories import degradation, ended_search, make_record, make_search
 from matplotlib import font_manager
 from matplotlib.colors import to_hex, to_rgb
 from scipy import stats
@@ -232,9 +232,15 @@ def test_a_wide_range_of_numbers_gets_a_logarithmic_axis(study):
         {"arms": ("plain", "residual"), "axes": {"norm": ("batch", "group"), "pre": (True, False)}},
         {"arms": ("a", "b"), "axes": {"lr": (0.001, 0.1)}},
         {"arms": ("alone",), "axes": {}},
+        {
+            "axes": {},
+            "arms": ("alone",),
+            "searches": [ended_search(), ended_search("gp", sampler="gp"), ended_search("random", sampler="random")],
+        },
+        {"axes": {}, "arms": (), "searches": [make_search()], "scores": {"tpe": [3.0]}},
         {"missing": {(f"{arm}/{n}", seed) for arm in ("plain", "residual") for n in (20, 56) for seed in (0, 1, 2)} - {("plain/20", 1)}},
     ],
-    ids=["diverged", "scripts", "twelve arms", "categories", "logarithmic", "one cell", "one run"],
+    ids=["diverged", "scripts", "twelve arms", "categories", "logarithmic", "one cell", "searches", "one trial", "one run"],
 )
 def test_every_figure_draws_without_a_complaint(study, fields, caplog):
     """Catches glyphs that no font has, layouts that collapse and frames that a drawing function cannot take."""
@@ -243,7 +249,8 @@ def test_every_figure_draws_without_a_complaint(study, fields, caplog):
         warnings.simplefilter("error")
         for drawn in draw_figures(made.data, made.verdicts):
             assert figure_bytes(drawn.figure, "png").startswith(b"\x89PNG")
-            assert "Data: digits; planned at commit 0123456789." in drawn.caption
+            data = "digits" if made.plan.cells else "scikit-learn's handwritten digits"
+            assert f"Data: {data}; planned at commit 0123456789." in drawn.caption
     assert caplog.messages == []
 
 
@@ -256,7 +263,7 @@ def test_a_study_without_runs_has_no_figures(study):
 def test_all_figures_are_there_and_leave_no_trace_in_matplotlib(study):
     """Catches a figure registered with pyplot, settings that leak into a user's notebook, and a figure that is never drawn."""
     before = dict(matplotlib.rcParams)
-    made = study()
+    made = study(searches=[ended_search("tpe/20", {"layers": 20})])
     assert [drawn.name for drawn in draw_figures(made.data, made.verdicts)] == list(FIGURES)
     assert dict(matplotlib.rcParams) == before
     assert sys.modules["matplotlib.pyplot"].get_fignums() == []

@@ -44,7 +44,7 @@ def test_figures_and_tables_at_other_scales_carry_none(tmp_path, scale):
     """Would catch the paper's 8.75 % beside errors on other images."""
     plan = shipped_plan(scale=scale)
     data = measured(tmp_path, replace(plan, cells=tuple(cell for cell in plan.cells if cell.axes["layers"] in (20, 56)), claims=()))
-    for drawing in FIGURES.values():
+    for drawing in (each for each in FIGURES.values() if each.applies(data)):
         frame = drawing.frame(data, ())
         assert "kind" not in frame or not (frame["kind"] == PUBLISHED).any()
         assert "published" not in drawing.caption(data, frame)
