@@ -1,6 +1,7 @@
 """A network from Python: built, or its layers described."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from resnet_lab.architecture.frame import LayerFrame
@@ -9,6 +10,7 @@ from resnet_lab.architecture.resolve import find_network, name_spec
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.networks.build import Network
 from resnet_lab.networks.build import build as build_module
+from resnet_lab.runs.current import stored_cells
 from resnet_lab.spec.catalogue import named_network
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.spec.errors import SpecError
@@ -50,5 +52,8 @@ def describe(network: str | NetworkSpec, *, input: tuple[int, int, int] | None =
     def facts(data: DataSpec) -> DatasetFacts:
         return dataset_facts(data, data_root=None, cache=Path("studies") / "cache")
 
-    found = find_network(network, input, facts=facts) if isinstance(network, str) else name_spec("network", network, input)
+    if isinstance(network, str):
+        found = find_network(network, input, facts=facts, stored=partial(stored_cells, Path("studies")))
+    else:
+        found = name_spec("network", network, input)
     return LayerFrame.of(describe_network(found.title, found.spec, found.shape), full=full)

@@ -1,11 +1,11 @@
 """What a person means by `NAME`, `ABLATION:CELL` or `FILE.toml`: a title, the resolved network, and the shape of its images.
 
-`NAME` is a network of the catalogue. `ABLATION[@SCALE]:CELL` is a cell of a question, by name or by file. A `FILE.toml` that is no question
-has a [network] section (a [data] section says which images). Shapes are (channels, height, width).
+`NAME` is a network of the catalogue. `ABLATION[@SCALE]:CELL` is a cell of a question, by name or by file, or a cell that only a study of it has: the
+finalist of a search. A `FILE.toml` that is no question has a [network] section (a [data] section says which images). Shapes are (channels, height, width).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,10 +27,13 @@ from resnet_lab.spec.network import (
 )
 from resnet_lab.spec.reading import parse_toml, read_ablation, read_sections, read_text, typed_fragment
 from resnet_lab.spec.resolve import merge, resolve
+from resnet_lab.spec.run import RunSpec
 from resnet_lab.text import shape_text
 
 Shape = tuple[int, int, int]
 Facts = Callable[[DataSpec], DatasetFacts]
+Stored = Callable[[str], Mapping[str, RunSpec]]
+"""`ABLATION[@SCALE]` -> the cells of its study, by name; none where it never ran."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,20 @@ class Usual:
     size: int
 
 
-def find_network(text: str, shape: Shape | None = None, *, facts: Facts | None = None) -> NamedNetwork:
+def find_network(
+    text: str, shape: Shape | None = None, *, facts: Facts | None = None, stored: Stored = lambda question: {}
+) -> NamedNetwork:
     """The network that `text` names, for images of `shape`, or else of the shape of its own data.
 
-    `facts` tells what a dataset holds that has no name in the table (a folder, a loader from outside). Raises SpecError where there is no such
-    network (with the nearest names), where a file is wrong, and where `shape` has other channels or is too small.
+    `facts` tells what a dataset holds that has no name in the table (a folder, a loader from outside), `stored` which cells a study has.
+    Raises SpecError where there is no such network (with the nearest names), where a file is wrong, and where `shape` has other channels or is too
+    small.
     """
     facts = partial(_facts, facts)
     if text.endswith(".toml"):
         named = _of_file(Path(text), shape, facts)
     elif ":" in text:
-        named = _of_cell(text, facts)
+        named = _of_cell(text, facts, stored)
     else:
         named = _of_catalogue(text)
     if shape is not None:
@@ -109,14 +115,21 @@ def _of_catalogue(name: str) -> NamedNetwork:
     return NamedNetwork(name, named_network(name), (entry.channels, entry.size, entry.size))
 
 
-def _of_cell(text: str, facts: Facts) -> NamedNetwork:
+def _of_cell(text: str, facts: Facts, stored: Stored) -> NamedNetwork:
     start = text.index(".toml:") + len(".toml") if ".toml:" in text else text.index(":")  # a Windows path has a colon of its own
     question, wanted = text[:start], text[start + 1 :]
     name, _, scale = question.partition("@")
-    asked = resolve(load_ablation(name), scale or None, facts=facts)
-    cells = {cell.name: cell.spec for cell in asked.cells}
+    try:
+        asked = resolve(load_ablation(name), scale or None, facts=facts)
+        cells: Mapping[str, RunSpec] = {cell.name: cell.spec for cell in asked.cells}
+    except SpecError:  # a study whose question is elsewhere, or NAME/SCALE@TAG
+        cells = stored(question)
+        if not cells:
+            raise
     if wanted not in cells:
-        raise SpecError.of(f"{name} has no cell {wanted!r}{nearest(wanted, cells)}; at scale {asked.scale} it has {', '.join(cells)}")
+        cells = {**cells, **stored(question)}
+    if wanted not in cells:
+        raise SpecError.of(f"{question} has no cell {wanted!r}{nearest(wanted, cells)}; it has {', '.join(cells)}")
     run = cells[wanted]
     return NamedNetwork(text, run.network, (run.network.in_channels, run.data.image_size, run.data.image_size))
 

@@ -1,5 +1,6 @@
 """`resnet-lab describe`: the layers of a network as a table, and its architecture as a drawing."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from resnet_lab.architecture.resolve import find_network, parse_shape
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import data_root_option, studies_option
 from resnet_lab.data.datasets import dataset_facts
+from resnet_lab.runs.current import stored_cells
 from resnet_lab.runs.files import StoreError, write_atomically
 from resnet_lab.spec.errors import SpecError
 
@@ -47,7 +49,8 @@ def describe(
 ) -> None:
     """Show the layers of a network: shapes, parameters, multiply-adds, receptive field and stride.
 
-    NAME is a network (`resnet-lab list networks`), a cell of a question as ABLATION[@SCALE]:CELL, or a FILE.toml with a [network] section.
+    NAME is a network (`resnet-lab list networks`), a cell of a question as ABLATION[@SCALE]:CELL, the finalist of a search as ABLATION[@SCALE]:ARM/1,
+    or a FILE.toml with a [network] section.
     """
     description = described(name, shape, data_root, studies)
 
@@ -68,7 +71,8 @@ def describe(
 
 def described(name: str, shape: str | None, data_root: Path | None, studies: Path) -> Any:
     """The description of the network that was named; what is wrong with the name is said before torch is imported."""
-    found = find_network(name, None if shape is None else parse_shape(shape), facts=_facts(data_root, studies))
+    given = None if shape is None else parse_shape(shape)
+    found = find_network(name, given, facts=_facts(data_root, studies), stored=partial(stored_cells, studies))
     return describe_network(found.title, found.spec, found.shape)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from resnet_lab.runs.plan import Plan, load_plan, study_name
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.library import load_ablation
+from resnet_lab.spec.reading import typed_run
+from resnet_lab.spec.run import RunSpec
 
 
 def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, current: bool = True) -> Plan:
@@ -25,6 +27,19 @@ def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, curren
         asked = study_name(wanted, scale, tag) if scale else wanted
         raise SpecError.of(f"no study {asked} under {studies.absolute()}: {there}{nearest(asked, known)}")
     return with_current_claims(plan) if current else plan
+
+
+def stored_cells(studies: Path, question: str) -> dict[str, RunSpec]:
+    """Cell -> its run, of the study that `ABLATION`, `ABLATION@SCALE` or `NAME/SCALE@TAG` names, finalists of searches among them.
+
+    None where no such study ran.
+    """
+    name, _, scale = question.partition("@") if "/" not in question or ".toml" in question else (question, "", "")
+    try:
+        plan = stored_plan(studies, name, scale or None, "", current=False)
+    except SpecError:
+        return {}
+    return {cell.name: typed_run(cell.spec) for cell in plan.cells}
 
 
 def with_current_claims(plan: Plan) -> Plan:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from factories import ended_search, make_searched
 
 from resnet_lab.architecture import latency
 from resnet_lab.cli.main import main
@@ -47,6 +48,33 @@ def test_full_unfolds_table_and_file_and_input_changes_the_images(typed, tmp_pat
     other = typed("describe", "resnet18", "--input", "3x64x96").output
     assert "resnet18: 3x64x96 images" in other
     assert "512x2x3" in other
+
+
+@pytest.mark.parametrize(
+    ("ablation", "name"),
+    [
+        ("plain_vs_residual", "plain_vs_residual:residual/2"),
+        ("plain_vs_residual", "plain_vs_residual@laptop:residual/2"),
+        ("from_elsewhere", "from_elsewhere@laptop:residual/2"),
+        ("from_elsewhere", "from_elsewhere/laptop:residual/2"),
+    ],
+)
+def test_describe_finds_the_finalists_of_a_study(typed, ablation: str, name: str) -> None:
+    """Cells that no question names, since a search found them; also where the question's file is not here."""
+    plan = make_searched([ended_search("residual")], ablation=ablation)
+    plan.save(Path("studies"))
+    result = typed("describe", name)
+    assert result.exit_code == 0, result.output
+    cell = next(cell for cell in plan.cells if cell.name == "residual/2")
+    assert result.output.startswith(f"{name}: 1x8x8 images, 10 classes, {cell.params:,} parameters")
+
+
+def test_a_finalist_that_is_not_there_is_refused_with_those_that_are(typed) -> None:
+    assert "no cell 'tpe/1'" in typed("describe", "plain_vs_residual:tpe/1").output
+    make_searched().save(Path("studies"))
+    output = typed("describe", "plain_vs_residual:tpe/3").output
+    assert "has no cell 'tpe/3'; did you mean" in output
+    assert "residual/56, baseline, tpe/1, tpe/2, random/1, random/2" in output
 
 
 def test_compare_of_twins_shows_one_difference(typed, tmp_path: Path) -> None:
