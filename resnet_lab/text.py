@@ -6,8 +6,31 @@ from collections.abc import Sequence
 
 DASH = "–"
 MINUS = "\u2212"
-_DURATION = re.compile(r"(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s?)?$")
+_DURATION = re.compile(r"(?:(?P<d>\d{1,9})d)?(?:(?P<h>\d{1,9})h)?(?:(?P<m>\d{1,9})m)?(?:(?P<s>\d{1,9})s?)?$")
+_UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters, which terminals obey; marks that turn a text's direction; and what no XML may hold."""
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+def unprintable(text: str) -> str:
+    """The first character of a text that no terminal or figure should get, as it would be typed; empty where there is none."""
+    found = _UNPRINTABLE.search(text)
+    return _escaped(found) if found else ""
+
+
+def printable(text: str) -> str:
+    """The text with such characters as they would be typed, so that a terminal shows an escape and does not obey it."""
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def shown(value: object, most: int = 200) -> str:
+    """What somebody wrote, to be quoted in a message: no longer than `most` characters."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def plural(count: int, noun: str) -> str:

@@ -8,23 +8,24 @@ import pytest
 import resnet_lab
 
 PACKAGE = Path(resnet_lab.__file__).parent
-GROUND = {"spec", "text"}
+GROUND = {"spec", "text", "content"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "spec": set(),
+    "spec": {"text", "content"},
     "papers": {"spec", "runs", "analysis", "text"},
     "runs": GROUND,
     "networks": GROUND,
-    "data": {"spec", "runs"},
-    "training": {"spec", "runs", "networks", "data", "text"},
+    "data": {"spec", "runs", "content"},
+    "training": {"spec", "runs", "networks", "data", "text", "content"},
     "study": {"spec", "text", "papers", "runs", "networks", "data", "training", "console"},
     "analysis": {"spec", "runs", "text"},
     "text": set(),
+    "content": {"text"},
     "fonts": set(),
     "console": set(),
     "output": {"runs", "text", "fonts"},
     "architecture": {"spec", "networks", "fonts", "output", "text"},
     "report": {"spec", "text", "papers", "runs", "analysis", "output"},
-    "classifier": {"spec", "text", "runs", "networks", "data", "training", "study", "report", "output", "console"},
+    "classifier": {"spec", "text", "content", "runs", "networks", "data", "training", "study", "report", "output", "console"},
     "testing": {"spec", "networks"},
     "sequential": {"runs", "study", "analysis", "console"},
 }

@@ -75,7 +75,7 @@ def folded_names(parts: Sequence[str]) -> str:
     runs: list[tuple[str, int, int]] = []
     for part in parts:
         stage, _, number = part.rpartition("block")
-        at = int(number) if number.isdigit() else 0
+        at = int(number) if number.isdecimal() else 0
         if runs and runs[-1][0] == stage and stage and runs[-1][2] == at - 1:
             runs[-1] = (stage, runs[-1][1], at)
         else:
@@ -148,7 +148,7 @@ def _in_order(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     def place(name: str) -> tuple[int, int]:
         stage, _, block = name.partition(".")
         number = stage.removeprefix("stage")
-        return (int(number) if number.isdigit() else 0 if stage == "stem" else 10**6, int(block.removeprefix("block") or 0))
+        return (int(number) if number.isdecimal() else 0 if stage == "stem" else 10**6, int(block.removeprefix("block") or 0))
 
     return sorted({*mine, *theirs}, key=place)
 

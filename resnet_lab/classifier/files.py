@@ -114,7 +114,7 @@ def _hdf5_tensors(source: Any, path: Path) -> Tensors:
 def _keras_name(place: str, entry: Any) -> str:
     """`LAYER/VARIABLE`. Keras 3 numbers the variables of a layer whose own name is an attribute; earlier files name both in the path."""
     parent, _, variable = place.rpartition("/")
-    if not parent.endswith("vars") or not variable.isdigit():
+    if not parent.endswith("vars") or not variable.isdecimal():
         return place
     layer = entry.parent.attrs.get("name", parent)
     kind = parent.rpartition("/")[0].rpartition("/")[2]

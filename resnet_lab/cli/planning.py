@@ -15,7 +15,7 @@ from resnet_lab.runs.looks import Looks
 from resnet_lab.runs.store import RunStore
 from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, staged
 from resnet_lab.spec.claims import Claim
-from resnet_lab.study.estimate import Pace, estimated, host_memory, longest, training_bytes
+from resnet_lab.study.estimate import Pace, TooLargeError, estimated, host_memory, longest, training_bytes
 from resnet_lab.study.plan import StudyPlan
 from resnet_lab.text import duration, plural, size
 
@@ -95,6 +95,8 @@ def _pace(prepared: StudyPlan, data: StudyData) -> tuple[Pace, str]:
     if prepared.missing:
         try:
             return estimated(prepared.plan, prepared.missing, data.records.values(), prepared.devices[0], prepared.parallel), ""
+        except TooLargeError as error:
+            return Pace(prepared.plan), str(error)
         except Exception as error:  # its runs will say so, with their traceback
             return Pace(prepared.plan), f"a training step of {longest(prepared.missing).cell} raised {type(error).__name__}: {error}"
     pace = Pace(prepared.plan)

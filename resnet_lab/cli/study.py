@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
 from resnet_lab.cli.groups import Decorator, PanelCommand, panel_option
 from resnet_lab.console import open_console, say
 from resnet_lab.papers.deviations import first_line
+from resnet_lab.spec.bounds import MOST_SEEDS
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.plan import Options, StudyPlan, parse_shard, plan_study
 from resnet_lab.study.stopping import parse_time_limit
+from resnet_lab.text import shown
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
@@ -36,23 +39,22 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in later ver
 
 def _seeds(text: str) -> int | tuple[int, ...]:
     """`5` (seeds 0 to 4), `3,4,8` or `10-14`."""
-    if text.isdigit():
-        if int(text) < 1:
-            raise SpecError.of("at least one seed")
-        return int(text)
     try:
+        if text.isdecimal():
+            return int(text)
         parts = [part.partition("-") for part in text.split(",")]
-        return tuple(seed for low, dash, high in parts for seed in range(int(low), int(high if dash else low) + 1))
+        ranges = (range(int(low), int(high if dash else low) + 1) for low, dash, high in parts)
+        return tuple(islice(chain.from_iterable(ranges), MOST_SEEDS + 1))  # that one too many is told later, with the rest
     except ValueError as error:
-        raise SpecError.of(f"{text!r}: write a number (5), a list (3,4,8) or a range (10-14)") from error
+        raise SpecError.of(f"{shown(text)!r}: write a number (5), a list (3,4,8) or a range (10-14)") from error
 
 
 def _number(text: str) -> int:
     """A number from 1, or `auto`, which is 0 from here on."""
     if text == "auto":
         return 0
-    if not text.isdigit():
-        raise SpecError.of(f"{text!r}: write a number from 1, or auto")
+    if not text.isdecimal() or len(text) > 5:
+        raise SpecError.of(f"{shown(text)!r}: write a number from 1 to 99999, or auto")
     return int(text)
 
 

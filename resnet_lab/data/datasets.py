@@ -5,6 +5,7 @@ Nothing here averages, normalizes or splits off validation images: that is the s
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -87,7 +88,7 @@ def load_images(name: str, root: DataRoot) -> Images:
     """
     if name in DATASETS:
         return DATASETS[name](root)
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # noqa: PTH112  # any text is asked about, also one that no path can be
         raise SpecError.of(f"{name!r} is a folder: write {FOLDER}{name}", key="data.name")
     loader = load_external(name, known=[*DATASETS, f"{FOLDER}PATH"], what="dataset")
     try:

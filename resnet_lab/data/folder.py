@@ -10,6 +10,7 @@ as RGB; with `image_size` the largest centered square is averaged down to that s
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -81,7 +82,7 @@ def find_folder(name: str, data_root: Path | None) -> Path:
     path = Path(written).expanduser()
     tried = [path] if path.is_absolute() else [Path.cwd() / path, resolve_data_root(data_root).path / path]
     for candidate in tried:
-        if candidate.is_dir():
+        if os.path.isdir(candidate):  # noqa: PTH112  # a name may be longer than any file's
             return candidate.resolve()
     near = nearest(path.name, (beside.name for candidate in tried for beside in _folders(candidate.parent)))
     looked = " and ".join(str(candidate) for candidate in dict.fromkeys(tried))

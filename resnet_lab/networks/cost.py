@@ -5,7 +5,9 @@ not count), and flops = 2 * macs. fvcore means the same by "flops". Parameters a
 """
 
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from resnet_lab.spec.network import ResolvedNetwork
 
 _CONVOLUTIONS_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)  # a linear layer runs as mm or addmm
 _FVCORE_NAMES = ("conv", "linear", "addmm")
+T = TypeVar("T", Cost, int)
 
 
 @lru_cache(maxsize=4096)
@@ -28,15 +31,13 @@ def cost(spec: ResolvedNetwork, size: int) -> Cost:
     Blocks alike in channels, stride and input size are counted once, so the time does not grow with depth.
     Raises SpecError as `build` does.
     """
-    with untouched_rng():
-        try:
-            with torch.device("meta"):
-                return _sum_of_parts(spec, size)
-        except Exception:
-            if spec.block in BLOCKS:
-                raise
-            with torch.device("cpu"):  # a block from outside may look at values, which meta tensors have none of; other errors come again
-                return _sum_of_parts(spec, size)
+    return _over_parts(_count, spec, size)
+
+
+@lru_cache(maxsize=4096)
+def activations(spec: ResolvedNetwork, size: int) -> int:
+    """Numbers that convolutions, norms and whatever else has parameters put out for one image of size x size pixels; counted as `cost` is."""
+    return _over_parts(_put_out, spec, size)
 
 
 @lru_cache(maxsize=256)
@@ -60,16 +61,29 @@ def published_cost(spec: ResolvedNetwork, size: int) -> Cost:
     return Cost(_parameters(model), sum(int(counted[name]) for name in _FVCORE_NAMES))
 
 
-def _sum_of_parts(spec: ResolvedNetwork, size: int) -> Cost:
-    seen: dict[tuple[int, int, int, torch.Size], tuple[Cost, Tensor]] = {}
-    total, x = _count(Stem(spec), torch.zeros(1, spec.in_channels, size, size))
+def _over_parts(count: Callable[[nn.Module, Tensor], tuple[T, Tensor]], spec: ResolvedNetwork, size: int) -> T:
+    """The sum of what `count` says of stem, blocks and head, each given what the one before puts out, on the meta device where it can be."""
+    with untouched_rng():
+        try:
+            with torch.device("meta"):
+                return _sum_of_parts(count, spec, size)
+        except Exception:
+            if spec.block in BLOCKS:
+                raise
+            with torch.device("cpu"):  # a block from outside may look at values, which meta tensors have none of; other errors come again
+                return _sum_of_parts(count, spec, size)
+
+
+def _sum_of_parts(count: Callable[[nn.Module, Tensor], tuple[T, Tensor]], spec: ResolvedNetwork, size: int) -> T:
+    seen: dict[tuple[int, int, int, torch.Size], tuple[T, Tensor]] = {}
+    total, x = count(Stem(spec), torch.zeros(1, spec.in_channels, size, size))
     for place in places(spec):
         key = (place.in_channels, place.out_channels, place.stride, x.shape)
         if key not in seen:
-            seen[key] = _count(make_block(spec, *key[:3]), x)
+            seen[key] = count(make_block(spec, *key[:3]), x)
         part, x = seen[key]
         total += part
-    part, _ = _count(Head(spec), x)
+    part, _ = count(Head(spec), x)
     return total + part
 
 
@@ -93,6 +107,21 @@ def _count(part: nn.Module, x: Tensor) -> tuple[Cost, Tensor]:
     with FlopCounterMode(display=False) as counter:
         out: Tensor = part(x)
     return Cost(_parameters(part), counted_macs(counter)), out
+
+
+@torch.no_grad()
+def _put_out(part: nn.Module, x: Tensor) -> tuple[int, Tensor]:
+    total = 0
+
+    def add(module: nn.Module, inputs: object, output: Tensor) -> None:
+        nonlocal total
+        total += output.numel()
+
+    for module in part.eval().modules():
+        if list(module.parameters(recurse=False)):
+            module.register_forward_hook(add)
+    out: Tensor = part(x)
+    return total, out
 
 
 def _parameters(model: nn.Module) -> int:

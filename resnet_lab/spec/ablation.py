@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Len
+from annotated_types import Ge, Le, Len
 
+from resnet_lab.spec.bounds import MOST_SEEDS, Whole
 from resnet_lab.spec.claims import Claim, Named, problems_beside, trend_contrast
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.errors import Problem, SpecError, nearest, placed
@@ -17,7 +18,7 @@ from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.search import SearchSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec
 
-Seeds = Annotated[int, Ge(1)] | Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)]
+Seeds = Annotated[int, Ge(1), Le(MOST_SEEDS)] | Annotated[tuple[Whole, ...], Len(1, MOST_SEEDS)]
 
 
 @dataclass(frozen=True)

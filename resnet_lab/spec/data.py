@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 
+from resnet_lab.spec.bounds import Factor, Whole
+from resnet_lab.spec.errors import SpecError
+
 CACHED_MARGIN = 8 / 7
 """With `random_resized_crop`, images are kept this much larger than what a network sees (256 pixels for 224, as is usual on ImageNet)."""
 
@@ -16,9 +19,9 @@ CACHED_MARGIN = 8 / 7
 class FixedNormalization:
     """A normalization given by hand: (pixel / 255 - mean) / std, one number a channel; what a checkpoint from elsewhere was trained with."""
 
-    mean: Annotated[tuple[float, ...], Len(1)]
+    mean: Annotated[tuple[Factor, ...], Len(1, 1024)]
     """Mean of each channel, pixels counting from 0 to 1."""
-    std: Annotated[tuple[Annotated[float, Gt(0)], ...], Len(1)]
+    std: Annotated[tuple[Annotated[float, Gt(0), Le(1000)], ...], Len(1, 1024)]
     """Deviation of each channel."""
 
 
@@ -28,17 +31,17 @@ class DataSpec:
 
     name: str = "digits"
     """`digits`, `synthetic`, `cifar10`, `cifar100`, `fashion_mnist`, `signs`, `folder:PATH`, or your own loader as `package.module:Name`."""
-    image_size: Annotated[int, Ge(4)] | None = None
+    image_size: Annotated[int, Ge(4), Le(8192)] | None = None
     """Side in pixels that images are averaged down to. Default: as the dataset has them."""
-    train_images: Annotated[int, Ge(2)] | None = None
+    train_images: Annotated[int, Ge(2), Le(10**9)] | None = None
     """Train on a seeded subset of this many images. Default: all."""
     validation: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of the training images held out for validation where the dataset has no `val/` of its own; 0 holds none out."""
-    split_seed: Annotated[int, Ge(0)] = 0
+    split_seed: Whole = 0
     """Seed of every split made here (validation, subsets, a folder without `test/`); the same for all seeds of a study."""
     normalization: Literal["channel", "pixel_mean", "none"] | FixedNormalization = "channel"
     """`channel`: mean and deviation of each channel over the training images. `pixel_mean`: less the mean image (He et al. 2015), or `{ mean, std }`."""
-    pad_crop: Annotated[int, Ge(0)] = 0
+    pad_crop: Annotated[int, Ge(0), Le(8191)] = 0
     """Augmentation: pad by this many pixels on each side, then crop at random. The paper's CIFAR-10 nets use 4."""
     flip: bool = False
     """Augmentation: mirror each image left to right with probability one half."""
@@ -54,7 +57,7 @@ class DataSpec:
 class ResolvedData(DataSpec):
     """The images of a run, their size known."""
 
-    image_size: int = field(kw_only=True)
+    image_size: Annotated[int, Ge(4), Le(8192)] = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,11 @@ FOLDER = "folder:"
 
 
 def resolve_data(spec: DataSpec, size: int) -> ResolvedData:
-    """The images of a run that come to the network with `size` x `size` pixels."""
+    """The images of a run that come to the network with `size` x `size` pixels. Raises SpecError where crops would miss them."""
+    if spec.pad_crop >= size:
+        raise SpecError.of(
+            f"{spec.pad_crop} pixels around {size}x{size} images: some crops would hold nothing of them", key="data.pad_crop"
+        )
     return ResolvedData(**{**vars(spec), "image_size": size})
 
 

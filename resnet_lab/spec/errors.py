@@ -1,11 +1,21 @@
 """What a user can get wrong in a question: one error type that carries every problem found, each with its place and remedy."""
 
 import difflib
+import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from resnet_lab.text import printable, shown
+
+MOST_PROBLEMS = 200
+"""Problems that are looked for and told at once: nobody repairs more before trying again."""
+LONGEST_WORD, MOST_WORDS = 100, 1000
+"""Beyond these nobody is asked whether another word was meant: comparing takes too long."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +29,16 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
-        return f"{place}{self.key + ': ' if self.key else ''}{self.message}"
+        return printable(f"{place}{shown(self.key) + ': ' if self.key else ''}{self.message}")
 
 
 class SpecError(ValueError):
     """The question cannot be asked as it stands. `str(error)` has one line a problem; the command line exits with 2."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+        found = tuple(problems)
+        more = len(found) - MOST_PROBLEMS
+        self.problems = (*found[:MOST_PROBLEMS], Problem(f"... and {more:,} more problems")) if more > 1 else found
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     @classmethod
@@ -40,7 +52,8 @@ class SpecError(ValueError):
 
 def nearest(word: str, known: Iterable[str], *, most: int = 3) -> str:
     """`; did you mean 'a' or 'b'?` for the known words closest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+    words = [each for each in islice(known, MOST_WORDS) if len(each) <= LONGEST_WORD]
+    close = difflib.get_close_matches(word, words, n=most, cutoff=0.5) if len(word) <= LONGEST_WORD else []
     return f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
 
 
@@ -55,18 +68,15 @@ def placed(problems: Iterable[Problem], text: str, path: Path, prefixes: Sequenc
     return found
 
 
-def key_lines(text: str) -> dict[str, int]:
+@lru_cache(maxsize=4)
+def key_lines(text: str) -> Mapping[str, int]:
     """Every key of a valid TOML text, as in `claims.0.expect`, and its parents -> the 1-based line of the statement that names it first."""
     lines: dict[str, int] = {}
     counts: dict[str, int] = {}  # tables in each array of tables
-    table, statement, first = "", "", 1
-    for number, line in enumerate(text.split("\n"), 1):
-        first, statement = (first, f"{statement}\n{line}") if statement else (number, line)
-        try:
-            values = tomllib.loads(statement)
-        except tomllib.TOMLDecodeError:
-            continue  # in the middle of a value
-        if statement.lstrip().startswith("["):
+    table = ""
+    for number, statement in _statements(text):
+        values = tomllib.loads(statement)
+        if statement.startswith("["):
             table = _table(values, counts)
             paths: Iterable[str] = [table]
         else:
@@ -74,9 +84,21 @@ def key_lines(text: str) -> dict[str, int]:
         for path in paths:
             parts = path.split(".")
             for end in range(1, len(parts) + 1):
-                lines.setdefault(".".join(parts[:end]), first)
-        statement = ""
+                lines.setdefault(".".join(parts[:end]), number)
     return lines
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """(1-based first line, statement without what is around it) of a valid TOML text: one ends with a line on which no bracket is open."""
+    depth, start, number, first = 0, 0, 1, 1
+    for token in _TOKEN.finditer(f"{text}\n"):
+        said = token[0]
+        number += said.count("\n")
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(said, 0)
+        if said == "\n" and not depth:
+            if statement := text[start : token.start()].strip():
+                yield first, statement
+            start, first = token.end(), number
 
 
 def _table(header: Any, counts: dict[str, int]) -> str:
@@ -98,3 +120,7 @@ def _paths(values: Any, path: str) -> Iterator[str]:
         yield path
     for name, value in items:
         yield from _paths(value, f"{path}.{name}" if path else str(name))
+
+
+_TOKEN = re.compile(r'''"""(?:\\.|[^\\])*?"{3,5}|\'{3}.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*|[][{}\n]''', re.DOTALL)
+"""What says where a statement ends: strings and comments, in which brackets and ends of lines mean nothing; brackets; ends of lines."""

@@ -13,11 +13,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 
+from resnet_lab.spec.bounds import MOST_LAYERS, MOST_STAGES, Depth, Factor, Padding, Side, Width
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import load_external
 
-Positive = Annotated[int, Ge(1)]
-NotNegative = Annotated[int, Ge(0)]
 Shortcut = Literal["none", "identity", "projection", "projection_everywhere"]
 StemName = Literal["cifar", "imagenet"]
 OrderName = Literal["original", "norm_after_addition", "activation_before_addition", "activation_only_preactivation", "preactivation"]
@@ -33,11 +32,11 @@ Letters = Literal["", "n", "a", "na", "an"]
 class PoolSpec:
     """The max-pool of a stem."""
 
-    kernel: Positive = 3
+    kernel: Side = 3
     """Side of the window."""
-    stride: Positive = 2
+    stride: Side = 2
     """Stride of the window."""
-    padding: NotNegative = 1
+    padding: Padding = 1
     """Pixels added on each side."""
     fill: Literal["lowest", "zero"] = "lowest"
     """What is padded with: minus infinity, which never wins (PyTorch), or `zero` (Keras: another result where no ReLU stands before it)."""
@@ -47,11 +46,11 @@ class PoolSpec:
 class StemSpec:
     """What stands between the image and the first stage: a convolution, norm and activation, and a max-pool where there is one."""
 
-    kernel: Positive = 3
+    kernel: Side = 3
     """Side of the convolution."""
-    stride: Positive = 1
+    stride: Side = 1
     """Stride of the convolution."""
-    padding: NotNegative | None = None
+    padding: Padding | None = None
     """Zeros added on each side of the image. Default: half the kernel."""
     after: Letters | None = None
     """What follows the convolution: `n` norm, `a` activation. Default: what the order's `pre` leaves to be done, `na` in the original order."""
@@ -63,9 +62,9 @@ class StemSpec:
 class ResolvedStem:
     """A stem with nothing left to derive; the fields are those of StemSpec."""
 
-    kernel: int
-    stride: int
-    padding: int
+    kernel: Side
+    stride: Side
+    padding: Padding
     after: Letters
     pool: PoolSpec | None
 
@@ -107,11 +106,11 @@ class NormSpec:
 
     kind: NormName = "batch"
     """`batch`, `group`, or `none`: no norm anywhere."""
-    eps: Annotated[float, Gt(0)] = 1e-5
+    eps: Annotated[float, Gt(0), Le(1)] = 1e-5
     """Added to the variance. PyTorch 1e-5, Keras 1e-3, keras.applications 1.001e-5."""
     momentum: Annotated[float, Gt(0), Le(1)] | None = None
     """Share of the newest batch in a batch norm's moving statistics (Keras counts the other way round: 0.99 there is 0.01 here). Default: 0.1."""
-    groups: Positive | None = None
+    groups: Width | None = None
     """Groups of a group norm. Default: 8."""
 
 
@@ -122,17 +121,17 @@ class JoinSpec:
     kind: JoinName = "add"
     """`add`: h + F. `scale`: a h + b F. `exclusive_gate`: (1 - g) h + g F. `shortcut_gate`: (1 - g) h + F. `dropout`: h drops out (He et al. 2016,
     Table 1). `stochastic_depth`: F is left out of whole batches (arXiv:1603.09382). `learned_scalar`: h + a F, a learned (SkipInit, ReZero)."""
-    shortcut: float | None = None
+    shortcut: Factor | None = None
     """Of `scale`: the factor of the shortcut. Default: 0.5."""
-    residual: float | None = None
+    residual: Factor | None = None
     """Of `scale`: the factor of the residual function. Default: 0.5."""
-    bias: float | None = None
+    bias: Factor | None = None
     """Of the gates: the initial b. Default: -6, the best in He et al. 2016."""
     rate: Annotated[float, Ge(0), Lt(1)] | None = None
     """Of `dropout`: the share of the shortcut's values that is set to zero. Default: 0.5."""
     survival: Annotated[float, Gt(0), Le(1)] | None = None
     """Of `stochastic_depth`: the probability that the last block stays in a training batch; it falls to this linearly over depth. Default: 0.5."""
-    start: float | None = None
+    start: Factor | None = None
     """Of `learned_scalar`: the initial a. Default: 0 (De & Smith 2020, arXiv:2002.10444; Bachlechner et al. 2020, arXiv:2003.04887)."""
 
     @property
@@ -171,7 +170,7 @@ class NetworkSpec:
     """Start from this network of the catalogue (`resnet-lab list networks`); what else stands here, or in later sections, overrides its fields."""
     stem: StemName | StemSpec = "cifar"
     """`cifar`: 3x3 convolution. `imagenet`: 7x7/2 convolution and 3x3/2 max-pool. Or a table."""
-    stem_width: Positive | None = None
+    stem_width: Width | None = None
     """Output channels of the stem. Default: 64 for `imagenet`, else the first width (a quarter of it for bottlenecks)."""
     block: str = "basic"
     """`basic` (two 3x3), `bottleneck` (1x1, 3x3, 1x1), or a block of your own as `package.module:Name`."""
@@ -183,21 +182,21 @@ class NetworkSpec:
     """Whether a projection's convolution has a norm after it. Default: unless `order` puts a norm before the block."""
     order: OrderName | OrderSpec = "original"
     """Where norms and activations stand: one of He et al. 2016, Table 2 (`preactivation` is "v2"), or a table."""
-    widths: Annotated[tuple[Positive, ...], Len(1)] = (16, 32, 64)
+    widths: Annotated[tuple[Width, ...], Len(1, MOST_STAGES)] = (16, 32, 64)
     """Output channels of each stage."""
-    depths: Annotated[tuple[Positive, ...], Len(1)] | None = None
+    depths: Annotated[tuple[Depth, ...], Len(1, MOST_STAGES)] | None = None
     """Blocks in each stage. Give this or `layers`."""
-    layers: Annotated[int, Ge(3)] | None = None
+    layers: Annotated[int, Ge(3), Le(MOST_LAYERS)] | None = None
     """Weighted layers of the whole net, spread evenly over the stages: 6n+2 for three stages of basic blocks, 9n+2 for bottlenecks."""
-    strides: Annotated[tuple[Positive, ...], Len(1)] | None = None
+    strides: Annotated[tuple[Side, ...], Len(1, MOST_STAGES)] | None = None
     """Stride of each stage. Default: 1, then 2 in every later stage."""
     stride_block: Literal["first", "last"] = "first"
     """Which block of a stage carries its stride (`last`: keras.applications' V2 nets)."""
     stride_conv: Literal["first", "spatial"] = "first"
     """Which convolution of a bottleneck carries the stride: the `first` 1x1 (the paper) or the `spatial` 3x3 (torchvision, "v1.5")."""
-    bottleneck_ratio: Annotated[float, Gt(0)] | None = None
+    bottleneck_ratio: Annotated[float, Gt(0), Le(64)] | None = None
     """Width of a block's inner convolutions as a share of its output. Default: the block's own (`basic` 1, `bottleneck` 0.25)."""
-    groups: Positive = 1
+    groups: Width = 1
     """Groups of a bottleneck's 3x3 convolution (ResNeXt, arXiv:1611.05431)."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Dropout before a residual function's last convolution (wide ResNets, arXiv:1605.07146)."""
@@ -210,14 +209,14 @@ class NetworkSpec:
     arXiv:1706.02677, section 5.1)."""
     activation: ActivationName = "relu"
     """The activation, everywhere in the net."""
-    head_pool: Literal["global"] | Positive = "global"
+    head_pool: Literal["global"] | Annotated[int, Ge(1), Le(8192)] = "global"
     """`global` averages each channel over all that is left of the image. A number: an average pool of that side, which must leave one pixel."""
     init: InitName = "he_fan_out"
     """`he_...`: convolutions normal with variance 2/fan (arXiv:1502.01852; it is not said which fan was taken on CIFAR), the classifier uniform
     within 1/sqrt(fan_in). `glorot_...`: both as Keras does."""
-    in_channels: Positive | None = None
+    in_channels: Width | None = None
     """Channels of the input image. Default: the dataset's."""
-    classes: Annotated[int, Ge(2)] | None = None
+    classes: Annotated[int, Ge(2), Le(1_000_000)] | None = None
     """Outputs of the classifier. Default: the dataset's."""
 
 
@@ -226,28 +225,28 @@ class ResolvedNetwork:
     """A network with nothing left to derive: what is built, counted, drawn and fingerprinted. The fields are those of NetworkSpec."""
 
     stem: ResolvedStem
-    stem_width: int
+    stem_width: Width
     block: str
     shortcut: Shortcut
     join: JoinSpec
     shortcut_norm: bool
     order: OrderSpec
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    strides: tuple[int, ...]
+    widths: Annotated[tuple[Width, ...], Len(1, MOST_STAGES)]
+    depths: Annotated[tuple[Depth, ...], Len(1, MOST_STAGES)]
+    strides: Annotated[tuple[Side, ...], Len(1, MOST_STAGES)]
     stride_block: Literal["first", "last"]
     stride_conv: Literal["first", "spatial"]
-    bottleneck_ratio: float
-    groups: int
-    dropout: float
+    bottleneck_ratio: Annotated[float, Gt(0), Le(64)]
+    groups: Width
+    dropout: Annotated[float, Ge(0), Lt(1)]
     conv_bias: Literal["never", "always", "unless_norm"]
     norm: NormSpec
     zero_init_residual: bool
     activation: ActivationName
-    head_pool: Literal["global"] | int
+    head_pool: Literal["global"] | Annotated[int, Ge(1), Le(8192)]
     init: InitName
-    in_channels: int
-    classes: int
+    in_channels: Width
+    classes: Annotated[int, Ge(1), Le(1_000_000)]
 
     @property
     def stages(self) -> tuple[StageSpec, ...]:
@@ -326,6 +325,8 @@ def as_written(network: NetworkSpec | ResolvedNetwork) -> NetworkSpec:
 
 def _depths(spec: NetworkSpec, per_block: int) -> tuple[int, ...]:
     if spec.depths is not None and spec.layers is None:
+        if sum(spec.depths) > MOST_LAYERS:
+            raise SpecError.of(f"{sum(spec.depths):,} blocks are more than are ever trained: at most {MOST_LAYERS:,}", key="network.depths")
         return tuple(spec.depths)
     if spec.layers is not None and spec.depths is None:
         return depths_for(spec.layers, len(spec.widths), per_block)
@@ -446,9 +447,20 @@ def resolve_order(order: OrderName | OrderSpec) -> OrderSpec:
 
 
 def resolve_stem(stem: StemName | StemSpec, order: OrderSpec) -> ResolvedStem:
-    """The table of a stem, with nothing left to derive: what an order does before each block is not done twice in a row."""
+    """The table of a stem, with nothing left to derive: what an order does before each block is not done twice in a row.
+
+    Raises SpecError for more padding than its windows have room for.
+    """
     table = STEMS[stem] if isinstance(stem, str) else stem
     padding = table.kernel // 2 if table.padding is None else table.padding
+    for key, around, side, most in (
+        ("stem.padding", padding, table.kernel, table.kernel - 1),
+        *([("stem.pool.padding", table.pool.padding, table.pool.kernel, table.pool.kernel // 2)] if table.pool else []),
+    ):
+        if around > most:
+            raise SpecError.of(
+                f"{around} pixels around a {side}x{side} window, which would see nothing else: at most {most}", key=f"network.{key}"
+            )
     return ResolvedStem(table.kernel, table.stride, padding, STEM_AFTER[order.pre] if table.after is None else table.after, table.pool)
 
 

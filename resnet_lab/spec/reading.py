@@ -5,26 +5,31 @@ Types are strict: `true` is no number, "20" is not 20, nan and infinity are refu
 
 import json
 import math
+import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from datetime import date, time
 from functools import cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from resnet_lab.content import content_of
 from resnet_lab.spec.ablation import Ablation, AblationFile, Arm, Fragment, Scale
+from resnet_lab.spec.bounds import DEEPEST, LARGEST_FILE, MOST_SEEDS
 from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
 from resnet_lab.spec.data import DataSpec, FixedNormalization
-from resnet_lab.spec.errors import Problem, SpecError, nearest, placed
+from resnet_lab.spec.errors import MOST_PROBLEMS, Problem, SpecError, nearest, placed
 from resnet_lab.spec.names import check_name, is_name, not_a_name
 from resnet_lab.spec.network import JoinSpec, NetworkSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.search import SearchSpec, flatten_space, parameters
 from resnet_lab.spec.training import RecordSpec, TrainingSpec, WarmupSpec
+from resnet_lab.text import shown, unprintable
 
 
 def read_ablation(path: Path, name: str | None = None) -> Ablation:
@@ -35,18 +40,31 @@ def read_ablation(path: Path, name: str | None = None) -> Ablation:
 def read_text(path: Path) -> str:
     """The text of a file that a person wrote. Raises SpecError where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError.of(f"cannot be read: {error}", file=str(path)) from error
+        content = content_of(path, at_most=LARGEST_FILE)
+        return content.decode("utf-8-sig").replace("\r\n", "\n")  # some editors begin a file with a mark
+    except OSError as error:
+        raise SpecError.of(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SpecError.of(f"cannot be read: byte {error.start} is no UTF-8; save it as UTF-8 text", file=str(path), line=line) from error
 
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """The plain values of a TOML text; `path` is only named in errors. Raises SpecError with the line where it is no TOML."""
+    lines = text.split("\n")
     try:
-        return tomllib.loads(text)
+        if max(dots := [line.count(".") for line in lines]) > MOST_DOTS:  # of a key, whose reading takes the square of its length
+            line, wrong = dots.index(max(dots)) + 1, f"{max(dots):,} dots in one line"
+        else:
+            return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line = getattr(error, "lineno", None) or _line_in_message(str(error), text)
-        raise SpecError.of(f"no valid TOML: {error}", file=str(path), line=line) from error
+        line, wrong = getattr(error, "lineno", None) or _line_in_message(str(error), text), str(error)
+    except RecursionError:
+        brackets = [line.count("[") + line.count("{") for line in lines]
+        line, wrong = brackets.index(max(brackets)) + 1, "lists or tables within each other, too many to be read"
+    except ValueError:  # Python's own: it reads no longer ones
+        line, wrong = next(n for n, line in enumerate(lines, 1) if _LONG_NUMBER.search(line)), "a number of thousands of digits"
+    raise SpecError.of(f"no valid TOML: {shown(wrong)}", file=str(path), line=line)
 
 
 def read_sections(path: Path) -> tuple[dict[str, Any], str]:
@@ -148,18 +166,39 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 
 
 def _problems(values: dict[str, Any], kind: type) -> list[Problem]:
+    if unreadable := list(islice(_no_values(values), MOST_PROBLEMS)):
+        return unreadable
     try:
-        text = json.dumps(values, allow_nan=False)
-    except ValueError:
-        return [Problem("nan and infinity are no values here", key=key) for key in _not_finite(values)]
-    except TypeError as error:
-        return [Problem(f"dates and times are no values here ({error})")]
-    try:
-        _adapter(kind).validate_json(text)
+        _adapter(kind).validate_json(json.dumps(values))
     except ValidationError as error:
-        found = [_problem(dict(item)) for item in error.errors(include_url=False) if not _other_reading(dict(item))]
-        return list({(problem.key, problem.message): problem for problem in found}.values())
+        all_readings = [dict(item) for item in error.errors(include_url=False)]
+        meant = [item for item in all_readings if not _other_reading(item)] or all_readings
+        found = {(problem.key, problem.message): problem for problem in map(_problem, meant[: 2 * MOST_PROBLEMS])}
+        return list(found.values())
     return []
+
+
+def _no_values(value: Any, path: tuple[str, ...] = ()) -> Iterator[Problem]:
+    """What no field takes and JSON may not even hold, wherever it stands."""
+    key = ".".join(path)
+    if len(path) > DEEPEST:
+        yield Problem("lists or tables within each other, deeper than any field has them", key=".".join(path[:3]))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if character := unprintable(name):
+                yield Problem(f"has the character {character}, which cannot be shown: leave it out", key=".".join((*path, name)))
+            yield from _no_values(item, (*path, name))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _no_values(item, (*path, str(index)))
+    elif isinstance(value, str) and (character := unprintable(value)):
+        yield Problem(f"has the character {character}, which cannot be shown: leave it out", key=key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Problem("nan and infinity are no values here", key=key)
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        yield Problem("no number here is so large", key=key)
+    elif isinstance(value, date | time):  # a datetime is a date
+        yield Problem("dates and times are no values here", key=key)
 
 
 def _other_reading(item: dict[str, Any]) -> bool:
@@ -169,7 +208,10 @@ def _other_reading(item: dict[str, Any]) -> bool:
         inner = isinstance(branch, int)
         nonempty_list = isinstance(item.get("input"), list) and bool(item["input"])
         return item["type"] == "tuple_type" or (item["type"] in ("dict_type", "too_short") and nonempty_list and not inner)
-    return (item["type"] == "dataclass_type" and branch in WORD_OR_TABLE and not table) or (item["type"] == "literal_error" and table)
+    word = isinstance(branch, str) and branch.startswith("literal[")  # one of several readings; a field of words alone has but one
+    return (item["type"] == "dataclass_type" and branch in WORD_OR_TABLE and not table) or (
+        item["type"] == "literal_error" and word and table
+    )
 
 
 def _problem(item: dict[str, Any]) -> Problem:
@@ -182,7 +224,7 @@ def _problem(item: dict[str, Any]) -> Problem:
         return Problem(SAME_SEEDS, key=key)
     if "seeds" in location:  # a number or a list: pydantic reports both readings
         key = key[: key.index("seeds") + len("seeds")]
-        return Problem("how many seeds (at least 1), or a list of the seeds themselves (0 or more)", key=key)
+        return Problem(f"how many seeds (at least 1, at most {MOST_SEEDS:,}), or a list of the seeds themselves (0 or more)", key=key)
     if item["type"] in UNKNOWN_KEY:
         known = _known_keys(location[:-1])
         return Problem(f"unknown key{nearest(str(location[-1]), known)}; known here are {', '.join(known)}", key=key)
@@ -190,23 +232,30 @@ def _problem(item: dict[str, Any]) -> Problem:
         return Problem("is missing", key=key)
     given = item.get("input")
     if location[-2:] == ("network", "head_pool"):  # a word or a number: pydantic reports both readings
-        return Problem(f'should be "global", or the side of an average pool (1 or more), not {json.dumps(given, default=str)}', key=key)
+        return Problem(f'should be "global", or the side of an average pool (1 or more), not {_quoted(given)}', key=key)
     if location[-2:-1] == ("search",) and location[-1] == "objective":
         return Problem(
-            f'should be "validation_error", or a list of it and "macs" or "params", not {json.dumps(given, default=str)}: a search sees neither the '
+            f'should be "validation_error", or a list of it and "macs" or "params", not {_quoted(given)}: a search sees neither the '
             "test images nor training errors",
             key=key,
         )
     if location[-2:] == ("training", "compile"):
-        return Problem(f"should be true or false, not {json.dumps(given, default=str)}", key=key)
-    shown = "" if isinstance(given, dict) else f", not {json.dumps(given, default=str)}"
+        return Problem(f"should be true or false, not {_quoted(given)}", key=key)
+    if item["type"] in ("less_than_equal", "too_long") and (most := item["ctx"].get("le", item["ctx"].get("max_length"))) > 1:
+        how_many = f"{item['ctx']['actual_length']} of them" if item["type"] == "too_long" else _quoted(given)
+        return Problem(f"{how_many} is more than is ever trained here: take at most {most:,}", key=key)
+    instead = ", not a table" if isinstance(given, dict) else f", not {_quoted(given)}"
     message = str(item["msg"]).replace("Input should be", "should be").replace("be False", "be false, or a table")
     close = ""
     if item["type"] == "literal_error" and isinstance(given, str):
         close = nearest(given, item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
     table = TABLES.get(str(location[-1])) if item["type"] == "literal_error" and location[-2:-1] in (("network",), ("data",)) else None
     or_table = f"; or a table with {', '.join(each.name for each in fields(table))}" if table else ""
-    return Problem(f"{message}{shown}{close}{or_table}", key=key)
+    return Problem(f"{message}{instead}{close}{or_table}", key=key)
+
+
+def _quoted(value: Any) -> str:
+    return shown(json.dumps(value, default=str))
 
 
 def _known_keys(location: Sequence[Any]) -> list[str]:
@@ -292,11 +341,11 @@ def _problems_of_varies(varies: Sequence[str]) -> list[Problem]:
     ]
 
 
-def check_grid(grid: dict[str, Any], place: str) -> list[Problem]:
+def check_grid(grid: Any, place: str) -> list[Problem]:
     """What is wrong with a grid's axes: paths that name no field, values that the field cannot take."""
     problems: list[Problem] = []
-    for path, values in flatten_grid(grid).items():
-        key = f"{place}.{path}"
+    for path, values in flatten_grid(grid).items() if isinstance(grid, dict) else [("", grid)]:
+        key = f"{place}.{path}".rstrip(".")
         if path.count(".") != 1 or path.partition(".")[0] not in ("network", "data", "training"):
             problems.append(Problem("a grid axis is a field of network, data or training, as in network.layers", key=key))
             continue
@@ -316,12 +365,6 @@ def check_grid(grid: dict[str, Any], place: str) -> list[Problem]:
     return problems
 
 
-def _not_finite(values: Any, path: str = "") -> list[str]:
-    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
-    here = [path] if isinstance(values, float) and not math.isfinite(values) else []
-    return here + [key for name, value in items for key in _not_finite(value, f"{path}.{name}" if path else str(name))]
-
-
 def _line_in_message(message: str, text: str) -> int:
     _, found, rest = message.partition("at line ")
     return int(rest.partition(",")[0]) if found else text.count("\n") + 1  # "at end of document"
@@ -336,6 +379,8 @@ TABLES: dict[Any, type] = {
     "normalization": FixedNormalization,
 }
 """Fields of network and data that take a word or a table, and the tables within them."""
+MOST_DOTS = 1000
+_LONG_NUMBER = re.compile(r"[0-9a-fA-F_]{1000}")
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 SAME_SEEDS = "all cells of a study have the same seeds, by which they are compared: write it at the top or in a scale"
 WORD_OR_TABLE = (*(kind.__name__ for kind in TABLES.values()), SearchSpec.__name__)

@@ -64,7 +64,7 @@ def _type(about: dict[str, Any]) -> str:
     if about.get("type") == "array":
         return f"list of {_type(about['items'])}"
     limits = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {about[key]:g}" for key, sign in limits.items() if key in about]
+    bounds = [f"{sign} {about[key]:,}" for key, sign in limits.items() if key in about]
     return " ".join([{"object": "table"}.get(str(about.get("type")), str(about.get("type", "any"))), *bounds])
 
 

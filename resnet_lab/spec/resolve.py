@@ -5,22 +5,25 @@ Where two fields say the same thing (`layers` and `depths`, `epochs` and `iterat
 """
 
 import itertools
-import tomllib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from resnet_lab.spec.ablation import Ablation, Scale
+from resnet_lab.spec.bounds import MOST_CELLS, MOST_RUNS, MOST_SEEDS
 from resnet_lab.spec.catalogue import starting_from
 from resnet_lab.spec.claims import Claim, small_margins
 from resnet_lab.spec.confounds import confound_warnings, strict_problems
 from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts, resolve_data
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.network import ResolvedNetwork, check_size, resolve_network, usual_stem_width
-from resnet_lab.spec.reading import SAME_SEEDS, check_fragment, check_grid, flatten_grid, grid_point, nested, typed_fragment
+from resnet_lab.spec.reading import SAME_SEEDS, check_fragment, check_grid, flatten_grid, grid_point, nested, parse_toml, typed_fragment
 from resnet_lab.spec.run import RunSpec, with_precision
 from resnet_lab.spec.training import check_freeze, resolve_training
+from resnet_lab.text import shown
 
 SECTIONS = ("network", "data", "training", "record")
 _EITHER_OR = (("network", "layers", "depths"), ("training", "epochs", "iterations"))
@@ -100,7 +103,7 @@ def resolve(
         evidence=typed.evidence and not synthetic,
         axes=axes,
         cells=cells,
-        seeds=_seeds(said, ablation),
+        seeds=_seeds(said, ablation, len(cells)),
         claims=claims,
         warnings=(*dropped, *small_margins(claims, _fewest_images(cells, facts)), *_warnings(ablation, cells, facts)),
         overrides=tuple(overrides),
@@ -130,7 +133,10 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
     raw = ablation.raw
     arms: dict[str, Any] = raw.get("arms") or {"net": {}}
     names = _short_names(grid)
-    _check_where(ablation, arms, names)
+    if (count := len(arms) * math.prod(map(len, grid.values()))) > MOST_CELLS:
+        problem = Problem(f"{len(arms)} arms on this grid are {count:,} cells: at most {MOST_CELLS:,}", key="grid")
+        raise ablation.wrong([problem], (f"scales.{scale}", ""))
+    _check_where(ablation, arms, grid)
     cells: list[Cell] = []
     problems: list[Problem] = []
     network_of = cache(resolve_network)  # thousands of cells may share a few networks
@@ -189,10 +195,15 @@ def _overrides_of(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key in SECTIONS}
 
 
-def _check_where(ablation: Ablation, arms: Iterable[str], names: dict[str, str]) -> None:
+def _check_where(ablation: Ablation, arms: Iterable[str], grid: dict[str, Any]) -> None:
+    """Raises SpecError for conditions that no cell can meet, at this scale or another: they would set nothing, without a word."""
     problems: list[Problem] = []
+    labels: dict[str, list[Any]] = {"arm": list(arms)}
+    for axes in (grid, *(flatten_grid(part.get("grid", {})) for part in (ablation.raw, *ablation.raw.get("scales", {}).values()))):
+        for path, name in _short_names(axes).items():
+            labels.setdefault(name, []).extend(grid_point(value)[0] for value in axes[path])
+    known = ["arm", *_short_names(grid).values()]
     for index, entry in enumerate(ablation.raw.get("where", [])):
-        known = ["arm", *names.values()]
         problems += [
             Problem(
                 SAME_SEEDS if key == "seeds" else f"no such condition{nearest(key, known)}; conditions are {', '.join(known)}",
@@ -201,10 +212,17 @@ def _check_where(ablation: Ablation, arms: Iterable[str], names: dict[str, str])
             for key in entry
             if key not in SECTIONS and key not in known
         ]
-        named = entry.get("arm", [])
-        for arm in named if isinstance(named, list) else [named]:
-            if arm not in arms:
-                problems.append(Problem(f"no arm {arm!r}{nearest(str(arm), arms)}", key=f"where.{index}.arm"))
+        for name in (name for name in known if name in entry):
+            wanted = entry[name] if isinstance(entry[name], list) else [entry[name]]
+            missing = [label for label in wanted if label not in labels[name]]
+            if missing and (name == "arm" or len(missing) == len(wanted)):  # other labels may be meant for --set grid...
+                there = shown(", ".join(dict.fromkeys(map(str, labels[name]))))
+                said = (
+                    f"no arm {missing[0]!r}{nearest(str(missing[0]), arms)}"
+                    if name == "arm"
+                    else f"no cell has {name} = {shown(missing[0])}"
+                )
+                problems.append(Problem(f"{said}; there are {there}", key=f"where.{index}.{name}"))
         problems += [Problem(problem.message, key=f"where.{index}.{problem.key}") for problem in check_fragment(_overrides_of(entry))]
     if problems:
         raise ablation.wrong(problems)
@@ -222,13 +240,20 @@ def _fewest_images(cells: Sequence[Cell], facts: Facts) -> dict[str, int]:
     return {"train_error": min(train for train, _, _ in counts), "test_error": min(max(1, test) for _, _, test in counts)}
 
 
-def _seeds(said: dict[str, Any], ablation: Ablation) -> tuple[int, ...]:
-    """The seeds that were said first; `said`: where -> how many, or which."""
+def _seeds(said: dict[str, Any], ablation: Ablation, cells: int) -> tuple[int, ...]:
+    """The seeds that were said first, for so many cells; `said`: where -> how many, or which."""
     key, wanted = next((key, value) for key, value in said.items() if value is not None)
-    seeds = tuple(range(wanted)) if isinstance(wanted, int) else tuple(wanted)
+    if isinstance(wanted, int):
+        seeds = () if isinstance(wanted, bool) else tuple(range(min(wanted, MOST_SEEDS + 1)))
+    else:
+        seeds = tuple(wanted) if isinstance(wanted, list | tuple) else ()
     wrong = ""
-    if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
-        wrong = "at least one seed, and no negative ones"
+    if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32 for seed in seeds):
+        wrong = f"at least one seed, no negative ones and none above {2**32 - 1:,}"
+    elif len(seeds) > MOST_SEEDS:
+        wrong = f"more seeds than are ever trained here: take at most {MOST_SEEDS:,}"
+    elif cells * len(seeds) > MOST_RUNS:
+        wrong = f"{cells:,} cells with {len(seeds):,} seeds are {cells * len(seeds):,} runs: at most {MOST_RUNS:,}"
     elif len(set(seeds)) < len(seeds):
         wrong = "a seed is there twice"
     if wrong:
@@ -250,12 +275,14 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
             )
             continue
         try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            parsed = parse_toml(f"value = {value}", Path("--set"))["value"]
+        except SpecError:
             parsed = value
         one = nested(path, parsed)
         found = check_grid(one["grid"], "grid") if section == "grid" else [] if section == "seeds" else check_fragment(one)
-        problems += [Problem(problem.message, key=f"--set {problem.key}") for problem in found]
+        if found:
+            problems += [Problem(problem.message, key=f"--set {problem.key}") for problem in found]
+            continue
         forced = (
             {**forced, **merge(forced, one, keep_like=True)}
             if section in SECTIONS

@@ -9,21 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Len, Lt
 
+from resnet_lab.spec.bounds import MOST_ITERATIONS, Number, Rate, Whole
 from resnet_lab.spec.errors import SpecError, nearest
-
-Positive = Annotated[int, Ge(1)]
-Rate = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
 class WarmupSpec:
     """A gentle start: linear up to the schedule's rate over a length, or at a constant `lr`, for a length or until a training error."""
 
-    iterations: Positive | None = None
+    iterations: Number | None = None
     """Length of a warm-up in iterations."""
-    epochs: Rate | None = None
+    epochs: Annotated[float, Gt(0), Le(10**6)] | None = None
     """Length of a warm-up in epochs."""
     share: Annotated[float, Gt(0), Lt(1)] | None = None
     """Length of a warm-up as a share of the whole training."""
@@ -37,11 +35,11 @@ class WarmupSpec:
 class TrainingSpec:
     """The recipe as a person writes it. Give `epochs` or `iterations`."""
 
-    epochs: Positive | None = None
+    epochs: Annotated[int, Ge(1), Le(10**6)] | None = None
     """Passes over the training images."""
-    iterations: Positive | None = None
+    iterations: Number | None = None
     """Optimizer steps."""
-    batch_size: Positive = 128
+    batch_size: Number = 128
     """Images an optimizer step."""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     """`sgd` with momentum, `adam` (decay added to the gradient) or `adamw` (decay apart from it), both with torch's betas."""
@@ -51,11 +49,11 @@ class TrainingSpec:
     """Of SGD. Never cycled by a schedule."""
     nesterov: bool = False
     """Nesterov's form of SGD's momentum."""
-    weight_decay: Annotated[float, Ge(0)] = 1e-4
+    weight_decay: Annotated[float, Ge(0), Le(1000)] = 1e-4
     """On every parameter, norms and biases included, as in the paper's code."""
     schedule: Literal["constant", "step", "cosine", "one_cycle"] = "cosine"
     """`step`: times `drop_factor` at each of `milestones`. `cosine`: to zero. `one_cycle`: cosine up from lr/25 over the warm-up, cosine down to lr/250000."""
-    milestones: tuple[Positive, ...] = ()
+    milestones: Annotated[tuple[Number, ...], Len(0, 1000)] = ()
     """Iterations at which the `step` schedule drops."""
     drop_factor: Annotated[float, Gt(0), Lt(1)] = 0.1
     """What each drop multiplies the rate by."""
@@ -71,7 +69,7 @@ class TrainingSpec:
     """Memory layout of images and convolution weights; a matter of speed."""
     precise_bn: bool = False
     """True: after training, batch-norm statistics are averaged plainly over the training images (the authors' released-model notes)."""
-    init_salt: Annotated[int, Ge(0)] = 0
+    init_salt: Whole = 0
     """Another number draws other initial weights from the same seed, with the same batches; for A/A comparisons."""
     init_weights: str = ""
     """sha256 of the weights file that training starts from, 64 hexadecimal digits; empty: from the seed alone. Where the file lies is no part of a run."""
@@ -98,16 +96,16 @@ class ResolvedWarmup:
 class ResolvedTraining:
     """The recipe with nothing left to derive: what is trained and fingerprinted. The fields are those of TrainingSpec."""
 
-    iterations: int
+    iterations: Annotated[int, Ge(0), Le(MOST_ITERATIONS)]
     """0 for weights that were trained elsewhere."""
-    batch_size: int
+    batch_size: Number
     optimizer: Literal["sgd", "adam", "adamw"]
-    lr: float
-    momentum: float
+    lr: Rate
+    momentum: Annotated[float, Ge(0), Lt(1)]
     nesterov: bool
-    weight_decay: float
+    weight_decay: Annotated[float, Ge(0), Le(1000)]
     schedule: Literal["constant", "step", "cosine", "one_cycle"]
-    milestones: tuple[int, ...]
+    milestones: Annotated[tuple[Number, ...], Len(0, 1000)]
     drop_factor: float
     warmup: ResolvedWarmup | None
     precision: Literal["fp32", "bf16", "auto"]
@@ -145,6 +143,10 @@ def resolve_training(spec: TrainingSpec, *, train_images: int) -> ResolvedTraini
         )
     steps = iterations_per_epoch(train_images, spec.batch_size)
     total = _iterations(spec, steps)
+    if total > MOST_ITERATIONS:
+        raise SpecError.of(
+            f"{spec.epochs:,} epochs of {steps:,} iterations are too long a run: at most {MOST_ITERATIONS:,}", key="training.epochs"
+        )
     if spec.schedule != "step" and spec.milestones:
         raise SpecError.of(f'the {spec.schedule} schedule has no milestones: schedule = "step"', key="training.milestones")
     if spec.schedule == "step" and (not spec.milestones or list(spec.milestones) != sorted(set(spec.milestones))):

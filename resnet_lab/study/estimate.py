@@ -5,7 +5,7 @@ Seconds come from finished runs. Only where there are none, and somebody asks be
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapreplace
 
 from resnet_lab.runs.plan import Plan
@@ -26,6 +26,8 @@ START_SECONDS = 15.0
 """The command's own start, its workers' and its report, which import torch, Optuna and matplotlib."""
 BETWEEN_SECONDS = 0.05
 """From a run's end to the next one's beginning: its result is written and the database told."""
+LARGEST_STEP = 2e11
+"""Multiply-adds of a step that is tried on a processor, there and back: seconds."""
 SIDE_BY_SIDE = 1.2
 """So many times as long as alone does a step take with all cores at work: they share caches and the way to memory (measured: a fifth)."""
 
@@ -74,6 +76,10 @@ def parallelism(
 # ---- seconds ----------------------------------------------------------------------------------------------------------------
 
 
+class TooLargeError(RuntimeError):
+    """A training step that is not tried: it would take too long, or not fit into the memory. The message says which."""
+
+
 class Pace:
     """Seconds a run of each cell: the median of those that have finished, else by its multiply-adds at the speed of all that have."""
 
@@ -115,7 +121,10 @@ class Pace:
 
 
 def estimated(plan: Plan, missing: Sequence[Task], records: Iterable[RunRecord], device: str, parallel: Parallelism) -> Pace:
-    """The pace of the missing runs: from stored runs of this device, else from timed steps of the longest. Raises what a step raises."""
+    """The pace of the missing runs: from stored runs of this device, else from timed steps of the longest.
+
+    Raises what a step raises, and TooLargeError instead of trying one that this processor is not up to.
+    """
     from resnet_lab.training.runtime import device_name
 
     pace = Pace(plan)
@@ -133,12 +142,27 @@ def longest(tasks: Sequence[Task]) -> Task:
 
 
 def timed_run(task: Task, device: str, threads: int) -> float:
-    """Seconds of a run alone on a device, from a few of its training steps. Sets this process up as a worker is. Raises what a step raises."""
+    """Seconds of a run alone on a device, from a few of its training steps, on a processor with fewer images where a whole one would take long.
+
+    Sets this process up as a worker is. Raises as `estimated` does.
+    """
     from resnet_lab.training.runtime import configure
     from resnet_lab.training.timing import step_seconds
 
+    recipe = task.run.training
+    tried = min(recipe.batch_size, int(LARGEST_STEP / max(1, 3 * task.cost.macs))) if device == "cpu" else recipe.batch_size
+    smaller = (
+        replace(task, run=replace(task.run, training=replace(recipe, batch_size=max(2, tried)))) if tried < recipe.batch_size else task
+    )
+    needed, _, free = host_memory(training_bytes(smaller), 1, 0)
+    if tried < 2 <= recipe.batch_size:
+        raise TooLargeError(
+            f"a training step of {task.cell} takes {3 * task.cost.macs * recipe.batch_size:.1e} multiply-adds, too many to be tried"
+        )
+    if device == "cpu" and free is not None and needed > free:
+        raise TooLargeError(f"a training step of {task.cell} takes about {size(needed)}, and {size(free)} are free")
     configure(threads)
-    recipe, step = task.run.training, step_seconds(task.run, device)
+    step = step_seconds(smaller.run, device) * recipe.batch_size / smaller.run.training.batch_size
     forward = step / recipe.batch_size / 3  # per image: the backward pass takes about twice as long as the forward pass
     return step * recipe.iterations + forward * evaluated_images(task)
 
@@ -158,7 +182,7 @@ def training_bytes(task: Task) -> int:
 
     Those outputs are kept for the backward pass, and activations and gradients come to about as much (measured: 0.6 to 1.0 of this).
     """
-    from resnet_lab.training.timing import activations
+    from resnet_lab.networks.cost import activations  # imports torch
 
     recipe = task.run.training
     each = FLOAT / 2 if recipe.precision == "bf16" else FLOAT

@@ -5,6 +5,7 @@ torch is imported only where something is missing from the store, or a network's
 
 import hashlib
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ from resnet_lab.spec.training import RecordSpec
 from resnet_lab.study.estimate import Parallelism, disk_bytes, parallelism
 from resnet_lab.study.executors import EXECUTORS
 from resnet_lab.study.tasks import Task, WorkerContext
+from resnet_lab.text import shown
 
 
 @dataclass(frozen=True)
@@ -398,10 +400,10 @@ def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard
         return _slurm(environment)
     if text == "none":
         return None
-    index, slash, count = text.partition("/")
-    if not slash or not index.isdigit() or not count.isdigit() or not int(index) < int(count):
-        raise SpecError.of(f"{text!r} is no share: write I/N with I from 0 to N-1, as in 0/4", key="--shard")
-    return Shard(int(index), int(count))
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise SpecError.of(f"{shown(text)!r} is no share: write I/N with I from 0 to N-1, as in 0/4", key="--shard")
+    return Shard(int(found[1]), int(found[2]))
 
 
 def _slurm(environment: Mapping[str, str]) -> Shard | None:

@@ -96,7 +96,7 @@ def pick_device(name: str) -> str:
             f"{name} was asked for, but torch finds none on this machine: --device cpu, or install a torch built for it", key="--device"
         )
     number = name.partition(":")[2]
-    if ":" in name and not number.isdigit():
+    if ":" in name and not number.isdecimal():
         raise SpecError.of(f"no device {name!r}: {kind}:N has a number, as in {kind}:0", key="--device")
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
         raise SpecError.of(f"{name}: this machine has {torch.cuda.device_count()} CUDA device(s)", key="--device")

@@ -9,10 +9,8 @@ import torch
 
 from resnet_lab.data.normalization import Normalization
 from resnet_lab.data.splits import Split, Splits
-from resnet_lab.networks.build import build
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.spec.data import cached_margin
-from resnet_lab.spec.network import ResolvedNetwork
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import RecordSpec
 from resnet_lab.training.train import Hooks, Trainer, starting_trainer
@@ -79,21 +77,3 @@ def random_images(run: RunSpec, device: str) -> Splits:
     one, zero = torch.full((channels, 1, 1), 1 / 64, device=device), torch.full((channels, 1, 1), 2.0, device=device)
     split = Split(images, labels, torch.arange(batch).repeat(EPOCH), Normalization(one, zero), side)
     return Splits(split, None, split, ())
-
-
-@torch.no_grad()
-def activations(network: ResolvedNetwork, size: int) -> int:
-    """Numbers that convolutions, norms and whatever else has parameters put out for one image of size x size pixels."""
-    count = 0
-
-    def add(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
-        nonlocal count
-        count += output.numel()
-
-    with untouched_rng():
-        model = build(network, seed=0).eval()
-        for module in model.modules():
-            if list(module.parameters(recurse=False)):
-                module.register_forward_hook(add)
-        model(torch.zeros(1, network.in_channels, size, size))
-    return count

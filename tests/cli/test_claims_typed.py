@@ -91,7 +91,7 @@ def test_words_of_a_verdict_that_are_easily_misread(asked, new, words, says):
 
 def test_diverged_runs_in_a_contrast(asked):
     """Would catch diverged runs being dropped from a mean, or an interval around numbers that are of two kinds."""
-    new = 'network.shortcut = "none"\ntraining.lr = 1e9'
+    new = 'network.shortcut = "none"\ntraining.lr = 1e3\ntraining.weight_decay = 1e3\ntraining.epochs = 6'
     said = flat(asked(new, "--seeds", "3", "--executor", "inline", old='network.shortcut = "none"', command="study").output)
     assert "diverged: 3 of plain/6, 3 of plain/10" in said
     assert "counted as chance (90 % error)" in said

@@ -279,7 +279,7 @@ def test_a_study_of_which_every_run_fails_still_ends_in_a_report(inline, tiny, l
 
 def test_diverged_runs_are_results(inline, tiny, tmp_path):
     """Would catch a divergence that is retried, dropped or counted as a failure."""
-    hot = ("--set", "training.lr=1e18", "--set", "training.epochs=6", "--tag", "hot")
+    hot = ("--set", "training.lr=1e3", "--set", "training.weight_decay=1e3", "--set", "training.epochs=6", "--tag", "hot")
     result = inline(tiny, *hot)
 
     assert result.exit_code == 0, result.output

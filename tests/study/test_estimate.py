@@ -8,6 +8,7 @@ from dataclasses import replace
 import factories
 import pytest
 
+from resnet_lab.networks.cost import activations
 from resnet_lab.runs.plan import load_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
@@ -26,7 +27,7 @@ from resnet_lab.study.estimate import (
 )
 from resnet_lab.study.worker import run_task
 from resnet_lab.training import machine, timing
-from resnet_lab.training.timing import activations, step_seconds
+from resnet_lab.training.timing import step_seconds
 
 AUTO = {"[training]": '[training]\nprecision = "auto"'}
 

@@ -100,7 +100,7 @@ def test_two_studies_that_ask_for_different_things_do_not_take_turns(prepare, st
 
 def test_a_diverged_run_need_not_have_all_that_is_asked_for(prepare, studies):
     """Would catch a study that trains a diverged run again at every call."""
-    overrides = ["record.test_curve=true", "record.weights=true", "training.lr=1e18", "training.epochs=6"]
+    overrides = ["record.test_curve=true", "record.weights=true", "training.lr=1e3", "training.weight_decay=1e3", "training.epochs=6"]
     drive_study(prepared := prepare(seeds=1, overrides=overrides))
     assert {record.status for record in records(prepared, studies)} == {"diverged"}
     assert prepare(seeds=1, overrides=overrides).missing == ()
