@@ -38,7 +38,7 @@ redraw: $(READY)         ## the reference reports from the runs in their archive
 	rm -rf reports/.redraw reports/reference/*/*/figures reports/reference/*/*/tables
 	for archive in reports/reference/*/*/study.tar.gz; do $(BIN)/resnet-lab import $$archive --studies reports/.redraw || exit; done
 	for folder in reports/reference/*/*/; do name=$${folder#reports/reference/}; \
-	  $(BIN)/resnet-lab report $${name%/} --studies reports/.redraw --reports reports/reference --redraw || exit; done
+	  $(BIN)/resnet-lab report $${name%/} --claims ablations/$${name%%/*}.toml --studies reports/.redraw --reports reports/reference --redraw || exit; done
 	cp reports/reference/plain_vs_residual/laptop/figures/depth_vs_error.svg docs/
 	rm -rf reports/.redraw
 

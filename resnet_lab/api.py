@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.looks import read_as_planned
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge
@@ -31,12 +32,17 @@ class StudyResult:
     report: Path
     failed: int
 
+    @property
+    def headline(self) -> str:
+        """The question answered in one line, from the verdicts; empty without claims, and at a scale that is no evidence."""
+        return headline(self.data.plan, self.verdicts)
+
     def _repr_html_(self) -> str:
-        """In a notebook: the verdicts, and where the report is."""
+        """In a notebook: headline and verdicts, and where the report is."""
         rows = "".join(
             f"<li><b>{escape(verdict.verdict)}</b> {escape(verdict.name)}: {escape(verdict.words)}</li>" for verdict in self.verdicts
         )
-        return f"<p>{escape(self.data.plan.question)}</p><ul>{rows}</ul><p>Report: {escape(str(self.report))}</p>"
+        return f"<p>{escape(self.data.plan.question)} <b>{escape(self.headline)}</b></p><ul>{rows}</ul><p>Report: {escape(str(self.report))}</p>"
 
 
 def run_study(

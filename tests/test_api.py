@@ -1,8 +1,10 @@
 """The package from Python: a question run as a study, a network built, trained, its weights loaded."""
 
+import html
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +52,10 @@ def test_a_study_from_python_gives_tables_verdicts_and_a_report(tiny, tmp_path):
     assert result.report.exists()
     (verdict,) = result.verdicts
     assert (verdict.name, verdict.n) == ("degradation", 2)
+    assert result.headline == ""  # synthetic images answer nothing
+    evidence = replace(result, data=replace(result.data, plan=replace(result.data.plan, evidence=True)))
+    assert "of 1 claim" in evidence.headline
+    assert evidence.headline in html.unescape(evidence._repr_html_())
     runs = result.data.runs
     assert list(runs.columns[:4]) == ["cell", "arm", "layers", "seed"]
     assert len(runs) == 8
@@ -88,11 +94,11 @@ def test_a_loaded_ablation_can_be_run_with_overrides(tiny, tmp_path):
 def test_a_notebook_shows_the_verdicts(tiny):
     """Would catch a cell that ends in `<StudyResult object at ...>`, or a question's text taken for HTML."""
     edit(tiny, "Does a very small net learn?", "Is 1 < 2 & <b>so</b>?")
-    html = run(tiny)._repr_html_()
+    shown = run(tiny)._repr_html_()
 
-    assert "Is 1 &lt; 2 &amp; &lt;b&gt;so&lt;/b&gt;?" in html
-    assert "degradation" in html
-    assert "report.html" in html
+    assert "Is 1 &lt; 2 &amp; &lt;b&gt;so&lt;/b&gt;?" in shown
+    assert "degradation" in shown
+    assert "report.html" in shown
 
 
 def test_a_live_table_is_shown_where_there_is_a_terminal(tiny):

@@ -23,10 +23,16 @@ from resnet_lab.runs.store import RunStore
 @studies_option
 @reports_option
 @click.option("--redraw", is_flag=True, help="Draw it again even if nothing has changed.")
+@click.option(
+    "--claims",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Judge the claims of this question file; those that were not registered are post hoc.",
+)
 @exits
-def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path, redraw: bool) -> None:
+def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path, redraw: bool, claims: Path | None) -> None:
     """Write the report of the study NAME from what is in the run store; trains nothing."""
-    plan, console = stored_plan(studies, name, scale, tag), open_console()
+    plan, console = stored_plan(studies, name, scale, tag, claims=claims), open_console()
     data = load(plan, RunStore(studies))
     verdicts = judge(data, looks=load_looks(studies, plan.name))
     page = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts, redraw=redraw)

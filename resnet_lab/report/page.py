@@ -11,6 +11,7 @@ from importlib.resources import files
 
 import jinja2
 
+from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import numbers
@@ -65,6 +66,7 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
         counts=counts,
         ended=counts["done"] + counts["diverged"],
         planned=len(data.runs),
+        headline=headline(plan, verdicts),
         first_line=ledger(data).first_line,
         cards=[_card(verdict) for verdict in verdicts],
         pictures=pictures,

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.deviations import first_line
@@ -13,12 +14,14 @@ from resnet_lab.report.tables import VERDICT_ICONS, TextTable, main_text
 
 
 def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableType:
-    """The main table, then each verdict with its words; names are printed as they are, never read as markup."""
+    """The main table, the headline, then each verdict with its words; names are printed as they are, never read as markup."""
     note = Text("mean ± standard deviation over n seeds; intervals are in the report", style="dim")
     first = first_line(data.plan)
     parts: list[RenderableType] = [Text(first, style="bold")] if first else []
     cells = main_text(data, verdicts)
     parts += [_table(cells), *_not_shown(cells), note, *_absent(data)]
+    if answer := headline(data.plan, verdicts):
+        parts.append(Text(f"{data.plan.question} {answer}".strip(), style="bold"))
     if not data.plan.evidence:
         parts.append(Text("NOT EVIDENCE: this scale checks the machinery only.", style="bold red"))
     for verdict in verdicts:

@@ -4,16 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_lab.runs.plan import Plan, load_plan, study_name
+from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.spec.reading import typed_run
 from resnet_lab.spec.run import RunSpec
 
 
-def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, current: bool = True) -> Plan:
+def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, current: bool = True, claims: Path | None = None) -> Plan:
     """The plan a study last drove, with the claims as its file has them now: editing a claim never trains anything.
 
-    `name` may be NAME/SCALE or NAME/SCALE@TAG. With `current` false the claims are those of the plan, and the file is not read. Raises SpecError
+    `name` may be NAME/SCALE or NAME/SCALE@TAG. With `current` false the claims are those of the plan, and the file is not read. `claims`: a
+    question file whose claims are judged instead; those that were not registered are post hoc. Raises SpecError
     where no such study ran, and where the edited claims do not fit the cells that were run.
     """
     if not name.endswith(".toml") and "/" in name:
@@ -26,6 +28,8 @@ def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, curren
         there = f"there are {', '.join(known)}" if known else "there is none yet"
         asked = study_name(wanted, scale, tag) if scale else wanted
         raise SpecError.of(f"no study {asked} under {studies.absolute()}: {there}{nearest(asked, known)}")
+    if claims is not None:
+        return with_claims_of(plan, load_ablation(claims))
     return with_current_claims(plan) if current else plan
 
 
@@ -48,8 +52,13 @@ def with_current_claims(plan: Plan) -> Plan:
     if not path.is_absolute() or not path.exists():
         return plan
     ablation = load_ablation(path)
+    return with_claims_of(plan, ablation) if plan.scale in ablation.scales else plan
+
+
+def with_claims_of(plan: Plan, ablation: Ablation) -> Plan:
+    """The plan with question and claims of a file. Raises SpecError where the file has no such scale, or a claim does not fit the plan's cells."""
     if plan.scale not in ablation.scales:
-        return plan
+        raise SpecError.of(f"no scale {plan.scale!r} in {ablation.path}{nearest(plan.scale, ablation.scales)}", key="--claims")
     claims, dropped = ablation.claims_at(plan.scale, plan.cells, regridded=bool(plan.overrides))
     warnings = tuple(dict.fromkeys([*plan.warnings, *dropped]))
     return replace(plan, question=ablation.file.question, claims=claims, warnings=warnings)

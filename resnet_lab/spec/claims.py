@@ -76,6 +76,16 @@ class Fails:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """The half of the question that a claim answers. The headline of a report is made of these."""
+
+    about: str
+    """The half, in a word or two, as in `Plain nets: yes, +30 points.` of a headline."""
+    supported: Literal["yes", "no"] = "yes"
+    """The answer where the claim is supported; where it is contradicted the answer is the other one."""
+
+
+@dataclass(frozen=True)
 class Claim:
     """One claim of a question. `contrast` weighs cells by name, as in { "plain/56" = 1, "plain/20" = -1 }."""
 
@@ -99,6 +109,8 @@ class Claim:
     """`none`: cells are taken as independent samples (Welch); part of what is registered at the first run."""
     effect: float | None = None
     """What the claim wants to see, in the unit of `expect`: what the number of seeds needed is worked out from."""
+    answers: Answers | None = None
+    """The half of the question that the claim answers. A question whose claims name none has a headline that counts verdicts."""
 
     @property
     def contrasts(self) -> tuple[dict[str, float], ...]:
@@ -137,7 +149,7 @@ class Claim:
 
     @property
     def digest(self) -> str:
-        """Hash of what the claim tests. Wording, name, scales and `effect` may be edited without making it another claim."""
+        """Hash of what the claim tests. Wording, name, scales, `effect` and `answers` may be edited without making it another claim."""
         weights = [{cell: float(weight) for cell, weight in sorted(contrast.items())} for contrast in self.contrasts]
         weights.sort(key=json.dumps)
         tested: list[Any] = [self.metric, weights[0] if len(weights) == 1 else weights, [repr(self.region.low), repr(self.region.high)]]

@@ -22,6 +22,7 @@ SECTIONS = {
     "Claim": "[[claims]]",
     "Trend": "claims.trend",
     "Fails": "claims.fails",
+    "Answers": "claims.answers",
 }
 _REPEATED = {"network", "data", "training", "record"}
 

@@ -66,6 +66,20 @@ def test_a_question_given_as_a_file_is_found_by_its_file(tiny, invoke, inline, t
     assert f"report in {tmp_path / 'reports' / 'mine' / 'one' / 'report.html'}" in result.stdout
 
 
+def test_claims_of_another_file_are_post_hoc(tiny, invoke, inline, tmp_path):
+    """Would catch claims that were written after the runs passing for registered ones, and claims of another file being left out."""
+    assert inline(tiny).exit_code == 0
+    late = tmp_path / "late.toml"
+    late.write_text(tiny.read_text(encoding="utf-8").replace('expect = "> 0"', 'expect = "> -95"'), encoding="utf-8")
+    result = invoke("report", "tiny/default", "--claims", late)
+
+    assert "  degradation (post hoc)" in result.stdout
+    edit(late, 'plain/10" = 1', 'plain/11" = 1')
+    assert "no cell 'plain/11'" in invoke("report", "tiny/default", "--claims", late).stderr
+    edit(late, "[[claims]]", "[scales.large]\n[[claims]]")
+    assert "no scale 'default'" in invoke("report", "tiny/default", "--claims", late).stderr
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

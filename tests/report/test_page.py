@@ -1,14 +1,18 @@
 """report.html as text: self-contained, honest about what is missing, complete about how it was made."""
 
+import io
 import re
 
 import pytest
 from factories import degradation
+from rich.console import Console
 
 from resnet_lab.report.build import write_report
 from resnet_lab.report.figures import FIGURES
 from resnet_lab.report.page import machine, mixed, troubles
 from resnet_lab.report.tables import differing_settings, shared_settings
+from resnet_lab.report.terminal import terminal_table
+from resnet_lab.spec.claims import Answers
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -41,6 +45,20 @@ def test_page_says_how_it_was_made(study):
         assert said in page
     assert 'lang="en"' in page
     assert "1,437 training, 360 test images" in page
+
+
+def test_headline_stands_under_the_question_on_page_and_terminal(study):
+    """Catches a page and a terminal on which the question is answered by green cards alone."""
+    claims = (
+        degradation(answers=Answers("Plain nets")),
+        degradation("residual/56", "residual/20", name="no", answers=Answers("Residual nets")),
+    )
+    made = study(claims=claims)
+    answer = "Plain nets: yes, +68 points. Residual nets: undecided, \u22120.30 points."
+    assert f'<p class="headline">{answer}</p>' in page_of(made)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(terminal_table(made.data, made.verdicts))
+    assert f"{made.plan.question} {answer}" in console.file.getvalue()
 
 
 @pytest.mark.parametrize(("evidence", "stamped"), [(False, True), (True, False)])

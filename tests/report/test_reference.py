@@ -10,13 +10,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import judge, verdicts_as_json
-from resnet_lab.api import load_study
 from resnet_lab.report.build import write_report
 from resnet_lab.runs.archive import import_study
+from resnet_lab.runs.current import stored_plan
 from resnet_lab.runs.looks import load_looks
+from resnet_lab.runs.store import RunStore
 
-REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "reports" / "reference"
 STUDIES = sorted(path.parent.relative_to(REFERENCE).as_posix() for path in REFERENCE.glob("*/*/report.html"))
 MEASURED = json.loads((Path(__file__).parents[1] / "goldens" / "reference_results.json").read_text(encoding="utf-8"))
 
@@ -35,7 +38,8 @@ def test_the_archived_runs_give_the_verdicts_that_are_shown(name: str, tmp_path:
     imported = import_study(tmp_path / "studies", shown / "study.tar.gz")
     plan = imported.plan
     assert (plan.name, imported.added) == (name, len({(cell.fingerprint, seed) for cell in plan.cells for seed in plan.seeds}))
-    data = load_study(name, studies=tmp_path / "studies")
+    question = ROOT / "ablations" / f"{plan.ablation}.toml"  # `make redraw` judges its claims: those added since are post hoc
+    data = load(stored_plan(tmp_path / "studies", name, None, "", claims=question), RunStore(tmp_path / "studies"))
     found = json.loads(json.dumps(verdicts_as_json(judge(data, looks=load_looks(tmp_path / "studies", name)))))
     assert rounded(found) == rounded(json.loads((shown / "verdicts.json").read_text(encoding="utf-8")))
     assert "waiting" not in {each["verdict"] for each in found}

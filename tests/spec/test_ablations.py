@@ -71,6 +71,23 @@ def test_a_question_resolves_at_each_scale_and_says_what_it_can_show(name: str, 
         assert cell.spec.data.name == {"laptop": "digits", "smoke": "synthetic"}.get(scale, "cifar10")
 
 
+@pytest.mark.parametrize(("name", "scale"), EVERYWHERE)
+def test_every_half_of_a_question_has_a_claim_at_every_scale(name: str, scale: str) -> None:
+    """A half whose claim is left out at the scale at which it fails: the page then shows green cards alone."""
+    answered = {claim.answers.about for claim in question(name, scale).claims if claim.answers}
+    everywhere = [{claim.answers.about for claim in question(name, each).claims if claim.answers} for each in SCALES]
+    left_out = set.union(*everywhere) - answered
+    assert answered
+    assert left_out <= ({"Training error rises"} if scale == "smoke" else set())  # its nets of 8 and 20 layers have no claim of their own
+
+
+def test_claims_that_fail_at_a_scale_stay_there() -> None:
+    """A verdict that nobody sees: residual nets degrade slightly on CIFAR-10, and C loses to B wherever it was tried."""
+    for scale in SCALES:
+        assert "residual_nets_do_not_degrade" in {claim.name for claim in question("plain_vs_residual", scale).claims}
+        assert "c_beats_b" in {claim.name for claim in question("shortcut_options", scale).claims}
+
+
 @pytest.mark.parametrize("name", sorted(PROMISED - {"normalization_and_skips"}))
 def test_all_questions_train_alike_on_small_cifar(name: str) -> None:
     """A study that trains what another one has trained already, because a number of its recipe is another. The one with nets without norms has
