@@ -61,13 +61,14 @@ def run_study(
     tag: str = "",
     until_decided: int | None = None,
     strict: bool = False,
+    trust: bool = False,
     console: Console | None = None,
 ) -> StudyResult:
     """Run a question as a study and write its report; what was measured before is not measured again.
 
     `question`: a name, a path or a loaded ablation. `overrides`: `["training.lr=0.05"]`. Shows a live table in terminals and notebooks.
     `until_decided`: add seeds in planned looks until every claim is decided, at most so many seeds. `strict`: refuse arms that differ in a field
-    that the question's `varies` does not name.
+    that the question's `varies` does not name. `trust`: run code that the question names although it is not of the working directory.
     Raises SpecError for what is wrong with the question, StoreError where a folder cannot be used, KeyboardInterrupt where
     it was stopped; finished runs are kept in every case.
     """
@@ -83,6 +84,7 @@ def run_study(
         overrides=tuple(overrides),
         tag=tag,
         strict=strict,
+        trust=trust,
     )
     ablation = question if isinstance(question, Ablation) else load_ablation(question)
     command = f"resnet_lab.run_study({ablation.name!r}, scale={scale!r}, seeds={seeds!r}, overrides={list(overrides)!r})"

@@ -33,12 +33,14 @@ def train(
     data_root: str | Path | None = None,
     studies: str | Path = "studies",
     reports: str | Path = "reports",
+    trust: bool = False,
     console: Console | None = None,
 ) -> Trained:
     """Train one network on your own images: `train("resnet18", "folder:pets", epochs=20)`; in a notebook its curves are drawn as it goes.
 
     `network` is a name of the catalogue or a FILE.toml; `fields` overrides any other field, as in {"training": {"schedule": "cosine"}}.
-    Defaults are those of `resnet-lab train`. The same call resumes what was interrupted, and returns at once what is done.
+    Defaults are those of `resnet-lab train`. `trust`: run code that the file names although it is not of the working directory.
+    The same call resumes what was interrupted, and returns at once what is done.
     Raises SpecError for whatever is wrong with it, resnet_lab.classifier.training.Stopped where it was interrupted.
     """
     said: dict[str, dict[str, Any]] = {
@@ -56,7 +58,7 @@ def train(
     over = fields or {}
     merged = {section: {**given.get(section, {}), **over.get(section, {})} for section in {**given, **over}}
     places = Places(Path(studies), Path(reports), None if data_root is None else Path(data_root))
-    job = prepare_job(Wanted(network, merged, seed), places, init=str(init), device=device, threads=threads)
+    job = prepare_job(Wanted(network, merged, seed), places, init=str(init), device=device, threads=threads, trust=trust)
     return train_and_show(job, console or Console())
 
 

@@ -41,11 +41,14 @@ def build(
     return build_module(resolved, seed=seed)
 
 
-def describe(network: str | NetworkSpec, *, input: tuple[int, int, int] | None = None, full: bool = True) -> LayerFrame:
+def describe(
+    network: str | NetworkSpec, *, input: tuple[int, int, int] | None = None, full: bool = True, trust: bool = False
+) -> LayerFrame:
     """The layers of a network as a DataFrame, one row per layer, which shows the network's diagram in a notebook; `.svg` is the diagram.
 
     `network`: a name, `ABLATION:CELL`, a `FILE.toml` or a spec. `input`: (channels, height, width) of the images, the network's own by default.
-    With `full=False` a repeated block has its rows once, and `repeats` says how often it comes.
+    With `full=False` a repeated block has its rows once, and `repeats` says how often it comes. `trust`: run code that a file names although it is
+    not of the working directory.
     Raises SpecError for what is not there (with the nearest names) and for images of other channels or too small.
     """
 
@@ -53,7 +56,7 @@ def describe(network: str | NetworkSpec, *, input: tuple[int, int, int] | None =
         return dataset_facts(data, data_root=None, cache=Path("studies") / "cache")
 
     if isinstance(network, str):
-        found = find_network(network, input, facts=facts, stored=partial(stored_cells, Path("studies")))
+        found = find_network(network, input, facts=facts, stored=partial(stored_cells, Path("studies")), trust=trust)
     else:
         found = name_spec("network", network, input)
     return LayerFrame.of(describe_network(found.title, found.spec, found.shape), full=full)

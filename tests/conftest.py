@@ -27,8 +27,9 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A module of blocks from outside that misbehave while they train."""
+    """A module of blocks from outside that misbehave while they train, in the working directory's project: they run without --trust."""
     made = Lab("mylab", tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(made.folder))
     yield made
     for module in [module for module in sys.modules if module.partition(".")[0] == made.name]:

@@ -28,6 +28,7 @@ from resnet_lab.spec.network import (
 from resnet_lab.spec.reading import parse_toml, read_ablation, read_sections, read_text, typed_fragment
 from resnet_lab.spec.resolve import merge, resolve
 from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.trust import check_trusted, trusting
 from resnet_lab.text import shape_text
 
 Shape = tuple[int, int, int]
@@ -55,19 +56,25 @@ class Usual:
 
 
 def find_network(
-    text: str, shape: Shape | None = None, *, facts: Facts | None = None, stored: Stored = lambda question: {}
+    text: str,
+    shape: Shape | None = None,
+    *,
+    facts: Facts | None = None,
+    stored: Stored = lambda question: {},
+    trust: bool = False,
 ) -> NamedNetwork:
     """The network that `text` names, for images of `shape`, or else of the shape of its own data.
 
-    `facts` tells what a dataset holds that has no name in the table (a folder, a loader from outside), `stored` which cells a study has.
+    `facts` tells what a dataset holds that has no name in the table (a folder, a loader from outside), `stored` which cells a study has. `trust`:
+    code that a file or a stored study names may run although it is not the user's own (`resnet_lab.spec.trust`).
     Raises SpecError where there is no such network (with the nearest names), where a file is wrong, and where `shape` has other channels or is too
     small.
     """
     facts = partial(_facts, facts)
     if text.endswith(".toml"):
-        named = _of_file(Path(text), shape, facts)
+        named = _of_file(Path(text), shape, facts, trust)
     elif ":" in text:
-        named = _of_cell(text, facts, stored)
+        named = _of_cell(text, facts, stored, trust)
     else:
         named = _of_catalogue(text)
     if shape is not None:
@@ -115,32 +122,34 @@ def _of_catalogue(name: str) -> NamedNetwork:
     return NamedNetwork(name, named_network(name), (entry.channels, entry.size, entry.size))
 
 
-def _of_cell(text: str, facts: Facts, stored: Stored) -> NamedNetwork:
+def _of_cell(text: str, facts: Facts, stored: Stored, trust: bool) -> NamedNetwork:
     start = text.index(".toml:") + len(".toml") if ".toml:" in text else text.index(":")  # a Windows path has a colon of its own
     question, wanted = text[:start], text[start + 1 :]
     name, _, scale = question.partition("@")
+    asked: dict[str, RunSpec] = {}
     try:
-        asked = resolve(load_ablation(name), scale or None, facts=facts)
-        cells: Mapping[str, RunSpec] = {cell.name: cell.spec for cell in asked.cells}
+        asked = {cell.name: cell.spec for cell in resolve(load_ablation(name), scale or None, facts=facts, trust=trust).cells}
     except SpecError:  # a study whose question is elsewhere, or NAME/SCALE@TAG
-        cells = stored(question)
-        if not cells:
+        if not stored(question):
             raise
-    if wanted not in cells:
-        cells = {**cells, **stored(question)}
+    cells = asked if wanted in asked else {**asked, **stored(question)}
     if wanted not in cells:
         raise SpecError.of(f"{question} has no cell {wanted!r}{nearest(wanted, cells)}; it has {', '.join(cells)}")
     run = cells[wanted]
+    if wanted not in asked:
+        check_trusted(run.network.block, "block", foreign="a stored study names it", trust=trust)
     return NamedNetwork(text, run.network, (run.network.in_channels, run.data.image_size, run.data.image_size))
 
 
-def _of_file(path: Path, shape: Shape | None, facts: Facts) -> NamedNetwork:
+def _of_file(path: Path, shape: Shape | None, facts: Facts, trust: bool) -> NamedNetwork:
     if "question" in parse_toml(read_text(path), path):
         read_ablation(path)  # what is wrong with it comes first
         raise SpecError.of(f"is a question, not a network: name one of its cells, as in {path}:{_some_cell(path)}", file=str(path))
     raw, text = read_sections(path)
     try:
-        asked = typed_fragment(merge(raw))
+        asked, allow = typed_fragment(merge(raw)), trusting(path, trust=trust)
+        allow(asked.network.block, "block")
+        allow(asked.data.name, "dataset")
         usual = _usual_of_file(raw, asked.network, asked.data, facts)
         if shape is not None and "data" not in raw:
             usual = replace(usual, channels=shape[0])

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from resnet_lab.classifier.runs import FinishedRun, network_of, normalization_of, short_name, with_data
+from resnet_lab.classifier.runs import FinishedRun, check_stored, network_of, normalization_of, short_name, with_data
 from resnet_lab.data.batches import ordered_batches
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.normalization import Normalization
@@ -24,6 +24,7 @@ from resnet_lab.report.one_network import draw_confusion
 from resnet_lab.runs.files import writing
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import check_size
+from resnet_lab.spec.trust import trusting
 from resnet_lab.training.measure import Batches, evaluate
 
 PIXELS_A_BATCH = 250 * 64 * 64
@@ -114,6 +115,10 @@ def evaluate_run(
     own = dataset is None or (not run.imported and dataset == run.spec.data.name)
     data = run.spec.data if own else with_data(run, dataset or "")
     cache = studies / "cache"
+    if own:
+        check_stored(run, data.name, "dataset")
+    else:
+        trusting(None, trust=run.trust)(data.name, "dataset")
     facts = dataset_facts(data, data_root=data_root, cache=cache)
     _check_fit(run, data.name, facts.channels, facts.classes, facts.size)
     splits = open_images(data, facts, data_root=data_root, cache=cache)

@@ -12,6 +12,7 @@ from resnet_lab.spec.errors import Problem, SpecError, placed
 from resnet_lab.spec.reading import read_sections
 from resnet_lab.spec.resolve import merge, resolve_run
 from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.trust import trusting
 
 USUAL_SIZE = 128
 """Side in pixels to which a folder of images of varied sizes is brought where nobody says."""
@@ -55,9 +56,10 @@ class Recipe:
     facts: DatasetFacts
 
 
-def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path) -> Recipe:
+def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path, trust: bool = False) -> Recipe:
     """Everything that was left open, derived, but for what is the machine's choice.
 
+    `trust`: code that the file names may run although it is not the user's own (`resnet_lab.spec.trust`).
     Raises SpecError for whatever is wrong with it, a file's problems at its lines.
     """
     path = Path(wanted.network)
@@ -79,7 +81,9 @@ def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path) -> Re
     try:
         training = {**DEFAULTS, **RATES.get(str(given["training"].get("optimizer", DEFAULTS["optimizer"])), {})}
         data = _usual_data(given["data"], data_root=data_root, cache=cache)
-        run = resolve_run(merge({"training": training, "data": data, "record": {"weights": True}}, own, wanted.fields), facts)
+        typed = frozenset(str(value) for values in wanted.fields.values() for value in values.values())
+        values = merge({"training": training, "data": data, "record": {"weights": True}}, own, wanted.fields)
+        run = resolve_run(values, facts, allow=trusting(path if text else None, typed=typed, trust=trust))
     except SpecError as error:
         raise SpecError(map(at_its_line, error.problems)) from error
     return Recipe(path.stem, run, wanted.seed, seen[-1])

@@ -14,6 +14,7 @@ from resnet_lab.spec.data import FOLDER, DataSpec, FixedNormalization
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.reading import typed_run
 from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.trust import check_trusted
 from resnet_lab.training.weights import fit_weights, load_weights
 
 IMPORTED = "imported"
@@ -28,6 +29,8 @@ class FinishedRun:
     folder: Path
     record: RunRecord
     spec: RunSpec
+    trust: bool = False
+    """Whether a person said --trust to the code that it names."""
 
     @property
     def imported(self) -> bool:
@@ -35,10 +38,13 @@ class FinishedRun:
         return self.record.status == IMPORTED
 
 
-def find_run(studies: Path, name: str) -> FinishedRun:
-    """The run of an id or its beginning. Raises SpecError where there is none or more than one, StoreError where its files are damaged."""
+def find_run(studies: Path, name: str, *, trust: bool = False) -> FinishedRun:
+    """The run of an id or its beginning; `trust`: the code that it names may run (`resnet_lab.spec.trust`).
+
+    Raises SpecError where there is none or more than one, StoreError where its files are damaged.
+    """
     folder, record = RunStore(studies).find(name)
-    return FinishedRun(RunStore.run_id(record.fingerprint, record.seed), folder, record, spec_of(record))
+    return FinishedRun(RunStore.run_id(record.fingerprint, record.seed), folder, record, spec_of(record), trust)
 
 
 def spec_of(record: RunRecord) -> RunSpec:
@@ -53,13 +59,19 @@ def spec_of(record: RunRecord) -> RunSpec:
 def network_of(run: FinishedRun, studies: Path, which: str = "last") -> Network:
     """The network of a run with its weights, in evaluation mode on the CPU; `which` is `last` or `best`.
 
-    Raises StoreError where the weights were not kept, are gone or were changed.
+    Raises StoreError where the weights were not kept, are gone or were changed, SpecError where its block is from outside and was not trusted.
     """
+    check_stored(run, run.spec.network.block, "block")
     model = build(run.spec.network, seed=run.record.seed, init_salt=run.spec.training.init_salt)
     weights = load_weights(RunStore(studies).weights_path(run.record, which), run.record.weights[which])
     if fit_weights(model, weights):
         raise StoreError(f"the weights of run {run.id} lack its classifier: remove the run and do it again")
     return model.eval()
+
+
+def check_stored(run: FinishedRun, name: str, what: str) -> None:
+    """Raise SpecError where a name in a run's spec is of code from outside that was not trusted: the run may have come from elsewhere."""
+    check_trusted(name, what, foreign=f"a stored run names it ({run.id})", trust=run.trust)
 
 
 def normalization_of(run: FinishedRun) -> Normalization | None:

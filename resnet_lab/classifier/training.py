@@ -113,11 +113,11 @@ class Trained:
         return f"{drawn}<p>run <code>{self.id}</code>: {said}</p>"
 
 
-def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str = "auto", threads: int = 0) -> Job:
+def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str = "auto", threads: int = 0, trust: bool = False) -> Job:
     """Resolve what is asked for and look into the store; nothing is trained or written but the image cache's memory of folders.
 
     `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one a core. A precision that is left to the machine
-    is settled here. Raises SpecError and StoreError for whatever is wrong.
+    is settled here. `trust` as in `resolve_recipe`. Raises SpecError and StoreError for whatever is wrong.
     """
     device = pick_device(device)
     weights = None
@@ -125,7 +125,7 @@ def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str =
         weights, digest = initial_weights(init, studies=places.studies)
         training = {**wanted.fields.get("training", {}), "init_weights": digest}
         wanted = replace(wanted, fields={**wanted.fields, "training": training})
-    recipe = resolve_recipe(wanted, data_root=places.data_root, cache=places.cache)
+    recipe = resolve_recipe(wanted, data_root=places.data_root, cache=places.cache, trust=trust)
     if weights is not None:
         check_fit(recipe.run, weights, init)
     recipe = replace(recipe, run=_settled(recipe, places.store, device))

@@ -8,7 +8,7 @@ import click
 from resnet_lab.architecture.compare import field_differences, folded_names, layer_differences, spoken
 from resnet_lab.cli.describe import described, input_option, picture_options, write_pictures
 from resnet_lab.cli.errors import exits
-from resnet_lab.cli.options import data_root_option, studies_option
+from resnet_lab.cli.options import data_root_option, studies_option, trust_option
 from resnet_lab.console import make_table, open_console
 from resnet_lab.text import shape_text
 
@@ -18,12 +18,15 @@ from resnet_lab.text import shape_text
 @click.argument("second")
 @input_option
 @picture_options
+@trust_option
 @data_root_option
 @studies_option
 @exits
-def compare(first: str, second: str, shape: str | None, data_root: Path | None, studies: Path, **pictures: Path | None) -> None:
+def compare(
+    first: str, second: str, shape: str | None, trust: bool, data_root: Path | None, studies: Path, **pictures: Path | None
+) -> None:
     """Compare two networks, field by field and layer by layer where they differ; each is named as for `describe`."""
-    one, other = (described(name, shape, data_root, studies) for name in (first, second))
+    one, other = (described(name, shape, data_root, studies, trust) for name in (first, second))
 
     console = open_console()
     headings = ("", one.title, other.title, "difference")

@@ -10,7 +10,7 @@ from resnet_lab.architecture import table
 from resnet_lab.architecture.layers import describe_network
 from resnet_lab.architecture.resolve import find_network, parse_shape
 from resnet_lab.cli.errors import exits
-from resnet_lab.cli.options import data_root_option, studies_option
+from resnet_lab.cli.options import data_root_option, studies_option, trust_option
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.runs.current import stored_cells
 from resnet_lab.runs.files import StoreError, write_atomically
@@ -34,6 +34,7 @@ def picture_options(command: Any) -> Any:
 @picture_options
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write the table as CSV.")
 @click.option("--latex", type=FILE, metavar="FILE", help="Write the table as LaTeX (booktabs, longtable).")
+@trust_option
 @data_root_option
 @studies_option
 @exits
@@ -43,6 +44,7 @@ def describe(
     full: bool,
     csv_file: Path | None,
     latex: Path | None,
+    trust: bool,
     data_root: Path | None,
     studies: Path,
     **pictures: Path | None,
@@ -52,7 +54,7 @@ def describe(
     NAME is a network (`resnet-lab list networks`), a cell of a question as ABLATION[@SCALE]:CELL, the finalist of a search as ABLATION[@SCALE]:ARM/1,
     or a FILE.toml with a [network] section.
     """
-    description = described(name, shape, data_root, studies)
+    description = described(name, shape, data_root, studies, trust)
 
     click.echo(table.summary(description))
     for level, line in table.text_table(description, full=full):
@@ -69,10 +71,10 @@ def describe(
     write_pictures([description], pictures)
 
 
-def described(name: str, shape: str | None, data_root: Path | None, studies: Path) -> Any:
+def described(name: str, shape: str | None, data_root: Path | None, studies: Path, trust: bool) -> Any:
     """The description of the network that was named; what is wrong with the name is said before torch is imported."""
     given = None if shape is None else parse_shape(shape)
-    found = find_network(name, given, facts=_facts(data_root, studies), stored=partial(stored_cells, studies))
+    found = find_network(name, given, facts=_facts(data_root, studies), stored=partial(stored_cells, studies), trust=trust)
     return describe_network(found.title, found.spec, found.shape)
 
 

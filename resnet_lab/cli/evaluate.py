@@ -10,7 +10,7 @@ from resnet_lab.classifier.evaluating import evaluate_run, write_evaluation
 from resnet_lab.classifier.predicting import predict_images
 from resnet_lab.classifier.runs import find_run
 from resnet_lab.cli.errors import exits
-from resnet_lab.cli.options import data_root_option, reports_option, studies_option
+from resnet_lab.cli.options import data_root_option, reports_option, studies_option, trust_option
 from resnet_lab.console import open_console
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import Problem
@@ -32,12 +32,20 @@ which_option = click.option(
 @click.option("--data", metavar="NAME", help="Test images of another dataset (cifar10, folder:PATH, ...). Default: the run's own.")
 @which_option
 @click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps.")
+@trust_option
 @data_root_option
 @studies_option
 @reports_option
 @exits
 def evaluate(
-    runs: tuple[str, ...], data: str | None, which: str, device: str, data_root: Path | None, studies: Path, reports: Path
+    runs: tuple[str, ...],
+    data: str | None,
+    which: str,
+    device: str,
+    trust: bool,
+    data_root: Path | None,
+    studies: Path,
+    reports: Path,
 ) -> None:
     """Measure the network of RUN on test images: loss, accuracy, each class, and a confusion matrix; of several RUNs, side by side too."""
     for run in runs:
@@ -53,7 +61,7 @@ def evaluate(
             def tell(done: int, total: int, bar: Progress = bar, task: TaskID = task) -> None:
                 bar.update(task, completed=done, total=total)
 
-            stored = find_run(studies, run)
+            stored = find_run(studies, run, trust=trust)
             found = evaluate_run(stored, studies=studies, dataset=data, data_root=data_root, device=where, which=which, on_batch=tell)
         show_evaluation(found, write_evaluation(found, reports), console)
         measured.append(found)
@@ -66,14 +74,15 @@ def evaluate(
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @which_option
 @click.option("--skip-bad", is_flag=True, help="Skip images that cannot be decoded.")
+@trust_option
 @studies_option
 @exits
-def predict(run: str, images: tuple[Path, ...], which: str, skip_bad: bool, studies: Path) -> None:
+def predict(run: str, images: tuple[Path, ...], which: str, skip_bad: bool, trust: bool, studies: Path) -> None:
     """Classify IMAGES (files, or folders of them) with the network of RUN: the five likeliest classes with their probabilities."""
     RunStore(studies).find(run)
 
     configure(cores())
-    for found in predict_images(find_run(studies, run), images, studies=studies, skip_bad=skip_bad, which=which):
+    for found in predict_images(find_run(studies, run, trust=trust), images, studies=studies, skip_bad=skip_bad, which=which):
         if isinstance(found, Problem):
             click.echo(f"skipped: {found}", err=True)
             continue

@@ -11,7 +11,7 @@ from resnet_lab.architecture.latency import latencies
 from resnet_lab.architecture.table import summary
 from resnet_lab.cli.describe import described, input_option
 from resnet_lab.cli.errors import exits
-from resnet_lab.cli.options import data_root_option, studies_option
+from resnet_lab.cli.options import data_root_option, studies_option, trust_option
 from resnet_lab.console import make_table, open_console
 from resnet_lab.text import shape_text
 
@@ -20,12 +20,13 @@ from resnet_lab.text import shape_text
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @input_option
 @click.option("--latency", is_flag=True, help="Measure how long it takes here, for batches of 1 and 32, with one thread and with all.")
+@trust_option
 @data_root_option
 @studies_option
 @exits
-def flops(names: tuple[str, ...], shape: str | None, latency: bool, data_root: Path | None, studies: Path) -> None:
+def flops(names: tuple[str, ...], shape: str | None, latency: bool, trust: bool, data_root: Path | None, studies: Path) -> None:
     """Show what networks cost by our count, by fvcore and by torch's FlopCounterMode, and what others say; named as for `describe`."""
-    networks = [described(name, shape, data_root, studies) for name in names]
+    networks = [described(name, shape, data_root, studies, trust) for name in names]
     console = open_console()
     console.width = max(console.width, 120)
     for position, description in enumerate(networks):

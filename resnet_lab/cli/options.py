@@ -12,6 +12,8 @@ reports_option = click.option(
 )
 scale_option = click.option("--scale", metavar="S", help="One of the question's scales; default: its first.")
 tag_option = click.option("--tag", default="", metavar="T", help="Keep this variant under its own name.")
+TRUST = "Run code that is not of this folder, or that a stored run names; asked once, until it changes."
+trust_option = click.option("--trust", is_flag=True, help=TRUST)
 data_root_option = click.option(
     "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Where datasets lie (else RESNET_LAB_DATA, else the user's cache)."
 )

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
 from resnet_lab.cli.groups import Decorator, PanelCommand, panel_option
+from resnet_lab.cli.options import TRUST
 from resnet_lab.console import open_console, say
 from resnet_lab.papers.deviations import first_line
 from resnet_lab.spec.bounds import MOST_SEEDS
@@ -71,6 +72,7 @@ STUDY_OPTIONS: tuple[Decorator, ...] = (
     question("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field, as in training.lr=0.05. Makes a variant."),
     question("--tag", default="", metavar="T", help="Keep this variant under its own name."),
     question("--strict", is_flag=True, help="Refuse arms that differ in a field that `varies` does not name."),
+    question("--trust", is_flag=True, help=TRUST),
     question("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided."),
     question("--max-seeds", type=click.IntRange(2), metavar="N", help="The most seeds of --until-decided. Default: as planned, or 20."),
     machine("--workers", help="How many runs at a time. Default: one per core, or per GPU.", **COUNT),

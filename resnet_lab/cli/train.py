@@ -10,7 +10,7 @@ from resnet_lab.classifier.display import announce, conclude, train_and_show
 from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.training import Places, Stopped, prepare_job
 from resnet_lab.cli.errors import INTERRUPTED, exits
-from resnet_lab.cli.options import data_root_option, reports_option, studies_option
+from resnet_lab.cli.options import data_root_option, reports_option, studies_option, trust_option
 from resnet_lab.console import open_console, say
 
 
@@ -47,6 +47,7 @@ from resnet_lab.console import open_console, say
 )
 @click.option("--freeze", default="", metavar="PARTS", help="Modules that keep their weights, as in stem,stage1.")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be decoded.")
+@trust_option
 @data_root_option
 @studies_option
 @reports_option
@@ -58,7 +59,7 @@ def train(network: str, data: str | None, seed: int, studies: Path, reports: Pat
     """
     wanted = Wanted(network, _fields(data, options), seed)
     places = Places(studies, reports, data_root)
-    job = prepare_job(wanted, places, init=options["init"], device=options["device"], threads=options["threads"])
+    job = prepare_job(wanted, places, init=options["init"], device=options["device"], threads=options["threads"], trust=options["trust"])
     console = open_console()
     announce(job, console)
     try:

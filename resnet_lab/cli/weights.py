@@ -7,7 +7,7 @@ import click
 from resnet_lab.classifier.runs import find_run
 from resnet_lab.classifier.weights import export_run, import_weights
 from resnet_lab.cli.errors import exits
-from resnet_lab.cli.options import studies_option
+from resnet_lab.cli.options import studies_option, trust_option
 from resnet_lab.spec.catalogue import catalogue_entry
 from resnet_lab.spec.data import FixedNormalization
 from resnet_lab.spec.errors import SpecError
@@ -47,11 +47,12 @@ def import_file(file: Path, network: str, normalization: str | None, studies: Pa
 @click.option(
     "--weights", "which", type=click.Choice(["last", "best"]), default="last", show_default=True, help="Which of the run's weights."
 )
+@trust_option
 @studies_option
 @exits
-def export_file(run: str, form: str, output: Path, which: str, studies: Path) -> None:
+def export_file(run: str, form: str, output: Path, which: str, trust: bool, studies: Path) -> None:
     """Write the network of RUN to a file that others can read, and check that it gives the same outputs."""
-    checked = export_run(find_run(studies, run), form, output, studies=studies, which=which)
+    checked = export_run(find_run(studies, run, trust=trust), form, output, studies=studies, which=which)
     click.echo(f"wrote {output.absolute()}: {checked}")
 
 

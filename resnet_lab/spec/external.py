@@ -3,14 +3,18 @@
 Modules are found in the working directory or the installed environment. A part must live in a file: a class typed into a notebook
 cell or an interactive session cannot be found again by a worker. A file that somebody else wrote may name any callable there is
 (`shutil:rmtree`), so only what was written for us is ever called: a block is a subclass of `torch.nn.Module`, a loader is marked as one.
+Importing a module runs it: whether it may be imported at all is asked before, in `resnet_lab.spec.trust`.
 """
 
 import ast
 import hashlib
 import importlib
 import importlib.util
+import pkgutil
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,8 +51,7 @@ def load_external(name: str, *, known: Iterable[str], what: str) -> Any:
         raise SpecError.of(
             f"{name!r} was defined in a notebook cell or a script: put the {what} into a file, so that workers find it too", key=key
         )
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    _see_working_directory()
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises while it is imported
@@ -71,43 +74,98 @@ def _is_loader(found: object) -> bool:
 
 
 def source_digest(name: str) -> str:
-    """sha256 over the source of the module that `package.module:Name` lives in and of every module of the same package it imports."""
-    module_name = name.partition(":")[0]
+    """sha256 over the source behind `package.module:Name`: every file that `sources_of` finds."""
     digest = hashlib.sha256()
-    for found, path in sorted(_sources(module_name).items()):
+    for found, path in sorted(sources_of(name).items()):
         digest.update(f"{found}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _sources(module_name: str) -> dict[str, Path]:
-    """Module name -> source file, for a module and what it imports of its own top-level package."""
-    top = module_name.partition(".")[0]
+def sources_of(name: str) -> dict[str, Path]:
+    """Module -> source file, of the module that `package.module:Name` lives in, the packages around it, and what these import that belongs to them.
+
+    That is what is in the same top-level package, or lies beside it and is not installed. Nothing is imported to find them.
+    """
+    _see_working_directory()
     found: dict[str, Path] = {}
-    waiting = [module_name]
+    waiting = [name.partition(":")[0]]
+    top = waiting[0].partition(".")[0]
     while waiting:
-        name = waiting.pop()
-        if name in found or name.partition(".")[0] != top:
+        module = waiting.pop()
+        if module in found or not module or not _belong_together(module.partition(".")[0], top):
             continue
-        spec = _find_spec(name)
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        spec = _find_spec(module)
+        if spec is None:  # `from package import name` may name a value, not a module
             continue
-        path = Path(spec.origin)
-        found[name] = path
-        package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
-        waiting += _imports(ast.parse(path.read_bytes()), package)
+        around = module.rpartition(".")[0]
+        waiting.append(around)
+        if spec.origin and spec.origin.endswith(".py") and (path := Path(spec.origin)).is_file():
+            found[module] = path
+            waiting += _imports(path.read_bytes(), around if spec.submodule_search_locations is None else module)
     return found
 
 
-def _find_spec(name: str) -> Any:
-    try:
-        return importlib.util.find_spec(name)
-    except ModuleNotFoundError:  # `from package import name` may name a value, not a module
+def _belong_together(module: str, other: str) -> bool:
+    """Whether two top-level modules are one, or lie in one folder that is a person's own. The package itself belongs to nobody's blocks."""
+    if module == other or "resnet_lab" in (module, other):
+        return module == other
+    folders = [_folder_of(_find_spec(name)) for name in (module, other)]
+    return folders[0] is not None and folders[0] == folders[1] and not is_installed(folders[0])
+
+
+def _folder_of(spec: ModuleSpec | None) -> Path | None:
+    """The folder that holds a top-level module; None where it is built in, or there is none."""
+    if spec is None:
         return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).parent
+    return Path(spec.origin).parent if spec.origin and spec.has_location else None
 
 
-def _imports(tree: ast.Module, package: str) -> list[str]:
+def is_installed(path: Path) -> bool:
+    """Whether a file belongs to Python or to a package that was installed."""
+    python = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or any(path.resolve().is_relative_to(folder) for folder in python)
+
+
+def _see_working_directory() -> None:
+    """Have modules in the working directory found, as `python -m` has."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def _find_spec(name: str) -> ModuleSpec | None:
+    """Where a module is, without importing it or a package that it lies in, as importlib.util.find_spec would."""
+    top, *inner = name.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # a module that says nothing of itself, as `__main__`
+        return None
+    for part in inner:
+        spec = spec and _inside(f"{spec.name}.{part}", spec.submodule_search_locations or ())
+    return spec
+
+
+def _inside(name: str, folders: Iterable[str]) -> ModuleSpec | None:
+    """The module of this whole name that lies in one of a package's folders; folders without `__init__.py` are one package together."""
+    finders = filter(None, map(pkgutil.get_importer, folders))
+    found = [spec for finder in finders if (spec := finder.find_spec(name)) is not None]
+    for spec in found:
+        if spec.loader is not None:
+            return spec
+    together = ModuleSpec(name, None, is_package=True)
+    together.submodule_search_locations = [folder for spec in found for folder in spec.submodule_search_locations or ()]
+    return together if found else None
+
+
+def _imports(source: bytes, package: str) -> list[str]:
+    """Whatever a module may import; of one that cannot be read as Python nothing, its import says what is wrong."""
     names: list[str] = []
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return names
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]

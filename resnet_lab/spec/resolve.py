@@ -6,7 +6,7 @@ Where two fields say the same thing (`layers` and `depths`, `epochs` and `iterat
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,10 +19,12 @@ from resnet_lab.spec.claims import Claim, small_margins
 from resnet_lab.spec.confounds import confound_warnings, strict_problems
 from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts, resolve_data
 from resnet_lab.spec.errors import Problem, SpecError, nearest
+from resnet_lab.spec.external import is_external
 from resnet_lab.spec.network import ResolvedNetwork, check_size, resolve_network, usual_stem_width
 from resnet_lab.spec.reading import SAME_SEEDS, check_fragment, check_grid, flatten_grid, grid_point, nested, parse_toml, typed_fragment
 from resnet_lab.spec.run import RunSpec, with_precision
 from resnet_lab.spec.training import check_freeze, resolve_training
+from resnet_lab.spec.trust import Allow, trusting
 from resnet_lab.text import shown
 
 SECTIONS = ("network", "data", "training", "record")
@@ -65,11 +67,13 @@ def resolve(
     seeds: int | Sequence[int] | None = None,
     precision: Callable[[Sequence[Cell]], str] | None = None,
     strict: bool = False,
+    trust: bool = False,
 ) -> Question:
     """Resolve a question at a scale. `facts` tells what a dataset holds; `seeds` and `overrides` come from the command line.
 
     `precision` is asked once what `precision = "auto"` comes to in the cells that say so; without it the field stays `"auto"`, and such cells have no
-    fingerprints yet. `strict` refuses arms that differ in what `varies` does not name.
+    fingerprints yet. `strict` refuses arms that differ in what `varies` does not name. `trust`: blocks and loaders that the file names may run although
+    they are not the user's own (`resnet_lab.spec.trust`).
 
     Raises SpecError with every problem found, placed at the file's lines where it has one.
     """
@@ -80,12 +84,13 @@ def resolve(
         )
     typed = ablation.file.scales.get(scale, Scale())
     forced = parse_overrides(overrides)
+    allow = trusting(ablation.path, typed=frozenset(_external_names(forced)), trust=trust)
     grid = flatten_grid(ablation.raw.get("scales", {}).get(scale, {}).get("grid", ablation.raw.get("grid", {})))
     regridded = "grid" in forced
     grid |= forced.pop("grid", {})
     _check_forced(forced, grid)
     said = {"--seeds": seeds, "--set seeds": forced.pop("seeds", None), f"scales.{scale}.seeds": typed.seeds, "seeds": ablation.file.seeds}
-    cells = _cells(ablation, scale, grid, forced, facts)
+    cells = _cells(ablation, scale, grid, forced, facts, allow)
     left_open = [cell for cell in cells if cell.spec.training.precision == "auto"]
     if precision is not None and left_open:
         settled = precision(left_open)
@@ -129,7 +134,7 @@ def merge(*fragments: dict[str, Any], keep_like: bool = False) -> dict[str, Any]
     return merged
 
 
-def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[str, Any], facts: Facts) -> tuple[Cell, ...]:
+def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[str, Any], facts: Facts, allow: Allow) -> tuple[Cell, ...]:
     raw = ablation.raw
     arms: dict[str, Any] = raw.get("arms") or {"net": {}}
     names = _short_names(grid)
@@ -149,7 +154,7 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
             name = "/".join([arm, *(f"{label:g}" if isinstance(label, float) else str(label) for label in axes.values())])
             try:
                 values_of = merge(raw, raw.get("scales", {}).get(scale, {}), fragment, *on_grid, *where.values(), forced)
-                cells.append(Cell(name, arm, axes, resolve_run(values_of, facts, network_of)))
+                cells.append(Cell(name, arm, axes, resolve_run(values_of, facts, network_of, allow=allow)))
             except SpecError as error:
                 new = [Problem(f"{problem.message} (cell {name})", key=problem.key) for problem in error.problems]
                 prefixes = (*(f"where.{index}" for index in where), f"scales.{scale}.grid", "grid", f"arms.{arm}", f"scales.{scale}", "")
@@ -159,14 +164,18 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
     return tuple(cells)
 
 
-def resolve_run(values: dict[str, Any], facts: Facts, network_of: Callable[..., ResolvedNetwork] = resolve_network) -> RunSpec:
+def resolve_run(
+    values: dict[str, Any], facts: Facts, network_of: Callable[..., ResolvedNetwork] = resolve_network, *, allow: Allow
+) -> RunSpec:
     """One cell's merged values -> RunSpec with nothing left to derive. `network_of`: resolve_network, or what remembers its results.
 
-    Raises SpecError.
+    `allow` is asked before a block or a loader from outside is imported. Raises SpecError.
     """
     typed = typed_fragment(values)
     if typed.network.like is not None:  # still to be resolved
         typed = typed_fragment(merge(values))
+    allow(typed.network.block, "block")
+    allow(typed.data.name, "dataset")
     known = facts(typed.data)
     network = network_of(typed.network, channels=known.channels, classes=known.classes)
     check_size(network, known.size)
@@ -293,6 +302,14 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     if problems:
         raise SpecError(problems)
     return forced
+
+
+def _external_names(values: Any) -> Iterator[str]:
+    """Whatever in plain values is a name of code from outside."""
+    if isinstance(values, str) and is_external(values):
+        yield values
+    for value in values.values() if isinstance(values, dict) else values if isinstance(values, list) else ():
+        yield from _external_names(value)
 
 
 def _with_grid(forced: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:

@@ -82,6 +82,8 @@ class Options:
     log_json: Path | None = None
     strict: bool = False
     """Refuse a question whose arms differ in what it does not name."""
+    trust: bool = False
+    """Code that the question names may run although it is not the user's own (`resnet_lab.spec.trust`)."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
         seeds=options.seeds,
         precision=lambda cells: _precision(ablation, options, cells),
         strict=options.strict,
+        trust=options.trust,
     )
     if options.seeds is None:
         question = replace(question, seeds=seeds_read(question, options) or question.seeds)

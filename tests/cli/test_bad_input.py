@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from tiny_study import TINY, edit, results
 
+from resnet_lab.spec import trust
+
 
 def images(folder, classes=("cat", "dog"), count=12):
     """A folder of small JPEGs, one sub-folder a class."""
@@ -34,7 +36,7 @@ def images(folder, classes=("cat", "dog"), count=12):
         (
             "widths = [2, 2]",
             'block = "nolab.blocks:SE"\nwidths = [2, 2]',
-            "block 'nolab.blocks:SE' cannot be imported: ModuleNotFoundError",
+            "block 'nolab.blocks:SE' cannot be imported: no Python file of a module nolab.blocks is",
         ),
         ("[training]", "[search.space]\n[training]", "search.space: an empty space"),
     ],
@@ -50,11 +52,13 @@ def test_a_question_with_one_mistake(refused, tiny, tmp_path, old, new, says):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.toml"]
 
 
-def test_a_callable_that_a_question_names_is_not_called(refused, tiny, tmp_path):
-    """Would catch a question from a stranger that deletes the images, or runs a program, when it is only planned."""
+def test_a_callable_that_a_question_names_is_not_called(refused, tiny, tmp_path, monkeypatch):
+    """Would catch a question from a stranger that deletes the images, or runs a program, when it is only planned; also where Python's own is trusted."""
+    monkeypatch.setattr(trust, "trusted_file", lambda: tmp_path / "trusted")
     (tmp_path / "images").mkdir()
-    for name in ("data.name=shutil:rmtree", "network.block=os:system", "network.block=subprocess:Popen"):
-        assert "so it is not called" in refused("plan", tiny, "--set", name, "--data-root", tmp_path / "images")
+    for name in ("data.name=shutil:rmtree", "network.block=subprocess:Popen"):
+        assert "say --trust" in refused("plan", tiny, "--set", name, "--data-root", tmp_path / "images")
+        assert "so it is not called" in refused("plan", tiny, "--set", name, "--data-root", tmp_path / "images", "--trust")
     assert (tmp_path / "images").is_dir()
 
 
