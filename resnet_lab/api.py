@@ -11,6 +11,7 @@ from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.looks import read_as_planned
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge
+from resnet_lab.architecture.drawn import run_diagram
 from resnet_lab.report.build import write_report
 from resnet_lab.runs.current import stored_plan
 from resnet_lab.runs.looks import load_looks
@@ -104,14 +105,14 @@ def finish_study(prepared: StudyPlan, reports: Path, *, until_decided: int | Non
         )
     except KeyboardInterrupt:
         if (stopped := load_plan(studies, prepared.plan.name)) is not None:  # else it was stopped before there was anything to report
-            write_report(stopped, studies=studies, reports=reports)
+            write_report(stopped, studies=studies, reports=reports, diagram=run_diagram)
         raise
     plan = driven_plan(studies, prepared.plan.name)
     data = load(plan, RunStore(studies))
     looks = read_as_planned(data, load_looks(studies, plan.name))
     looks.save(studies, plan.name)  # seeds that are added after this reading are known for what they are
     verdicts = judge(data, looks=looks)
-    report = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts)
+    report = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts, diagram=run_diagram)
     return StudyResult(data, verdicts, report, failed=failed)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from resnet_lab.architecture.layers import Description, Fold, Layer, Part, paths
-from resnet_lab.architecture.scene import RADIUS, Box, Line, Point, Scene, Style, Words, has_bold, text_width, wrapped
+from resnet_lab.architecture.scene import MARGIN, RADIUS, Box, Line, Point, Scene, Style, Words, has_bold, text_width, wrapped
 from resnet_lab.text import shape_text, short, times_sign
 
 BOX, GAP = 0.225, 0.12  # a box's height, and the room between two
@@ -267,18 +267,24 @@ def _put_detail(scene: Scene, chain: _Chain, part: Part, words: Sequence[tuple[s
 
 
 def _put_legend(scene: Scene, descriptions: Sequence[Description], y: float) -> None:
-    """What the lines mean, as far as they are there."""
-    x, words = 0.0, []
-    for style, text in LEGEND.items():
-        if any(line.style == style for line in scene.lines):
-            scene.lines.append(Line(((x, y), (x + 0.4, y)), style, arrow=False))
-            scene.words.append(Words(x + 0.48, y, text, SMALL, color="#555555"))
-            x += 0.48 + text_width(text, SMALL) + 0.3
+    """What the lines mean, as far as they are there, in as many rows as the drawing's width asks for."""
+    x, right = 0.0, scene.canvas.right - MARGIN
+    entries: list[tuple[Style | None, str]] = [
+        (each, text) for each, text in LEGEND.items() if any(line.style == each for line in scene.lines)
+    ]
     if any(fold.times > 1 for description in descriptions for fold in description.folds):
-        words.append("× n: so many blocks in a row")
+        entries.append((None, "× n: so many blocks in a row"))
     if any(description.is_foreign for description in descriptions):
-        words.append("operations without a module are not shown")
-    scene.words.append(Words(x, y, "; ".join(words), SMALL, color="#555555")) if words else None
+        entries.append((None, "operations without a module are not shown"))
+    for style, text in entries:
+        sample = 0.0 if style is None else 0.48
+        width = sample + text_width(text, SMALL)
+        if x and x + width > right:
+            x, y = 0.0, y + 1.2 * LINE
+        if style is not None:
+            scene.lines.append(Line(((x, y), (x + 0.4, y)), style, arrow=False))
+        scene.words.append(Words(x + sample, y, text, SMALL, color="#555555"))
+        x += width + 0.3
 
 
 def _stage(name: str) -> int:

@@ -6,6 +6,7 @@ import click
 
 from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import judge
+from resnet_lab.architecture.drawn import run_diagram
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import reports_option, scale_option, studies_option, tag_option
 from resnet_lab.console import open_console, say
@@ -35,6 +36,6 @@ def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path,
     plan, console = stored_plan(studies, name, scale, tag, claims=claims), open_console()
     data = load(plan, RunStore(studies))
     verdicts = judge(data, looks=load_looks(studies, plan.name))
-    page = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts, redraw=redraw)
+    page = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts, redraw=redraw, diagram=run_diagram)
     console.print(terminal_table(data, verdicts))
     say(console, f"report in {page.absolute()}")

@@ -603,7 +603,7 @@ FIGURES: dict[str, Drawing] = {
         search_figures.draw_importance,
         search_figures.importance_caption,
     ),
-    "tuning_budget": Drawing(
+    "search_budget": Drawing(
         "What fewer trials would have found",
         search_figures.has_trials,
         search_figures.budget_frame,

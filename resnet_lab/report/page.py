@@ -3,6 +3,7 @@
 Figures are embedded as SVG images, so that their ids cannot meet and any browser prints them sharply. All text is escaped by the template.
 """
 
+import base64
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import numbers
+from resnet_lab.report.search_text import budget_sentence, control_sentences, curse_sentences, progress_lines, search_sentences
 from resnet_lab.report.tables import TABLES, VERDICT_ICONS, ledger, level_text, provenance, region_text, shared_settings, unit_of
 from resnet_lab.text import DASH, duration, plural
 
@@ -43,6 +45,31 @@ class Picture:
     values: int
     source: str
 
+    @property
+    def is_of_searches(self) -> bool:
+        """Whether it stands in the section of the searches."""
+        return self.name.startswith("search_")
+
+
+@dataclass(frozen=True)
+class SearchWords:
+    """What the page says of the searches: a sentence each, then on budgets, the winner's curse and the random controls."""
+
+    sentences: dict[str, str]
+    budget: str
+    curse: list[str]
+    control: list[str]
+
+
+@dataclass(frozen=True)
+class FinalistFile:
+    """A finalist's network file, by its place beside the page, and the drawing of its network as a data URI; empty where none was made."""
+
+    cell: str
+    point: str
+    file: str
+    source: str
+
 
 @dataclass(frozen=True)
 class Trouble:
@@ -53,8 +80,13 @@ class Trouble:
     traceback: str
 
 
+def svg_source(svg: bytes) -> str:
+    """A drawing as the data URI of an image."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+
+
 def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence[Picture], *, formats: Sequence[str],
-                damaged: Sequence[str] = (), digest: str = "") -> str:  # fmt: skip
+                finalists: Sequence[FinalistFile] = (), damaged: Sequence[str] = (), digest: str = "") -> str:  # fmt: skip
     """The page as HTML. `formats`: what lies in figures/; `damaged`: what ails stored runs; `digest`: of what the report is drawn from."""
     plan, counts = data.plan, Counter(data.runs["status"])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -69,7 +101,11 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
         headline=headline(plan, verdicts),
         first_line=ledger(data).first_line,
         cards=[_card(verdict) for verdict in verdicts],
-        pictures=pictures,
+        pictures=[picture for picture in pictures if not picture.is_of_searches],
+        searches=_searches(data) if plan.searches else None,
+        search_pictures=[picture for picture in pictures if picture.is_of_searches],
+        finalists=finalists,
+        going_on=progress_lines(data),
         formats=[*formats, "csv"],
         tables={name: table.text(data, verdicts) for name, table in TABLES.items()},
         troubles=troubles(data),
@@ -136,6 +172,10 @@ def troubles(data: StudyData) -> list[Trouble]:
             failure = data.failures[run]
             found.append(Trouble(name, f"failed {plural(failure.tries, 'time')}: {failure.error}", failure.traceback))
     return found
+
+
+def _searches(data: StudyData) -> SearchWords:
+    return SearchWords(search_sentences(data), budget_sentence(data), curse_sentences(data), control_sentences(data))
 
 
 def _card(verdict: Verdict) -> Card:

@@ -287,7 +287,7 @@ def has_importance(data: StudyData) -> bool:
 
 
 def budget_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """What `tuning_budget` draws: the expected best validation error against number of trials, a curve a search (`searches.budget_curves`)."""
+    """What `search_budget` draws: the expected best validation error against number of trials, a curve a search (`searches.budget_curves`)."""
     frame = searches.budget_curves(data)
     return frame[frame["search"].isin(evenly(list(dict.fromkeys(frame["search"])), MOST_LINES))].reset_index(drop=True)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from resnet_lab.analysis.searches import finalists, point_text
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.comparison import compare, published_nets, published_text
@@ -218,6 +219,60 @@ def checks_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     return TextTable("Checks", ("check", "found", "runs"), (False, False, True), tuple(rows), note)
 
 
+def finalists_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a finalist: its trial and point, its cost, the search's own score, the fresh test error with its 95 % t interval, and the gap."""
+    frame = finalists(data)
+    return frame.assign(point=frame["point"].map(point_text))
+
+
+def finalists_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """The finalists as read."""
+    frame = finalists_frame(data, verdicts)
+    diverged = ["diverged"] if frame["diverged"].any() else []
+    rows = tuple(
+        (
+            row["cell"],
+            numbers.spread(row["mean"], row["sd"]),
+            numbers.interval(row["ci_low"], row["ci_high"]),
+            str(row["n"]),
+            *(str(row[name]) for name in diverged),
+            numbers.number(row["search_error"]),
+            numbers.number(row["gap"]),
+            numbers.short(row["params"]),
+            numbers.short(row["macs"]),
+            row["point"],
+        )
+        for row in frame.to_dict("records")
+    )
+    headers = ("finalist", "test error, %", "95 % interval", "n", *diverged, "own score, %", "test − own", "params", "MACs", "point")
+    note = (
+        "Own score: the validation error that the search chose it by. Test error: mean ± standard deviation over n fresh seeds, after the full recipe on "
+        "all training images, with Student’s t interval. Only the test errors are results."
+    )
+    return TextTable("Finalists", headers, (False, *[True] * (len(headers) - 2), False), rows, note)
+
+
+def trials_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """Every proposal of the searches as read."""
+    rows = tuple(
+        (
+            search,
+            str(trial.number),
+            trial.state,
+            numbers.number(trial.values[0]) if trial.values else DASH,
+            numbers.short(trial.params),
+            numbers.short(trial.macs),
+            point_text(trial.point),
+            trial.proposed_by,
+        )
+        for search, trials in data.proposals.items()
+        for trial in trials
+    )
+    headers = ("search", "trial", "state", "validation error, %", "params", "MACs", "point", "proposed by")
+    note = "Every proposal in its order. Infeasible ones were not trained and are no part of the budget."
+    return TextTable("Trials", headers, (False, True, False, True, True, True, False, False), rows, note)
+
+
 def differing_settings(data: StudyData, verdicts: Sequence[Verdict] = ()) -> TextTable:
     """Fields of the recipe that are not the same in all cells; without rows where there are none."""
     frame = _settings(data.plan)
@@ -259,7 +314,7 @@ def _decimals(value: float) -> int:
 def _settings(plan: Plan) -> pd.DataFrame:
     """The resolved recipe of every cell as texts: a row a cell, a column a field (`training.lr`); fields that no cell sets are left out."""
     recipes = [{"cell": cell.name, **dict(_flatten(cell.spec))} for cell in plan.cells]
-    return pd.DataFrame(recipes).fillna(DASH)
+    return pd.DataFrame(recipes, columns=None if recipes else ["cell"]).fillna(DASH)
 
 
 def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
@@ -280,6 +335,8 @@ TABLES: dict[str, Table] = {
     "verdicts": Table(verdict_frame, verdict_text),
     "published": Table(published_frame, published_table, lambda data: bool(published_nets(data.plan))),
     "deviations": Table(deviations_frame, deviations_text, lambda data: bool(ledger(data).rows)),
+    "finalists": Table(finalists_frame, finalists_text, lambda data: not finalists(data).empty),
+    "trials": Table(lambda data, _: data.trials, trials_text, lambda data: bool(len(data.trials))),
     "settings": Table(lambda data, _: differing_settings(data).frame, differing_settings, lambda data: bool(differing_settings(data).rows)),
     "checks": Table(checks_frame, checks_text, lambda data: any(record.checks for record in data.records.values())),
 }

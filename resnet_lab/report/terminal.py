@@ -10,6 +10,7 @@ from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.deviations import first_line
+from resnet_lab.report.search_text import progress_lines
 from resnet_lab.report.tables import VERDICT_ICONS, TextTable, main_text
 
 
@@ -18,8 +19,10 @@ def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableTy
     note = Text("mean ± standard deviation over n seeds; intervals are in the report", style="dim")
     first = first_line(data.plan)
     parts: list[RenderableType] = [Text(first, style="bold")] if first else []
+    parts += map(Text, progress_lines(data))
     cells = main_text(data, verdicts)
-    parts += [_table(cells), *_not_shown(cells), note, *_absent(data)]
+    if cells.rows:  # a study of searches has none before the first of them ends
+        parts += [_table(cells), *_not_shown(cells), note, *_absent(data)]
     if answer := headline(data.plan, verdicts):
         parts.append(Text(f"{data.plan.question} {answer}".strip(), style="bold"))
     if not data.plan.evidence:
