@@ -5,6 +5,7 @@ counts as chance level, 100 (1 - 1/classes), and the evidence says so. For a cla
 train, diverged runs among them, and 0 where it did not.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from resnet_lab.analysis.statistics import Floats, correlation
 from resnet_lab.analysis.tables import METRICS, Run, StudyData
-from resnet_lab.spec.claims import Claim, is_level
+from resnet_lab.spec.claims import Claim, is_level, reach
 
 FLOOR = 0.05
 """A cell whose mean error is at most this is at the floor: its nets make next to no mistakes, so smaller errors cannot be seen."""
@@ -84,6 +85,11 @@ class Evidence:
     def weights(self) -> Floats:
         """(cells,) the contrast's weights."""
         return np.array([float(weight) for weight in self.contrast.values()])
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most that the contrast can be: no error is below zero."""
+        return reach(self.contrast, 100.0 if self.is_error else math.inf)
 
     @property
     def identical(self) -> bool:

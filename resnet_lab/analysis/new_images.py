@@ -27,14 +27,17 @@ class NewImages:
     df: float
 
 
-def over_new_images(estimate: Estimate, images: Floats, level: float) -> NewImages:
-    """The interval at a level. `estimate`: over seeds; `images` (N,), N > 1: each image's contrast, mean over seeds, in percent."""
+def over_new_images(estimate: Estimate, images: Floats, level: float, bounds: tuple[float, float] = (-math.inf, math.inf)) -> NewImages:
+    """The interval at a level. `estimate`: over seeds; `images` (N,), N > 1: each image's contrast, mean over seeds, in percent.
+
+    `bounds`: the least and the most that the contrast can be, at which the interval is cut.
+    """
     n = len(images)
     parts = np.array([estimate.se**2, float(images.var(ddof=1)) / n])
     df = satterthwaite(parts, np.array([estimate.df, n - 1.0]))
     over_seeds = float(stdtrit(estimate.df, 0.5 + level / 2)) * estimate.se
     half = max(over_seeds, float(stdtrit(df, 0.5 + level / 2)) * math.sqrt(float(parts.sum())))
-    return NewImages(estimate.mean - half, estimate.mean + half, n, df)
+    return NewImages(max(estimate.mean - half, bounds[0]), min(estimate.mean + half, bounds[1]), n, df)
 
 
 class ImageErrors:

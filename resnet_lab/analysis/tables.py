@@ -92,16 +92,19 @@ def cell_summary(runs: pd.DataFrame, metric: str, confidence: float = 0.95) -> p
     """One row a cell, in the order of `runs`: n, mean, sd, ci_low, ci_high, median, min, max of a metric over seeds, and diverged runs.
 
     The columns of the cell (arm, axes, params, macs, weighted_layers) come first. Diverged runs have no final error: they are counted in
-    `diverged` and not in n. The interval is Student's t for one cell alone; sd and interval are nan for fewer than two runs.
+    `diverged` and not in n. The interval is Student's t for one cell alone, cut at what the metric can be; it is nan where runs show no spread,
+    and so is sd for fewer than two runs.
     """
     grouped = runs.groupby("cell", sort=False)
     facts = [column for column in ("arm", *axis_columns(runs), "params", "macs", "weighted_layers") if column in runs]
     summary = grouped[facts].first()
     values = grouped[metric]
     n, mean, sd = values.count(), values.mean(), values.std(ddof=1)
-    lone = n < 2
+    lone, flat = n < 2, ~(sd > 0)
+    most = 100.0 if metric.endswith("error") else None
     half = stdtrit(np.maximum(n - 1, 1), 0.5 + confidence / 2) * sd / np.sqrt(np.maximum(n, 1))
-    summary = summary.assign(n=n, mean=mean, sd=sd.mask(lone), ci_low=(mean - half).mask(lone), ci_high=(mean + half).mask(lone))
+    low, high = ((mean + end).clip(0, most).mask(flat) for end in (-half, half))
+    summary = summary.assign(n=n, mean=mean, sd=sd.mask(lone), ci_low=low, ci_high=high)
     summary = summary.assign(median=values.median(), min=values.min(), max=values.max())
     summary["diverged"] = (runs["status"] == "diverged").groupby(runs["cell"], sort=False).sum()
     return summary.reset_index()

@@ -184,7 +184,7 @@ def _verdict(test: ClaimTest, images: Callable[[Evidence], Floats | None], step:
     evidence, claim = hinge.evidence, hinge.evidence.claim
     interval = None if stage.waiting else _interval(hinge, step)
     errors = images(evidence) if interval and hinge.estimate else None
-    new = over_new_images(hinge.estimate, errors, 1 - step.level) if errors is not None and hinge.estimate else None
+    new = over_new_images(hinge.estimate, errors, 1 - step.level, evidence.bounds) if errors is not None and hinge.estimate else None
     bound = share_bound(evidence.n) if claim.fails and evidence.n and not evidence.values.any() else None
     parts = tuple(_part(part, step, staged=stage.waiting) for part in test.parts) if len(test.parts) > 1 else ()
     finding = Finding(
@@ -237,7 +237,11 @@ def _verdict(test: ClaimTest, images: Callable[[Evidence], Floats | None], step:
 
 
 def _interval(test: Tested, step: HolmStep) -> tuple[float, float] | None:
-    return test.interval(1 - step.level) if test.interval else None
+    """What is shown of the interval: cut at what the contrast can be, since no error is below zero."""
+    if test.interval is None:
+        return None
+    (low, high), (least, most) = test.interval(1 - step.level), test.evidence.bounds
+    return max(low, least), min(high, most)
 
 
 def _effect(evidence: Evidence) -> float | None:

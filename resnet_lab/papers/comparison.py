@@ -143,7 +143,7 @@ def _compared(cell: str, net: PublishedNet, errors: Floats, row: Any) -> NetComp
     mean = float(errors.mean()) if n else None
     sd = float(errors.std(ddof=1)) if n > 1 else None
     expected = band(net.name)
-    label = band_label(row.ci_low, row.ci_high, expected) if expected and n >= FEWEST and not diverged else ""
+    label = band_label(row.ci_low, row.ci_high, expected) if expected and n >= FEWEST and sd and not diverged else ""
     found = None if net.test_error is None or diverged else gap(errors, net.test_error, net.runs, margin=agreement_margin())
     return NetComparison(cell, net, n, diverged, mean, sd, found, expected, label, _words(net, errors, diverged, found))
 

@@ -203,7 +203,7 @@ def _draw_errors(
     """
     metrics, series = [metric for metric in METRICS if metric in set(frame["metric"])], _series(layout)
     limits = {metric: _limits(rows, str(metric)) for metric, rows in frame.groupby("metric")}
-    shown = frame.assign(low=frame["low"].clip(0, 100), high=frame["high"].clip(0, 100), edge=frame["metric"].map(limits).str[2])
+    shown = frame.assign(edge=frame["metric"].map(limits).str[2])
     at = np.log10(places) if logarithmic else np.asarray(places)
     room = 0.5 * float(np.diff(at).min()) if len(at) > 1 else 0.5
     if measured and len(at) > 1:  # a place is a number: series must not seem to differ in it
@@ -264,7 +264,7 @@ def _limits(rows: pd.DataFrame, metric: str) -> tuple[float, float, float]:
     """
     turn = -1 if metric.endswith("accuracy") else 1
     start = 100 if turn < 0 else 0
-    errors = start + turn * pd.concat([rows["value"], rows["low"], rows["high"]]).dropna().clip(0, 100)
+    errors = start + turn * pd.concat([rows["value"], rows["low"], rows["high"]]).dropna()
     low, high = (errors.min(), errors.max()) if len(errors) else (0.0, 100.0)
     low = 0.0 if low < 0.6 * high else low
     margin = max(0.05 * (high - low), 0.02 * high, 1e-3)
@@ -282,7 +282,7 @@ def _caption(data: StudyData, frame: pd.DataFrame, between: str) -> str:
     """What mean and interval are and of how many runs, what diverged, what is published, what is left out."""
     means, layout, paper = frame[frame["kind"] == "cell"], layout_of(data.plan), ledger_of(data.plan).paper
     n = numbers.n_of(means["n"])
-    words = f" with its 95 % t interval{' (none where n = 1)' if (means['n'] == 1).any() else ''}; {n} seeds a cell."
+    words = f" with its 95 % t interval{' (none where all runs agree)' if means['low'].isna().any() else ''}; {n} seeds a cell."
     if not (means["n"] > 1).any():
         words = f" ({n} seed a cell: no interval can be given)." if len(means) else "; no run has ended with a finite loss yet."
     count = int(frame.loc[(frame["kind"] == "diverged") & (frame["metric"] == frame["metric"].iloc[0]), "n"].sum())

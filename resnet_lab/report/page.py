@@ -17,7 +17,17 @@ from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import numbers
 from resnet_lab.report.search_text import budget_sentence, control_sentences, curse_sentences, progress_lines, search_sentences
-from resnet_lab.report.tables import TABLES, VERDICT_ICONS, ledger, level_text, provenance, region_text, shared_settings, unit_of
+from resnet_lab.report.tables import (
+    TABLES,
+    VERDICT_ICONS,
+    least_sign_p,
+    ledger,
+    level_text,
+    provenance,
+    region_text,
+    shared_settings,
+    unit_of,
+)
 from resnet_lab.text import DASH, duration, plural
 
 MOST_ROWS = 100
@@ -188,7 +198,7 @@ def _card(verdict: Verdict) -> Card:
         "over new images": "" if verdict.new_images_low is None else numbers.interval(verdict.new_images_low, verdict.new_images_high),
         "no failure seen: at most": "" if verdict.failure_bound is None else f"{100 * verdict.failure_bound:.2g} % fail",
         "correlation of the cells": "" if verdict.correlation is None else numbers.number(verdict.correlation, 2),
-        "sign test": "" if verdict.p_sign is None else numbers.probability(verdict.p_sign),
+        "sign test": "" if verdict.p_sign is None else numbers.probability(verdict.p_sign) + least_sign_p(verdict),
         "seeds": f"{verdict.n} of {verdict.n_planned}" if verdict.n != verdict.n_planned else str(verdict.n),
         "decided at": "" if verdict.look is None else f"look {verdict.look} of {verdict.looks}",
     }

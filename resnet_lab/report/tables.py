@@ -137,7 +137,15 @@ def verdict_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
         "Effects are means of contrasts paired by seed, in percentage points for errors, or shares of seeds that fail to train. p is two-sided "
         "and not adjusted; Holm's procedure sets the level that it was held against, and the interval is at that level."
     )
+    least = sorted({verdict.n for verdict in verdicts if verdict.p_sign is not None})
+    if least:
+        note += " The smallest p that the sign test can give is " + ", ".join(f"{2.0 ** (1 - n):.4g} at n = {n}" for n in least) + "."
     return TextTable("Verdicts", headers, (False, False, False, False, *[True] * 6), tuple(rows), note)
+
+
+def least_sign_p(verdict: Verdict) -> str:
+    """`, the smallest possible at n = 5` where the sign test could not have said more; else nothing."""
+    return f", the smallest possible at n = {verdict.n}" if verdict.p_sign is not None and verdict.p_sign <= 2.0 ** (1 - verdict.n) else ""
 
 
 def level_text(verdict: Verdict) -> str:

@@ -230,16 +230,17 @@ def _reach_problems(claim: Claim, region: Region) -> Iterator[Problem]:
     if not claim.metric.endswith("error") or claim.fails is not None:
         return
     for contrast in claim.contrasts:
-        least, most = _reach(contrast)
+        least, most = reach(contrast)
         always = region.low <= least and region.high >= most  # at most a value at the very end of what can be measured is outside
         if region.low >= most or region.high <= least or always:
             what = "holds whatever is measured" if always else "can never hold"
             yield Problem(f"`{claim.expectation}` {what}: this contrast lies between {least:g} and {most:g} {claim.unit}", key="expect")
 
 
-def _reach(contrast: dict[str, float]) -> tuple[float, float]:
-    """The least and the most that a contrast of errors in percent can be."""
-    return 100 * sum(min(weight, 0.0) for weight in contrast.values()), 100 * sum(max(weight, 0.0) for weight in contrast.values())
+def reach(contrast: dict[str, float], most: float = 100.0) -> tuple[float, float]:
+    """The least and the most that a contrast can be, of values between 0 and `most`: errors in percent; infinite for losses."""
+    weights = contrast.values()
+    return sum(most * weight for weight in weights if weight < 0), sum(most * weight for weight in weights if weight > 0)
 
 
 def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
@@ -251,7 +252,7 @@ def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
     elif claim.fails is not None and not 0 <= effect <= 1:
         yield Problem(f"{effect:g} is a share of the seeds here, from 0 to 1", key="effect")
     elif claim.fails is None and claim.metric.endswith("error"):
-        for least, most in map(_reach, claim.contrasts):
+        for least, most in map(reach, claim.contrasts):
             if not least <= effect <= most:
                 yield Problem(f"{effect:g} can never be seen: this contrast lies between {least:g} and {most:g} {claim.unit}", key="effect")
 

@@ -120,3 +120,14 @@ def test_cell_summary_is_scipys_and_counts_diverged_runs(study):
     assert (row["arm"], row["layers"], row["weighted_layers"]) == ("plain", 56, 56)
     one = tables.cell_summary(study(seeds=(0,)).runs, "test_error").iloc[0]
     assert (one["n"], *one[["sd", "ci_low", "ci_high"]].isna()) == (1, True, True, True)  # one run has no interval of width zero
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [((0.0, 0.0, 0.0), None, None), ((0.0, 0.07, 0.0), 0.0, 0.1238), ((99.0, 100.0, 98.0), 96.516, 100.0), ((5.0,), None, None)],
+)
+def test_an_interval_stays_within_what_can_be_measured(study, values, low, high):
+    """Would catch an error of minus two percent at the end of an interval, and [0.00, 0.00], which says that no other run could differ."""
+    row = tables.cell_summary(study({"plain/20": values}, seeds=range(len(values))).runs, "train_error").set_index("cell").loc["plain/20"]
+    found = [None if math.isnan(end) else pytest.approx(end, abs=1e-3) for end in (row.ci_low, row.ci_high)]
+    assert found == [low, high]

@@ -246,6 +246,19 @@ def test_a_level_says_so(study):
     assert "percentage points" not in verdict.words
 
 
+def test_an_interval_of_a_level_ends_at_no_error(study):
+    # A training error of minus one percent at the end of an interval; the verdict is the same.
+    verdict = only(study({"plain/20": [0.0, 0.1, 0.0, 2.0, 0.1]}, claims=[Claim("level", {"plain/20": 1}, "< 5")]))
+    assert (verdict.verdict, verdict.ci_low) == ("supported", 0.0)
+    assert "interval 0.00 to" in verdict.words
+    tested = only(
+        study(
+            {"plain/20": [0.0, 0.1, 0.0, 2.0, 0.1]}, metric="test_error", claims=[Claim("level", {"plain/20": 1}, "< 5", "", "test_error")]
+        )
+    )
+    assert tested.new_images_low == 0.0
+
+
 def test_four_cells_make_a_difference_of_differences(study):
     # Catches weights matched to cells in the wrong order.
     measured = {"plain/56": DEEP, "plain/20": SHALLOW, "residual/56": [1, 2, 1, 2, 2], "residual/20": [0, 1, 1, 1, 0]}

@@ -1,9 +1,12 @@
 """Tables of the report as numbers and as text."""
 
+from dataclasses import replace
+
 import pytest
+from factories import degradation
 
 from resnet_lab.report import numbers
-from resnet_lab.report.tables import main_frame, main_text, region_text, verdict_frame, verdict_text
+from resnet_lab.report.tables import least_sign_p, main_frame, main_text, region_text, verdict_frame, verdict_text
 from resnet_lab.spec.claims import Claim
 
 
@@ -34,6 +37,15 @@ def test_verdict_table_by_value(study):
     table = verdict_text(made.data, made.verdicts)
     assert [row[3] for row in table.rows] == [verdict.verdict for verdict in made.verdicts]
     assert [row[-1] for row in table.rows] == ["3"] * len(made.verdicts)
+
+
+def test_the_smallest_p_of_the_sign_test_is_said_where_it_is_reached(study):
+    """Catches a p of 0.0625 at five seeds that is read as weak evidence, where no stronger one could be had."""
+    made = study({"plain/56": (60.0, 70, 80, 75, 66), "plain/20": (1.0, 2, 3, 2, 1)}, seeds=range(5), claims=(degradation(),))
+    assert "The smallest p that the sign test can give is 0.0625 at n = 5." in verdict_text(made.data, made.verdicts).note
+    (verdict,) = made.verdicts
+    assert least_sign_p(verdict) == ", the smallest possible at n = 5"
+    assert least_sign_p(replace(verdict, p_sign=0.375)) == ""
 
 
 @pytest.mark.parametrize(
