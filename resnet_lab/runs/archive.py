@@ -4,7 +4,9 @@
     plan.json        the plan as driven
     question.toml    the question as run
     looks.json       when its verdicts were read, where they were
-    runs/ab/...      the finished runs, as they lie in the store; where asked for, the newest checkpoint of each unfinished one
+    searches.jsonl   what its searches proposed, where it has some
+    runs/ab/...      the finished runs, as they lie in the store; where asked for, the newest checkpoint of each unfinished one. Of the runs of searches
+                     those of trials that became cells or are unfinished: of the others their scores are enough
 
 A study may be split over several archives, each with the same plan and some of the runs.
 
@@ -24,9 +26,12 @@ from pathlib import Path
 from resnet_lab.runs.files import StoreError, from_json, inside, write_atomically, writing
 from resnet_lab.runs.looks import looks_path
 from resnet_lab.runs.plan import Plan, driven_plan, load_plan, parse_plan
+from resnet_lab.runs.searches import searches_path, trial_runs
 from resnet_lab.runs.store import CHECKPOINTS, RunStore, checkpoint_iteration, newest_checkpoint
 
 ARCHIVE_FORMAT = 1
+BESIDE = ("looks.json", "searches.jsonl")
+"""Files beside a study's plan that travel with it."""
 _RUN_FILE = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{32}-seed\d+/(result\.json|arrays\.npz|weights-[a-z]+\.safetensors|checkpoint\.bin)")
 _CHECKPOINT = f"/{CHECKPOINTS[1]}"
 _MEMBER_BYTES = 1024
@@ -58,12 +63,15 @@ def export_study(studies: Path, plan: Plan, file: Path, *, checkpoints: bool = F
     """
     store = RunStore(studies)
     wanted = dict.fromkeys((cell.fingerprint, seed) for cell in plan.cells for seed in plan.seeds)
+    for search, trial, seed in trial_runs(studies, plan):
+        if trial.number in search.finalists or trial.state == "running":
+            wanted[trial.fingerprint, seed] = None
     runs = [content for run in wanted if (content := _run_files(store, *run, checkpoints=checkpoints))]
     driven = driven_plan(studies, plan.name)
     shared = {"plan.json": replace(driven, file=Path(driven.file).name).as_text().encode()}  # its folder is this machine's
     shared["question.toml"] = plan.toml.encode()
-    if (looks := looks_path(studies, plan.name)).exists():
-        shared["looks.json"] = looks.read_bytes()
+    beside = {"looks.json": looks_path(studies, plan.name), "searches.jsonl": searches_path(studies, plan.name)}
+    shared |= {name: path.read_bytes() for name, path in beside.items() if path.exists()}
     parts = _shared_out(runs, None if at_most is None else at_most - _packed_size(shared))
     stem = file.name.removesuffix(".tar.gz")
     files = [file, *(file.with_name(f"{stem}-{number}.tar.gz") for number in range(2, len(parts) + 1))]
@@ -147,8 +155,8 @@ def import_study(studies: Path, file: Path, tag: str = "") -> Imported:
     for name in further:
         (studies / name).with_name(CHECKPOINTS[0]).unlink(missing_ok=True)  # it would be read first
     if earlier is None:
-        if "looks.json" in content:  # without them nobody could tell when its claims were decided
-            _write_into(studies, {f"{plan.name}/looks.json": content["looks.json"]})
+        beside = [name for name in BESIDE if name in content]  # without looks nobody could tell when its claims were decided
+        _write_into(studies, {f"{plan.name}/{name}": content[name] for name in beside})
         plan.save(studies)
     return Imported(plan, len(new), len(results) - len(new), len(further))
 
@@ -181,7 +189,7 @@ def _verified(file: Path) -> dict[str, bytes]:
         raise StoreError(f"{file} is no study archive, or was cut short: {error}") from error
     sums = from_json(Manifest, listed, f"manifest.json in {file}", newest=ARCHIVE_FORMAT, remedy="get the archive again").sha256
     for name, data in found.items():
-        if name not in ("plan.json", "question.toml", "looks.json") and not _RUN_FILE.fullmatch(name):
+        if name not in ("plan.json", "question.toml", *BESIDE) and not _RUN_FILE.fullmatch(name):
             raise StoreError(f"{file} has a file that no study has: {name}")
         if hashlib.sha256(data).hexdigest() != sums.get(name):
             raise StoreError(f"{name} in {file} does not match its checksum: get the archive again")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from resnet_lab.runs.files import StoreError, from_plain, inside, writing
-from resnet_lab.spec.search import Label
+from resnet_lab.runs.plan import Plan, PlannedSearch
+from resnet_lab.spec.search import SEARCH_SEEDS, Label
 
 State = Literal["running", "complete", "pruned", "infeasible", "failed"]
 
@@ -78,6 +79,16 @@ def load_trials(studies: Path, name: str, identities: Mapping[str, str]) -> dict
         if identities.get(trial.search) == trial.identity:
             found[trial.search][trial.number] = trial
     return {search: [trials[number] for number in sorted(trials)] for search, trials in found.items()}
+
+
+def trial_runs(studies: Path, plan: Plan) -> Iterator[tuple[PlannedSearch, SearchTrial, int]]:
+    """(search, trial, seed) of every run that the searches of a study asked for. Raises StoreError as `load_trials` does."""
+    found = load_trials(studies, plan.name, {search.name: search.identity for search in plan.searches}) if plan.searches else {}
+    for search in plan.searches:
+        for trial in found[search.name]:
+            if trial.state != "infeasible":
+                for seed in range(SEARCH_SEEDS, SEARCH_SEEDS + search.spec["seeds_per_trial"]):
+                    yield search, trial, seed
 
 
 def earlier_searches(studies: Path, name: str) -> set[tuple[str, str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.plan import stored_plans
 from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.searches import trial_runs
 from resnet_lab.runs.store import CHECKPOINTS, RunStore, weights_name
 
 
@@ -63,13 +64,15 @@ def stored_runs(studies: Path) -> list[StoredRun]:
 
 
 def users_of_runs(studies: Path) -> dict[Path, list[str]]:
-    """Run folder -> names of the cells that use it, as `NAME/SCALE: cell`."""
+    """Run folder -> names of the cells that use it, as `NAME/SCALE: cell`, and of searches, as `NAME/SCALE: tpe trial 3`."""
     store = RunStore(studies)
     users: dict[Path, list[str]] = {}
     for plan in stored_plans(studies):
         for cell in plan.cells:
             for seed in plan.seeds:
                 users.setdefault(store.folder(cell.fingerprint, seed), []).append(f"{plan.name}: {cell.name}")
+        for search, trial, seed in trial_runs(studies, plan):
+            users.setdefault(store.folder(trial.fingerprint, seed), []).append(f"{plan.name}: {search.name} trial {trial.number}")
     return users
 
 

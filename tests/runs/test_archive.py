@@ -10,13 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import fill_store, make_plan
+from factories import SCORES, ended_search, fill_store, make_plan, make_record, make_searched, make_trials, write_trials
 
+from resnet_lab.analysis.tables import load
 from resnet_lab.runs.archive import Exported, Imported, export_study, import_study
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.looks import Decision, Look, Looks, load_looks
 from resnet_lab.runs.plan import Plan, load_plan
 from resnet_lab.runs.store import CHECKPOINTS, RunStore, checkpoint_header, newest_checkpoint
+from resnet_lab.spec.search import SEARCH_SEEDS
 
 
 @pytest.fixture
@@ -40,6 +42,22 @@ def test_what_is_exported_is_imported_whole(tmp_path: Path, plan: Plan, archive:
     assert load_plan(tmp_path / "there", plan.name) == found
     assert list(RunStore(tmp_path / "there")) == list(RunStore(tmp_path / "here"))
     assert import_study(tmp_path / "there", archive) == Imported(found, 0, 8, 0), "a second time adds nothing"
+
+
+def test_searches_travel_with_their_study(tmp_path: Path) -> None:
+    """Would catch finalists whose scores nobody has any more, and an archive with the runs of every trial."""
+    plan = make_searched([ended_search()], seeds=range(2))
+    store = fill_store(tmp_path / "here", plan)
+    write_trials(tmp_path / "here", plan, {"tpe": SCORES})
+    for number in (1, 4):  # the first is a finalist
+        trial = make_trials(plan.searches[0], SCORES)[number]
+        store.save(replace(make_record(plan.cells[0], SEARCH_SEEDS), fingerprint=trial.fingerprint))
+    assert export_study(tmp_path / "here", plan, tmp_path / "study.tar.gz").runs == 6 + 1
+    found = import_study(tmp_path / "there", tmp_path / "study.tar.gz").plan
+    here, there = load(plan, store), load(found, RunStore(tmp_path / "there"))
+    assert there.proposals == here.proposals
+    assert there.judged_by == here.judged_by
+    assert list(there.judged_by) == ["tpe/1"]
 
 
 def test_another_study_of_the_same_name_is_not_overwritten(tmp_path: Path, plan: Plan, archive: Path) -> None:

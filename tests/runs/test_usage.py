@@ -1,15 +1,17 @@
 """What is in the run store, who uses it, and removing what nobody does."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import fill_store, make_plan
+from factories import SCORES, ended_search, fill_store, make_plan, make_record, make_searched, make_trials, write_trials
 from filelock import FileLock
 
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.store import CHECKPOINTS, RunStore, weights_name
 from resnet_lab.runs.usage import as_json, remove, stored_runs, total_seconds
+from resnet_lab.spec.search import SEARCH_SEEDS
 
 
 @pytest.fixture
@@ -54,6 +56,17 @@ def test_a_stopped_run_that_can_go_on_stays(studies: Path) -> None:
     found = next(found for found in stored_runs(studies) if found.folder == run.folder)
     assert found.can_go_on
     assert found.is_used
+
+
+def test_runs_of_searches_are_used(tmp_path: Path) -> None:
+    """Would catch a gc that deletes what a search would otherwise not train again."""
+    plan = make_searched([ended_search()])
+    store = fill_store(tmp_path, plan)
+    write_trials(tmp_path, plan, {"tpe": SCORES})
+    trial = make_trials(plan.searches[0], SCORES)[4]
+    store.save(replace(make_record(plan.cells[0], SEARCH_SEEDS), fingerprint=trial.fingerprint))
+    users = {run.name: run.used_by for run in stored_runs(tmp_path)}
+    assert users[store.run_id(trial.fingerprint, SEARCH_SEEDS)] == (f"{plan.name}: tpe trial 4",)
 
 
 def test_a_run_in_flight_is_not_removed(studies: Path) -> None:
