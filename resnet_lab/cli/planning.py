@@ -17,6 +17,7 @@ from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, sta
 from resnet_lab.spec.claims import Claim
 from resnet_lab.study.estimate import Pace, TooLargeError, estimated, host_memory, longest, training_bytes
 from resnet_lab.study.plan import StudyPlan
+from resnet_lab.study.searches import search_line
 from resnet_lab.text import duration, plural, size
 
 ALPHA = 0.05
@@ -57,15 +58,17 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
     plan, data = prepared.plan, load(prepared.plan, RunStore(prepared.options.studies))
     pace, unknown = _pace(prepared, data)
     left = Counter(task.fingerprint for task in prepared.missing)
+    searches = [search_line(each) for each in prepared.searching]
     table = make_table("cell", "layers", "parameters", "MACs", "done", "a run", left=("cell",))
     for cell in plan.cells[:MOST_CELLS]:
         done = len(plan.seeds) - left[cell.fingerprint]
         seconds = duration(pace.of(cell.fingerprint) or None, rough=True)
         table.add_row(cell.name, str(cell.layers), f"{cell.params:,}", f"{cell.macs:,}", f"{done}/{len(plan.seeds)}", seconds)
     warnings = (f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged))
-    for line in filter(None, (first_line(plan), plan.question, plan.scale_description, *warnings)):
+    for line in filter(None, (first_line(plan), plan.question, plan.scale_description, *warnings, *searches)):
         say(console, line)
-    console.print(table)
+    if plan.cells:
+        console.print(table)
     if len(plan.cells) > MOST_CELLS:
         say(console, f"... and {len(plan.cells) - MOST_CELLS:,} more cells")
     claims, alpha, at = (plan.claims, ALPHA, "at this scale")
@@ -75,7 +78,7 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
         f"{plan.name}: {plural(len(plan.cells), 'cell')} x {plural(len(plan.seeds), 'seed')} = {plural(len(prepared.tasks), 'run')}, "
         f"{len(prepared.missing)} to do",
         f"precision: {', '.join(sorted({cell.spec['training']['precision'] for cell in plan.cells}))}",
-        *([str(prepared.parallel), *_needs(prepared, pace, unknown)] if prepared.missing else []),
+        *([str(prepared.parallel), *_needs(prepared, pace, unknown)] if prepared.expected else []),
         f"data: {plan.data_description}",
         *power_lines(claims, len(plan.seeds), data, at, alpha=alpha),
     )
@@ -92,13 +95,13 @@ def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *
 
 def _pace(prepared: StudyPlan, data: StudyData) -> tuple[Pace, str]:
     """How long runs take, and why that is not known where it is not."""
-    if prepared.missing:
+    if prepared.expected:
         try:
-            return estimated(prepared.plan, prepared.missing, data.records.values(), prepared.devices[0], prepared.parallel), ""
+            return estimated(prepared.plan, prepared.expected, data.records.values(), prepared.devices[0], prepared.parallel), ""
         except TooLargeError as error:
             return Pace(prepared.plan), str(error)
         except Exception as error:  # its runs will say so, with their traceback
-            return Pace(prepared.plan), f"a training step of {longest(prepared.missing).cell} raised {type(error).__name__}: {error}"
+            return Pace(prepared.plan), f"a training step of {longest(prepared.expected).cell} raised {type(error).__name__}: {error}"
     pace = Pace(prepared.plan)
     pace.stored(data.records.values())
     return pace, ""
@@ -106,9 +109,9 @@ def _pace(prepared: StudyPlan, data: StudyData) -> tuple[Pace, str]:
 
 def _needs(prepared: StudyPlan, pace: Pace, unknown: str) -> list[str]:
     """Time, memory and disk in words."""
-    runs, tensors = prepared.parallel.runs, training_bytes(longest(prepared.missing))
+    runs, tensors = prepared.parallel.runs, training_bytes(longest(prepared.expected))
     time = (
-        f"about {duration(pace.wall(prepared.missing, runs), rough=True)} on {prepared.devices[0]}"
+        f"about {duration(pace.wall(prepared.expected, runs), rough=True)} on {prepared.devices[0]}"
         if not unknown
         else f"not known: {unknown}"
     )

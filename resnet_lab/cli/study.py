@@ -20,6 +20,7 @@ from resnet_lab.spec.bounds import MOST_SEEDS
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.plan import Options, StudyPlan, parse_shard, plan_study
+from resnet_lab.study.searches import search_line
 from resnet_lab.study.stopping import parse_time_limit
 from resnet_lab.text import shown
 
@@ -183,9 +184,12 @@ def _announce(prepared: StudyPlan, where: str, console: Console, *, until_decide
     warnings = [*prepared.plan.warnings, *(f"this run will be done again: {damage}" for damage in prepared.damaged)]
     for line in filter(None, (first_line(prepared.plan), prepared.plan.question, *(f"warning: {warning}" for warning in warnings))):
         say(console, line)
+    for each in prepared.searching:
+        say(console, search_line(each))
+    if prepared.searching or until_decided:
+        return
     todo = f"{len(prepared.missing)} of {len(prepared.tasks)} runs to do on {', '.join(prepared.devices)}"
-    if not until_decided:
-        say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
+    say(console, todo if prepared.missing else f"all {len(prepared.tasks)} runs are done already")
 
 
 def _run_shard(prepared: StudyPlan, console: Console) -> None:

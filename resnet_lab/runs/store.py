@@ -16,6 +16,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,6 +108,12 @@ class RunStore:
             return (self.folder(fingerprint, seed) / CHECKPOINTS[1]).stat().st_mtime
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def forget(self, fingerprint: str, seed: int) -> None:
+        """Remove the checkpoints of a run that nobody goes on with."""
+        for name in CHECKPOINTS:
+            with suppress(OSError):
+                (self.folder(fingerprint, seed) / name).unlink()
 
     def save_failure(self, fingerprint: str, seed: int, failure: Failure) -> None:
         """Keep the traceback of a run that failed for good, for the report. Raises StoreError where it cannot be written."""

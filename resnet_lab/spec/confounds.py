@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
-from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.errors import Problem
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.run import RunSpec
@@ -81,9 +80,8 @@ def confound_warnings(cells: Sequence[CellLike], varies: Sequence[str]) -> Itera
         )
 
 
-def strict_problems(ablation: Ablation, cells: Sequence[CellLike]) -> list[Problem]:
+def strict_problems(varies: Sequence[str], cells: Sequence[CellLike]) -> list[Problem]:
     """What --strict refuses: arms that differ in anything that `varies` does not name. Keys are paths within an arm, or `varies`."""
-    varies = ablation.file.varies
     found = confounds(cells, varies)
     if found and not varies:
         paths = ", ".join(f'"{confound.path}"' for confound in found)

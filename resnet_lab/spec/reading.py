@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date, time
 from functools import cache
 from itertools import islice, pairwise
@@ -27,7 +27,7 @@ from resnet_lab.spec.errors import MOST_PROBLEMS, Problem, SpecError, nearest, p
 from resnet_lab.spec.names import check_name, is_name, not_a_name
 from resnet_lab.spec.network import JoinSpec, NetworkSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
 from resnet_lab.spec.run import RunSpec
-from resnet_lab.spec.search import SearchSpec, flatten_space, parameters
+from resnet_lab.spec.search import SearchSpec, flatten_space, parameters, search_problems
 from resnet_lab.spec.training import RecordSpec, TrainingSpec, WarmupSpec
 from resnet_lab.text import shown, unprintable
 
@@ -124,6 +124,20 @@ def typed_run(values: Mapping[str, Any]) -> RunSpec:
         raise SpecError(problems)
     run: RunSpec = _adapter(RunSpec).validate_json(json.dumps(values))
     return RunSpec(**vars(run))
+
+
+def typed_search(values: Mapping[str, Any]) -> SearchSpec:
+    """The search whose fields are merged. Raises SpecError with what is wrong with them, keys as in `search.space.network.depths`."""
+    spec: SearchSpec = _adapter(SearchSpec).validate_json(json.dumps(values))
+    _, problems = parameters(spec.space)
+    if problems := problems + [replace(problem, key=f"search.{problem.key}") for problem in search_problems(spec)]:
+        raise SpecError(problems)
+    return SearchSpec(**vars(spec))
+
+
+def check_search(values: Any) -> list[Problem]:
+    """What is wrong with fields of a search, as on the command line."""
+    return _problems({"search": values}, Scale) or check_space(values.get("space", {"network": {"depths": [[1]]}}), "search.space")
 
 
 def json_schema() -> dict[str, Any]:

@@ -4,25 +4,51 @@ Precedence, lowest first: base sections, scale, arm, grid, where, `--set`. Withi
 Where two fields say the same thing (`layers` and `depths`, `epochs` and `iterations`), the later fragment's one drops the earlier other.
 """
 
+import hashlib
 import itertools
+import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from resnet_lab.spec.ablation import Ablation, Scale
 from resnet_lab.spec.bounds import MOST_CELLS, MOST_RUNS, MOST_SEEDS
-from resnet_lab.spec.catalogue import starting_from
-from resnet_lab.spec.claims import Claim, small_margins
+from resnet_lab.spec.catalogue import named_network, starting_from
+from resnet_lab.spec.claims import Claim, Named, small_margins
 from resnet_lab.spec.confounds import confound_warnings, strict_problems
 from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts, resolve_data
 from resnet_lab.spec.errors import Problem, SpecError, nearest
-from resnet_lab.spec.external import is_external
-from resnet_lab.spec.network import ResolvedNetwork, check_size, resolve_network, usual_stem_width
-from resnet_lab.spec.reading import SAME_SEEDS, check_fragment, check_grid, flatten_grid, grid_point, nested, parse_toml, typed_fragment
-from resnet_lab.spec.run import RunSpec, with_precision
+from resnet_lab.spec.external import is_external, source_digest
+from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, check_size, resolve_network, usual_stem_width
+from resnet_lab.spec.reading import (
+    SAME_SEEDS,
+    check_fragment,
+    check_grid,
+    check_search,
+    flatten_grid,
+    grid_point,
+    nested,
+    parse_toml,
+    typed_fragment,
+    typed_search,
+)
+from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_values, with_precision
+from resnet_lab.spec.search import (
+    SEARCH_SEEDS,
+    Finalist,
+    Point,
+    SearchedCell,
+    SearchSpec,
+    budget_problems,
+    field_values,
+    flatten_space,
+    parameters,
+    point_of,
+)
 from resnet_lab.spec.training import check_freeze, resolve_training
 from resnet_lab.spec.trust import Allow, trusting
 from resnet_lab.text import shown
@@ -30,6 +56,8 @@ from resnet_lab.text import shown
 SECTIONS = ("network", "data", "training", "record")
 _EITHER_OR = (("network", "layers", "depths"), ("training", "epochs", "iterations"))
 Facts = Callable[[DataSpec], DatasetFacts]
+FINALIST = "finalist"
+"""The axis of a question whose searches have several: the place of a cell among them, from 1. A baseline is the first of its own."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +80,8 @@ class Question:
     evidence: bool
     axes: tuple[str, ...]
     cells: tuple[Cell, ...]
+    """Of arms that search, those that are found."""
+    searches: tuple[SearchedCell, ...]
     seeds: tuple[int, ...]
     claims: tuple[Claim, ...]
     warnings: tuple[str, ...]
@@ -65,15 +95,17 @@ def resolve(
     facts: Facts,
     overrides: Sequence[str] = (),
     seeds: int | Sequence[int] | None = None,
-    precision: Callable[[Sequence[Cell]], str] | None = None,
+    precision: Callable[[Sequence[str]], str] | None = None,
+    finalists: Mapping[str, Sequence[Point]] = MappingProxyType({}),
     strict: bool = False,
     trust: bool = False,
 ) -> Question:
     """Resolve a question at a scale. `facts` tells what a dataset holds; `seeds` and `overrides` come from the command line.
 
-    `precision` is asked once what `precision = "auto"` comes to in the cells that say so; without it the field stays `"auto"`, and such cells have no
-    fingerprints yet. `strict` refuses arms that differ in what `varies` does not name. `trust`: blocks and loaders that the file names may run although
-    they are not the user's own (`resnet_lab.spec.trust`).
+    `precision` is asked once what `precision = "auto"` comes to in the cells of these names; without it the field stays `"auto"`, and such cells have no
+    fingerprints yet. `finalists`: searched cell -> the points that its search ended with, in order; without them its cells are only names.
+    `strict` refuses arms that differ in what `varies` does not name. `trust`: blocks and loaders that the file names may run although they are not the
+    user's own (`resnet_lab.spec.trust`).
 
     Raises SpecError with every problem found, placed at the file's lines where it has one.
     """
@@ -88,29 +120,37 @@ def resolve(
     grid = flatten_grid(ablation.raw.get("scales", {}).get(scale, {}).get("grid", ablation.raw.get("grid", {})))
     regridded = "grid" in forced
     grid |= forced.pop("grid", {})
-    _check_forced(forced, grid)
+    _check_forced(forced, grid, "grid")
     said = {"--seeds": seeds, "--set seeds": forced.pop("seeds", None), f"scales.{scale}.seeds": typed.seeds, "seeds": ablation.file.seeds}
-    cells = _cells(ablation, scale, grid, forced, facts, allow)
-    left_open = [cell for cell in cells if cell.spec.training.precision == "auto"]
+    cells, searches = _cells(ablation, scale, grid, forced, facts, finalists, allow)
+    named: list[Named] = [
+        *cells,
+        *(each for searched in searches for each in _finalists(searched)[len(finalists.get(searched.name, ())) :]),
+    ]
+    left_open = [cell.name for cell in cells if cell.spec.training.precision == "auto"]
+    left_open += [f"{searched.name}/1" for searched in searches if searched.values["training"].get("precision") == "auto"]
     if precision is not None and left_open:
         settled = precision(left_open)
         cells = tuple(replace(cell, spec=with_precision(cell.spec, settled)) for cell in cells)
-    axes = tuple(_short_names(grid).values())
-    if strict and (problems := strict_problems(ablation, cells)):
+        searches = tuple(replace(searched, precision=settled) for searched in searches)
+    axes = (*_short_names(grid).values(), *([FINALIST] if any(FINALIST in searched.axes for searched in searches) else []))
+    varies = (*ablation.file.varies, *(path for searched in searches for path in searched.paths))
+    if strict and (problems := strict_problems(varies, cells)):
         prefixes = (*(f"arms.{arm}" for arm in ablation.file.arms), f"scales.{scale}", "")
         raise ablation.wrong(problems, prefixes)
-    claims, dropped = ablation.claims_at(scale, cells, regridded)
-    synthetic = any(cell.spec.data.name == "synthetic" for cell in cells)
+    claims, dropped = ablation.claims_at(scale, named, regridded)
+    images = [*(cell.spec.data for cell in cells), *(typed_fragment(searched.values).data for searched in searches)]
     return Question(
         ablation=ablation,
         scale=scale,
         scale_description=typed.description,
-        evidence=typed.evidence and not synthetic,
+        evidence=typed.evidence and all(data.name != "synthetic" for data in images),
         axes=axes,
         cells=cells,
-        seeds=_seeds(said, ablation, len(cells)),
+        searches=searches,
+        seeds=_seeds(said, ablation, searches, len(named)),
         claims=claims,
-        warnings=(*dropped, *small_margins(claims, _fewest_images(cells, facts)), *_warnings(ablation, cells, facts)),
+        warnings=(*dropped, *small_margins(claims, _fewest_images(images, facts)), *_warnings(varies, cells, facts)),
         overrides=tuple(overrides),
     )
 
@@ -134,8 +174,18 @@ def merge(*fragments: dict[str, Any], keep_like: bool = False) -> dict[str, Any]
     return merged
 
 
-def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[str, Any], facts: Facts, allow: Allow) -> tuple[Cell, ...]:
+def _cells(
+    ablation: Ablation,
+    scale: str,
+    grid: dict[str, Any],
+    forced: dict[str, Any],
+    facts: Facts,
+    finalists: Mapping[str, Sequence[Point]],
+    allow: Allow,
+) -> tuple[tuple[Cell, ...], tuple[SearchedCell, ...]]:
+    """The cells that are known, and those that are searched for."""
     raw = ablation.raw
+    scaled = raw.get("scales", {}).get(scale, {})
     arms: dict[str, Any] = raw.get("arms") or {"net": {}}
     names = _short_names(grid)
     if (count := len(arms) * math.prod(map(len, grid.values()))) > MOST_CELLS:
@@ -143,8 +193,10 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
         raise ablation.wrong([problem], (f"scales.{scale}", ""))
     _check_where(ablation, arms, grid)
     cells: list[Cell] = []
+    searches: list[SearchedCell] = []
     problems: list[Problem] = []
     network_of = cache(resolve_network)  # thousands of cells may share a few networks
+    ranked = any(search and search.get("finalists", 1) > 1 for search in (_search_of(raw, scaled, arm, forced) for arm in arms.values()))
     for arm, fragment in arms.items():
         for values in itertools.product(*grid.values()):
             points = [grid_point(value) for value in values]
@@ -152,25 +204,124 @@ def _cells(ablation: Ablation, scale: str, grid: dict[str, Any], forced: dict[st
             on_grid = [nested(path, value) for path, (_, value) in zip(grid, points, strict=True)]
             where = {index: _overrides_of(entry) for index, entry in enumerate(raw.get("where", [])) if _applies(entry, arm, axes)}
             name = "/".join([arm, *(f"{label:g}" if isinstance(label, float) else str(label) for label in axes.values())])
+            if ranked:
+                axes[FINALIST] = 1
             try:
-                values_of = merge(raw, raw.get("scales", {}).get(scale, {}), fragment, *on_grid, *where.values(), forced)
-                cells.append(Cell(name, arm, axes, resolve_run(values_of, facts, network_of, allow=allow)))
+                values_of = merge(raw, scaled, fragment, *on_grid, *where.values(), forced)
+                if (search := _search_of(raw, scaled, fragment, forced)) is None:
+                    cells.append(Cell(name, arm, axes, resolve_run(values_of, facts, network_of, allow=allow)))
+                    continue
+                searched = _searched(name, arm, axes, search, values_of, facts, allow)
+                _check_forced(forced, searched.paths, "search.space")
+                searches.append(searched)
+                found = zip(_finalists(searched), finalists.get(name, ()), strict=False)
+                cells += [Cell(each.name, arm, each.axes, run_at(searched, point, facts, network_of)) for each, point in found]
             except SpecError as error:
                 new = [Problem(f"{problem.message} (cell {name})", key=problem.key) for problem in error.problems]
                 prefixes = (*(f"where.{index}" for index in where), f"scales.{scale}.grid", "grid", f"arms.{arm}", f"scales.{scale}", "")
                 problems += ablation.wrong(new, prefixes).problems
+    if not problems and (unequal := budget_problems(searches)):
+        problems += ablation.wrong(unequal, (*(f"arms.{arm}" for arm in arms), f"scales.{scale}", "")).problems
     if problems:
         raise SpecError(_without_repeats(problems))
-    return tuple(cells)
+    return tuple(cells), tuple(searches)
+
+
+def _search_of(raw: dict[str, Any], scaled: dict[str, Any], arm: dict[str, Any], forced: dict[str, Any]) -> dict[str, Any] | None:
+    """The merged fields of an arm's search; None for an arm that searches nothing."""
+    parts = [raw.get("search"), scaled.get("search"), arm.get("search"), forced.get("search")]
+    if parts[2] is False or not (parts[0] or parts[2] or (parts[1] or {}).get("space")):
+        return None
+    given = [part for part in parts if part]
+    merged: dict[str, Any] = {name: value for part in given for name, value in part.items()}
+    merged["space"] = {path: value for part in given for path, value in flatten_space(part.get("space", {})).items()}
+    return {**merged, "training": merge(*({"training": part.get("training", {})} for part in given))["training"]}
+
+
+def _searched(
+    name: str, arm: str, axes: dict[str, Any], search: dict[str, Any], values: dict[str, Any], facts: Facts, allow: Allow
+) -> SearchedCell:
+    """Raises SpecError for a search that cannot be made here; whether anything meets its constraints is not looked at."""
+    spec = typed_search(search)
+    chosen, _ = parameters(spec.space)
+    typed = typed_fragment(values)
+    for block in (typed.network.block, *_external_names(spec.space)):
+        allow(block, "block")
+    allow(typed.data.name, "dataset")
+    if not spec.validation and not facts(typed.data).validation_images:
+        raise SpecError.of("0 leaves a search no image to judge by: name a share, as in 0.2", key="search.validation")
+    problems, first = [], []
+    for index, each in enumerate(spec.first):
+        try:
+            first.append(point_of(chosen, _catalogue_values(each) if isinstance(each, str) else flatten_space(each)))
+        except ValueError as error:
+            problems.append(Problem(str(error), key=f"search.first.{index}"))
+    if problems:
+        raise SpecError(problems)
+    return SearchedCell(name, arm, axes, spec, chosen, values, search["training"], allow, tuple(first))
+
+
+def _catalogue_values(name: str) -> dict[str, Any]:
+    """Field path -> what a network of the catalogue has there, as a person would write it. Raises SpecError where there is none."""
+    written, derived = starting_from(name), as_values(named_network(name))
+    usual = {each.name: each.default for each in fields(NetworkSpec) if each.default is not None}
+    return {f"network.{key}": list(value) if isinstance(value, tuple) else value for key, value in {**derived, **usual, **written}.items()}
+
+
+def _finalists(searched: SearchedCell) -> list[Finalist]:
+    """The cells that a search is going to find."""
+    ranked = FINALIST in searched.axes
+    return [
+        Finalist(f"{searched.name}/{place}", searched.arm, {**searched.axes, FINALIST: place} if ranked else searched.axes)
+        for place in range(1, searched.spec.finalists + 1)
+    ]
+
+
+def run_at(
+    searched: SearchedCell,
+    point: Point,
+    facts: Facts,
+    network_of: Callable[..., ResolvedNetwork] = resolve_network,
+    *,
+    trial: bool = False,
+) -> RunSpec:
+    """The run at a point of a search: as a finalist, or as a trial, which is judged by validation images and never sees the test images.
+
+    Raises SpecError where the point's fields contradict each other.
+    """
+    values = searched.values
+    if trial:
+        kept = {"test": False, "test_curve": False, "gradients": False, "weights": False}
+        values = merge(values, {"training": searched.training, "data": {"validation": searched.spec.validation}, "record": kept})
+    for path, value in field_values(searched.chosen, point).items():
+        section, name, *inner = path.split(".")
+        if inner:  # a number of a table: what else the table says stays
+            table = values[section].get(name, {})
+            value = {**({"kind": table} if isinstance(table, str) else table), inner[0]: value}
+        values = merge(values, {section: {name: value}})
+    return with_precision(resolve_run(values, facts, network_of, allow=searched.allow), searched.precision)
+
+
+def identity(searched: SearchedCell, facts: Facts) -> str:
+    """Digest of what a search searches; how long it goes on, and how many of its trials become cells, may be changed."""
+    blocks = [searched.values["network"].get("block", ""), *(value for each in searched.chosen for value in each.values)]
+    sources = {name: source_digest(name) for name in blocks if isinstance(name, str) and is_external(name)}
+    spec = {
+        each.name: getattr(searched.spec, each.name) for each in fields(SearchSpec) if each.name not in ("trials", "finalists", "training")
+    }
+    values = {section: searched.values[section] for section in ("network", "data", "training")}
+    content = [TRAINING_VERSION, spec, searched.training, values, facts(typed_fragment(values).data).identity, searched.precision, sources]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def resolve_run(
-    values: dict[str, Any], facts: Facts, network_of: Callable[..., ResolvedNetwork] = resolve_network, *, allow: Allow
+    values: dict[str, Any], facts: Facts, network_of: Callable[..., ResolvedNetwork] = resolve_network, *, allow: Allow | None = None
 ) -> RunSpec:
     """One cell's merged values -> RunSpec with nothing left to derive. `network_of`: resolve_network, or what remembers its results.
 
-    `allow` is asked before a block or a loader from outside is imported. Raises SpecError.
+    `allow` is asked before a block or a loader from outside is imported; without it, those of the user's own project may be. Raises SpecError.
     """
+    allow = allow or trusting(None, trust=False)
     typed = typed_fragment(values)
     if typed.network.like is not None:  # still to be resolved
         typed = typed_fragment(merge(values))
@@ -237,19 +388,21 @@ def _check_where(ablation: Ablation, arms: Iterable[str], grid: dict[str, Any]) 
         raise ablation.wrong(problems)
 
 
-def _check_forced(forced: dict[str, Any], grid: dict[str, Any]) -> None:
-    taken = [f"{section}.{name}" for section in SECTIONS for name in forced.get(section, {}) if f"{section}.{name}" in grid]
-    if taken:
-        raise SpecError(Problem(f"is a grid axis: write --set 'grid.{path}=[...]'", key=f"--set {path}") for path in taken)
+def _check_forced(forced: dict[str, Any], taken: Iterable[str], by: str) -> None:
+    """Raises SpecError for a field that is set on the command line, and varied by a grid or a search; `by` says which."""
+    both = [path for section in SECTIONS for name in forced.get(section, {}) if (path := f"{section}.{name}") in taken]
+    if both:
+        what = "a grid axis" if by == "grid" else "searched"
+        raise SpecError(Problem(f"is {what}: write --set '{by}.{path}=[...]'", key=f"--set {path}") for path in both)
 
 
-def _fewest_images(cells: Sequence[Cell], facts: Facts) -> dict[str, int]:
+def _fewest_images(specs: Iterable[DataSpec], facts: Facts) -> dict[str, int]:
     """Metric -> images of the smallest set of all cells that the error is measured on."""
-    counts = [image_counts(data, facts(data)) for data in dict.fromkeys(cell.spec.data for cell in cells)]
+    counts = [image_counts(data, facts(data)) for data in dict.fromkeys(specs)]
     return {"train_error": min(train for train, _, _ in counts), "test_error": min(max(1, test) for _, _, test in counts)}
 
 
-def _seeds(said: dict[str, Any], ablation: Ablation, cells: int) -> tuple[int, ...]:
+def _seeds(said: dict[str, Any], ablation: Ablation, searches: Sequence[SearchedCell], cells: int) -> tuple[int, ...]:
     """The seeds that were said first, for so many cells; `said`: where -> how many, or which."""
     key, wanted = next((key, value) for key, value in said.items() if value is not None)
     if isinstance(wanted, int):
@@ -265,6 +418,8 @@ def _seeds(said: dict[str, Any], ablation: Ablation, cells: int) -> tuple[int, .
         wrong = f"{cells:,} cells with {len(seeds):,} seeds are {cells * len(seeds):,} runs: at most {MOST_RUNS:,}"
     elif len(set(seeds)) < len(seeds):
         wrong = "a seed is there twice"
+    elif searches and not set(seeds).isdisjoint(searches[0].spec.seeds):
+        wrong = f"seeds from {SEARCH_SEEDS:,} on are those that a search chooses by: finalists need others"
     if wrong:
         problems = [Problem(wrong, key=key)]
         raise SpecError(problems) if key.startswith("--") else ablation.wrong(problems)
@@ -278,9 +433,9 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     for text in overrides:
         path, equals, value = (part.strip() for part in text.partition("="))
         section = path.partition(".")[0]
-        if not equals or section not in (*SECTIONS, "grid", "seeds"):
+        if not equals or section not in (*SECTIONS, "grid", "seeds", "search"):
             problems.append(
-                Problem(f"write --set PATH=VALUE, PATH beginning with {', '.join(SECTIONS)}, grid or seeds", key=f"--set {text}")
+                Problem(f"write --set PATH=VALUE, PATH beginning with {', '.join(SECTIONS)}, grid, seeds or search", key=f"--set {text}")
             )
             continue
         try:
@@ -288,17 +443,23 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         except SpecError:
             parsed = value
         one = nested(path, parsed)
-        found = check_grid(one["grid"], "grid") if section == "grid" else [] if section == "seeds" else check_fragment(one)
+        if section == "grid":
+            found = check_grid(one["grid"], "grid")
+        elif section == "search":
+            found = check_search(one["search"])
+        else:
+            found = [] if section == "seeds" else check_fragment(one)
         if found:
             problems += [Problem(problem.message, key=f"--set {problem.key}") for problem in found]
             continue
-        forced = (
-            {**forced, **merge(forced, one, keep_like=True)}
-            if section in SECTIONS
-            else {**forced, **one}
-            if section == "seeds"
-            else _with_grid(forced, one)
-        )
+        if section in SECTIONS:
+            forced |= merge(forced, one, keep_like=True)
+        elif section == "grid":
+            forced = _with_grid(forced, one)
+        elif section == "search" and "search" in forced:
+            forced["search"] = _search_of(forced, {}, {}, one)
+        else:
+            forced |= one
     if problems:
         raise SpecError(problems)
     return forced
@@ -321,7 +482,7 @@ def _without_repeats(problems: Iterable[Problem]) -> list[Problem]:
     return list({(problem.line, problem.key, problem.message.rpartition(" (cell ")[0]): problem for problem in problems}.values())
 
 
-def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterable[str]:
+def _warnings(varies: Sequence[str], cells: Sequence[Cell], facts: Facts) -> Iterable[str]:
     """What is allowed but probably not meant, said once each."""
     said: dict[str, None] = {}
     for network, data in dict.fromkeys((cell.spec.network, cell.spec.data) for cell in cells):
@@ -341,7 +502,7 @@ def _warnings(ablation: Ablation, cells: Sequence[Cell], facts: Facts) -> Iterab
             said[f"cells {first} and {cell.name} are the same network and recipe: they will be trained once and differ by exactly zero"] = (
                 None
             )
-    return dict.fromkeys([*said, *confound_warnings(cells, ablation.file.varies)])
+    return dict.fromkeys([*said, *confound_warnings(cells, varies)])
 
 
 def _inner_widths(network: ResolvedNetwork) -> str:

@@ -4,15 +4,18 @@ A *parameter* is one thing that is chosen: a field's value, or the entry of one 
 there a *label*: the number itself of a range, the name or number of a choice. Constraints are met at zero and below.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Lt
 
 from resnet_lab.spec.errors import Problem, nearest
 from resnet_lab.spec.training import TrainingSpec
+from resnet_lab.spec.trust import Allow
 
 Label = str | int | float | bool
 Point = Mapping[str, Label]
@@ -262,6 +265,26 @@ def search_problems(spec: SearchSpec) -> list[Problem]:
     return problems
 
 
+def random_point(chosen: Sequence[Parameter], random: Random) -> dict[str, Label]:
+    """A point drawn evenly: each choice as likely as the others, a logarithmic range by its logarithm."""
+    point: dict[str, Label] = {}
+    for each in chosen:
+        if not each.is_open(point):
+            continue
+        if each.labels:
+            point[each.name] = random.choice(each.labels)
+        elif each.log:
+            drawn = math.exp(random.uniform(math.log(each.low), math.log(each.high)))
+            point[each.name] = round(drawn) if each.integer else min(max(drawn, each.low), each.high)
+        elif each.integer or each.step is not None:
+            step = each.step or 1
+            drawn = each.low + step * random.randrange(int((each.high - each.low) / step + 1e-9) + 1)
+            point[each.name] = int(drawn) if each.integer else drawn
+        else:
+            point[each.name] = random.uniform(each.low, each.high)
+    return point
+
+
 def field_values(chosen: Sequence[Parameter], point: Point) -> dict[str, Any]:
     """Field path -> the value that a point gives it; a list is put together of its stages."""
     values: dict[str, Any] = {}
@@ -283,6 +306,54 @@ def point_of(chosen: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str
             except (ValueError, IndexError, TypeError) as error:
                 raise ValueError(f"{each.path} = {value!r} is not in the space") from error
     return point
+
+
+@dataclass(frozen=True)
+class SearchedCell:
+    """An arm at a grid point that searches: what all its trials share, and what they choose. Its finalists are cells NAME/1, NAME/2, ..."""
+
+    name: str
+    arm: str
+    axes: dict[str, Any]
+    spec: SearchSpec
+    chosen: tuple[Parameter, ...]
+    values: dict[str, Any]
+    """Sections as merged, `[search.training]` not among them; a point is set over them."""
+    training: dict[str, Any]
+    """The fields of `[search.training]`."""
+    allow: Allow
+    """Is asked before a part from outside is imported."""
+    first: tuple[Point, ...] = ()
+    """Proposed before anything else; a point may be left open in part."""
+    precision: str = "auto"
+    """What `precision = "auto"` comes to."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The fields that it chooses."""
+        return tuple(dict.fromkeys(each.path for each in self.chosen))
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """The name of a cell that a search is going to find."""
+
+    name: str
+    arm: str
+    axes: dict[str, Any]
+
+
+def budget_problems(searches: Sequence[SearchedCell]) -> list[Problem]:
+    """Searches of one question that may not try equally much: what they find could not be compared. Keys are paths within an arm."""
+    problems = []
+    for each in searches[1:]:
+        for name in ("trials", "seeds_per_trial"):
+            mine, theirs = getattr(each.spec, name), getattr(searches[0].spec, name)
+            if mine != theirs:
+                problems.append(
+                    Problem(f"{mine}, but {searches[0].name} has {theirs}: searches are compared at equal budgets", key=f"search.{name}")
+                )
+    return problems
 
 
 def _said(label: Any) -> str:

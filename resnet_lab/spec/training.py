@@ -127,6 +127,8 @@ class ResolvedTraining:
 class RecordSpec:
     """What a run keeps beside its final errors. Not part of the fingerprint: keeping more does not change what is measured."""
 
+    test: bool = True
+    """Measure the test error after the last epoch. The trials of a search never do: validation images judge them."""
     test_curve: bool = False
     """Measure the test error after every epoch too, for the paper's curves. It selects nothing."""
     gradients: bool = True

@@ -18,6 +18,7 @@ from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.estimate import Pace
+from resnet_lab.study.searches import SearchStanding
 from resnet_lab.study.tasks import Interrupted, Task, WorkerContext
 from resnet_lab.text import duration
 
@@ -39,6 +40,9 @@ class Watcher:
 
     def finished(self, task: Task, record: RunRecord) -> None:
         """A run is in the store."""
+
+    def pruned(self, task: Task) -> None:
+        """A trial of a search was ended early."""
 
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
         """A run raised; `again` where it will be tried once more."""
@@ -63,6 +67,7 @@ class Display(Watcher):
         self,
         plan: Plan,
         tasks: Sequence[Task],
+        searching: Sequence[SearchStanding],
         store: RunStore,
         workers: int,
         device_name: str,
@@ -72,7 +77,14 @@ class Display(Watcher):
     ) -> None:
         self._console, self._context = console, context
         self.plan, self.pace, self.workers = plan, Pace(plan), workers
-        self.total, self.todo = len(plan.cells) * len(plan.seeds), {(task.fingerprint, task.seed): task for task in tasks}
+        self.todo = {(task.fingerprint, task.seed): task for task in tasks}
+        self.left = {each.searched.name: each.runs_left for each in searching}
+        """Searched cell -> runs of trials that it may still ask for, those in flight included."""
+        self.budget = {each.searched.name: each.searched.spec.trials * each.searched.spec.seeds_per_trial for each in searching}
+        self.best = {
+            each.searched.name: min((trial.values[0] for trial in each.trials if trial.values), default=None) for each in searching
+        }
+        self.total = len(plan.cells) * len(plan.seeds) + sum(self.budget.values())
         self.running: dict[tuple[str, int], Task] = {}
         self._since: dict[tuple[str, int], float] = {}
         self.failures = 0
@@ -88,21 +100,31 @@ class Display(Watcher):
 
     def begun(self, task: Task) -> None:
         """A run has started."""
-        self._since[task.fingerprint, task.seed] = time.monotonic()
+        self._since.setdefault((task.fingerprint, task.seed), time.monotonic())
+        self.pace.expect(task)
         self.running[task.fingerprint, task.seed] = task
 
     def finished(self, task: Task, record: RunRecord) -> None:
         """A run is in the store: count it for every cell that shares it."""
         self._drop(task)
+        if task.search and record.validation_error is not None:
+            self.best[task.search] = min(record.validation_error, self.best[task.search] or 100.0)
         for cell in self.plan.cells:
             if cell.fingerprint == task.fingerprint:
                 self.errors[cell.name].append((record.train_error, record.test_error))
         if record.status == "done":
+            self.pace.expect(task)  # it may have been in the store
             self.pace.finished(task.fingerprint, record.seconds)
         if line := self._result(task, record):
             self._line(line)
         for note in record.notes:
             self._line(f"{task.name}: note: {note}", "yellow")
+
+    def pruned(self, task: Task) -> None:
+        """Count it: it was part of the search's budget."""
+        self._drop(task)
+        if line := self._result(task, None):
+            self._line(line)
 
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
         """Say what went wrong; after the last try with its traceback, once for all runs that share it: what breaks one run often breaks all."""
@@ -133,8 +155,8 @@ class Display(Watcher):
         """Say why results cannot be written down now."""
         self._line(f"{why} (trying again for a while)", "yellow")
 
-    def _result(self, task: Task, record: RunRecord) -> str:
-        """What is printed of a finished run."""
+    def _result(self, task: Task, record: RunRecord | None) -> str:
+        """What is printed of a finished run, or of one that was pruned."""
         return ""
 
     def _line(self, text: str, style: str = "") -> None:
@@ -143,27 +165,33 @@ class Display(Watcher):
     @property
     def done(self) -> int:
         """Finished runs of the study, those of earlier calls included."""
-        return sum(len(errors) for errors in self.errors.values())
+        return sum(len(errors) for errors in self.errors.values()) + sum(self.budget.values()) - sum(self.left.values())
 
     def seconds_left(self) -> float:
         """As long as runs have taken so far, here and in the store; 0 where none has finished."""
         now, running = time.monotonic(), list(self.running)
         rests = [max(0.0, self.pace.of(key[0]) - (now - self._since[key])) for key in running]
-        return self.pace.left((key[0] for key in list(self.todo) if key not in running), rests, self.workers)
+        proposed = sum(bool(task.search) for task in list(self.running.values()))
+        more = self.pace.typical * (sum(self.left.values()) - proposed)
+        return self.pace.left((key[0] for key in list(self.todo) if key not in running), rests, self.workers, more)
 
     def _drop(self, task: Task) -> None:
         self.running.pop((task.fingerprint, task.seed), None)
         self.todo.pop((task.fingerprint, task.seed), None)
+        if task.search:
+            self.left[task.search] -= 1
 
 
 class PlainLines(Display):
     """A line a run, for pipes and log files."""
 
-    def _result(self, task: Task, record: RunRecord) -> str:
-        done = record.status == "done"
-        errors = f"train error {record.train_error:6.2f} %, test error {record.test_error:6.2f} %" if done else record.status
+    def _result(self, task: Task, record: RunRecord | None) -> str:
         left = f", {duration(seconds, rough=True)} left" if (seconds := self.seconds_left()) else ""
-        return f"[{self.done}/{self.total}] {task.name}: {errors} in {record.seconds:.1f} s{left}"
+        says = "pruned" if record is None else f"{record.status} in {record.seconds:.1f} s"
+        if record is not None and record.status == "done":
+            judged = f"validation error {record.validation_error:6.2f} %" if task.search else f"test error {record.test_error:6.2f} %"
+            says = f"train error {record.train_error:6.2f} %, {judged} in {record.seconds:.1f} s"
+        return f"[{self.done}/{self.total}] {task.name}: {says}{left}"
 
 
 class LiveTable(Display):
@@ -185,7 +213,11 @@ class LiveTable(Display):
 
     def _cells(self) -> Table:
         table = make_table("cell", "runs", "train error", "test error", left=("cell",))
-        running = [task.cell for task in list(self.running.values())]
+        running = [task.search or task.cell for task in list(self.running.values())]
+        for name, left in self.left.items():
+            found = "" if (best := self.best[name]) is None else f"best {best:.2f} % on validation images"
+            mark = " ●" if name in running else ""
+            table.add_row(Text(f"search {name}{mark}"), f"{self.budget[name] - left}/{self.budget[name]}", "", found)
         for name, errors in list(self.errors.items())[:MOST_CELLS]:
             mark = " ●" if name in running else ""
             table.add_row(
@@ -224,10 +256,11 @@ class LiveTable(Display):
 
 
 class JsonLog(Watcher):
-    """Writes `{"time": ..., "event": "begun" | "finished" | "failed" | "stopping" | "stopped" | "refused", "cell": ..., "seed": ..., ...}`, a line an event.
+    """Writes `{"time": ..., "event": "finished", "cell": ..., "seed": ..., ...}`, a line an event.
 
-    What it is told it passes on to `shown`. Raises SpecError where the file cannot be written at first. Later (a full disk) the study goes on; the
-    next line that can be written says how many are lost: `"lost": 3`.
+    Events are begun, finished, pruned, failed, stopping, stopped and refused. What it is told it passes on to `shown`.
+    Raises SpecError where the file cannot be written at first. Later (a full disk) the study goes on; the next line that can be written says how many
+    are lost: `"lost": 3`.
     """
 
     def __init__(self, file: Path, shown: Watcher) -> None:
@@ -253,7 +286,13 @@ class JsonLog(Watcher):
     def finished(self, task: Task, record: RunRecord) -> None:
         """A run is in the store."""
         self._shown.finished(task, record)
-        self._write("finished", task, **{name: getattr(record, name) for name in ("status", "train_error", "test_error", "seconds")})
+        told = ("status", "train_error", "validation_error" if task.search else "test_error", "seconds")
+        self._write("finished", task, **{name: getattr(record, name) for name in told})
+
+    def pruned(self, task: Task) -> None:
+        """A trial of a search was ended early."""
+        self._shown.pruned(task)
+        self._write("pruned", task)
 
     def failed(self, task: Task, failure: Failure, again: bool) -> None:
         """A run raised."""

@@ -13,11 +13,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 from rich.console import Console
@@ -31,10 +31,13 @@ from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.study.display import JsonLog, LiveTable, PlainLines, Watcher
 from resnet_lab.study.executors import EXECUTORS, Executor
 from resnet_lab.study.locks import Held, StudyLockedError, study_lock, try_run_lock
-from resnet_lab.study.plan import StudyPlan, keeps_enough, register_claims
+from resnet_lab.study.plan import StudyPlan, keeps_enough, plan_study, register_claims
 from resnet_lab.study.stopping import Stop, signals_ask, time_limit
 from resnet_lab.study.tasks import Interrupted, Refused, Result, Task
-from resnet_lab.study.trials import Trials, default_url
+from resnet_lab.study.trials import SearchTrials, Trials, default_url
+
+if TYPE_CHECKING:
+    from resnet_lab.study.searching import Searching
 
 T = TypeVar("T")
 TRIES = 2
@@ -60,33 +63,72 @@ def drive_study(study: StudyPlan, *, console: Console | None = None) -> Driven:
 
     Raises StudyLockedError where another driver has the study, StoreError where the folder or database cannot be used.
     """
-    options, store = study.options, RunStore(study.options.studies)
+    options, console = study.options, console or Console()
     check_writable(options.studies)
-    study = replace(study, plan=register_claims(study.plan))
+    ends = None if options.time_limit is None else time.monotonic() + options.time_limit
     with study_lock(study.folder, take_over=options.take_over) if options.shard is None else nullcontext() as held:
-        _save_plan(study)
-        trials = _trials(study, store)
-        if not study.missing:
-            return Driven(0, {})
-        context, console = study.context, console or Console()
-        stop = Stop(context.stop_file)
-        shutil.rmtree(context.progress, ignore_errors=True)  # what an earlier driver left: it may have been asked to stop
-        executor = EXECUTORS[options.executor](context, study.parallel.runs)
-        try:
-            with time_limit(options.time_limit, stop.ask):
-                for spec, facts in study.facts.items():
-                    prepare_images(spec, facts, data_root=options.data_root, cache=study.cache)
-                say(console, str(study.parallel))
-                driver = Driver(store, trials, executor, _watcher(study, store, executor.free, console), stop, held)
-                with driver.watcher, signals_ask(stop):
-                    driver.drive(study.missing)
-        finally:
-            executor.stop()
-            if held is None or not held.lost_to:
-                shutil.rmtree(context.progress, ignore_errors=True)
-                with suppress(OSError):  # its folder is there as long as a share or the study's lock is
-                    context.progress.parent.rmdir()
-        return Driven(driver.trained, driver.failures)
+        study = replace(study, plan=register_claims(study.plan))
+        done = Driven(0, {})
+        if study.searching:
+            done, study = _search(study, held, console, ends)
+        return _drive(study, held, console, ends, done)
+
+
+def _drive(study: StudyPlan, held: Held | None, console: Console, ends: float | None, before: Driven) -> Driven:
+    """Drive the missing runs of the cells."""
+    store = RunStore(study.options.studies)
+    _save_plan(study)
+    trials = _trials(study, store)
+    if not study.missing:
+        return before
+    with _driver(study, store, trials, held, console, ends) as driver:
+        driver.drive(study.missing)
+    return Driven(before.trained + driver.trained, before.failures | driver.failures)
+
+
+def _search(study: StudyPlan, held: Held | None, console: Console, ends: float | None) -> tuple[Driven, StudyPlan]:
+    """Drive the searches to their end; returns what was done, and the study with their finalists among its cells."""
+    from resnet_lab.study.searching import Searching  # Optuna's samplers: nobody waits for them where every search is over
+
+    options, store = study.options, RunStore(study.options.studies)
+    study.plan.save(options.studies)
+    record = SearchTrials(study.plan, study.question.searches, options.storage or default_url(options.studies))
+    searching = Searching(study.searching, study.facts_of, options.studies, study.plan.name, record.note)
+    for search in searching.searches.values():
+        record.synchronize(search.trials)
+    with _driver(study, store, record, held, console, ends) as driver:
+        driver.drive((), searching)
+    ended = {each.searched.name: searching.planned(each) for each in study.searching}
+    plan = replace(study.plan, searches=tuple(ended.get(search.name, search) for search in study.plan.searches))
+    plan.save(options.studies)
+    for name, planned in ended.items():
+        say(console, f"search {name}: {planned.ended}")
+    return Driven(driver.trained, driver.failures), plan_study(study.question.ablation, options, command=plan.command)
+
+
+@contextmanager
+def _driver(
+    study: StudyPlan, store: RunStore, trials: "Trials | SearchTrials | None", held: Held | None, console: Console, ends: float | None
+) -> "Iterator[Driver]":
+    """A driver with its workers, who end with the block; asked to stop by signals, and when the time is over."""
+    options, context = study.options, study.context
+    stop = Stop(context.stop_file)
+    shutil.rmtree(context.progress, ignore_errors=True)  # what an earlier driver left: it may have been asked to stop
+    executor = EXECUTORS[options.executor](context, study.parallel.runs)
+    try:
+        with time_limit(None if ends is None else ends - time.monotonic(), stop.ask):
+            for spec, facts in study.facts.items():
+                prepare_images(spec, facts, data_root=options.data_root, cache=study.cache)
+            say(console, str(study.parallel))
+            driver = Driver(store, trials, executor, _watcher(study, store, executor.free, console), stop, held)
+            with driver.watcher, signals_ask(stop):
+                yield driver
+    finally:
+        executor.stop()
+        if held is None or not held.lost_to:
+            shutil.rmtree(context.progress, ignore_errors=True)
+            with suppress(OSError):  # its folder is there as long as a share or the study's lock is
+                context.progress.parent.rmdir()
 
 
 def _save_plan(study: StudyPlan) -> None:
@@ -113,7 +155,7 @@ def _watcher(study: StudyPlan, store: RunStore, places: int, console: Console) -
 
     options, shows = study.options, LiveTable if console.is_terminal or console.is_jupyter else PlainLines
     device = device_name(study.devices[0]) if options.executor != "ray" else ""
-    shown = shows(study.plan, study.missing, store, places, device, console=console, context=study.context)
+    shown = shows(study.plan, study.missing, study.searching, store, places, device, console=console, context=study.context)
     return JsonLog(options.log_json, shown) if options.log_json else shown
 
 
@@ -135,13 +177,15 @@ class Driver:
     """Drives one study to its end; `failures` holds what failed for good."""
 
     store: RunStore
-    trials: Trials | None
+    trials: "Trials | SearchTrials | None"
     """None for a share of a study."""
     executor: Executor
     watcher: Watcher
     stop: Stop = field(default_factory=Stop)
     held: Held | None = None
     """The study's lock, which a driver on another machine may take over."""
+    searching: "Searching | None" = None
+    """The searches whose trials are trained."""
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
     trained: int = 0
     _flying: "dict[Future[Result], _Flight]" = field(default_factory=dict)
@@ -152,17 +196,22 @@ class Driver:
     _alone: set[tuple[str, int]] = field(default_factory=set)
     """Runs for which the device's memory did not do: begun only where nothing else is in flight."""
 
-    def drive(self, tasks: Sequence[Task]) -> None:
-        """Do the tasks. Asked to stop, KeyboardInterrupt is raised once the runs in flight have stopped, unless nothing was left to do.
+    def drive(self, tasks: Sequence[Task], searching: "Searching | None" = None) -> None:
+        """Do the tasks, and those that searches ask for.
+
+        Asked to stop, KeyboardInterrupt is raised once the runs in flight have stopped, unless nothing was left to do.
 
         On any other KeyboardInterrupt the workers are ended, and the interrupt goes on up. Raises StoreError where the store or the database could
         not be used for a while, StudyLockedError where another driver has taken the study over.
         """
-        waiting, told = list(tasks), False
+        waiting, told, self.searching = list(tasks), False, searching
+        if searching is not None:
+            searching.insist = self._insist
         try:
-            while (self._flying and not self.stop.overdue) or (waiting and not self.stop.asked):
+            while (self._flying and not self.stop.overdue) or ((waiting or not self._searched) and not self.stop.asked):
                 if self.held is not None and self.held.lost_to:
                     raise StudyLockedError(f"another driver has taken this study over: {self.held.lost_to}. This one stops")
+                self._propose(waiting)
                 for flight in self._ready(waiting):
                     try:
                         self.watcher.begun(flight.task)
@@ -183,7 +232,7 @@ class Driver:
             self._write_trials()
             if self._trouble is not None:
                 raise self._trouble
-            if waiting or self._flying:
+            if waiting or self._flying or not self._searched:
                 raise KeyboardInterrupt
         finally:
             self.executor.stop()
@@ -217,6 +266,26 @@ class Driver:
             tries = self.failures[_key(task)].tries if _key(task) in self.failures else 0
             yield _Flight(task, lock, tries + 1, self.store.checkpoint_time(task.fingerprint, task.seed))
 
+    @property
+    def _searched(self) -> bool:
+        """Whether no search asks for anything more."""
+        return self.searching is None or self.searching.over
+
+    def _propose(self, waiting: list[Task]) -> None:
+        """Ask the searches for as many runs as there is room for now: what is proposed later is proposed with more known."""
+        while self.searching is not None and len(waiting) < self.executor.free and self._has_room():
+            if (task := self._written(self.searching.next)) is None:
+                return
+            waiting.append(task)
+
+    def _written(self, say: Callable[[], T]) -> T | None:
+        """What a search answers, once it has written it down; None where it could not."""
+        try:
+            return say()
+        except StoreError as error:
+            self._give_up(error)
+            return None
+
     def _has_room(self) -> bool:
         """A run that is done is stored first (an inline one always is done), and one that is to be alone is left alone."""
         alone = any(_key(flight.task) in self._alone for flight in self._flying.values())
@@ -231,6 +300,12 @@ class Driver:
             self._save(flight, result)
             return None
         try:
+            if isinstance(result, Interrupted) and result.errors and self.searching is not None and not self.stop.asked:
+                again = self._written(partial(self.searching.paused, task, result))
+                if again is None and self._trouble is None:
+                    self.watcher.pruned(task)
+                    self.store.forget(task.fingerprint, task.seed)
+                return again
             if isinstance(result, Interrupted):
                 self.watcher.stopped(task, result)
                 return task
@@ -282,11 +357,15 @@ class Driver:
                 self._insist(lambda: self.store.save_failure(task.fingerprint, task.seed, failure))
             except StoreError as error:
                 self._give_up(error)
+            if self.searching is not None:
+                self._written(partial(self.searching.failed, task, failure))
         self.watcher.failed(task, failure, again)
         return task if again else None
 
     def _ended(self, task: Task, record: RunRecord) -> None:
         self._tell(task, record)
+        if self.searching is not None:
+            self._written(partial(self.searching.ended, task, record))
         self.watcher.finished(task, record)
 
     def _tell(self, task: Task, ended: RunRecord | Failure) -> None:

@@ -83,11 +83,17 @@ class TooLargeError(RuntimeError):
 class Pace:
     """Seconds a run of each cell: the median of those that have finished, else by its multiply-adds at the speed of all that have."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, tasks: Iterable[Task] = ()) -> None:
         recipes = {cell.fingerprint: (cell.macs, cell.spec["training"]) for cell in plan.cells}
         self._work = {name: float(macs * recipe["iterations"] * recipe["batch_size"]) for name, (macs, recipe) in recipes.items()}
+        for task in tasks:
+            self.expect(task)
         self._taken: dict[str, list[float]] = {}
         self._seconds = self._done = 0.0
+
+    def expect(self, task: Task) -> None:
+        """A run that is no cell's: a trial of a search."""
+        self._work.setdefault(task.fingerprint, task.work)
 
     def finished(self, fingerprint: str, seconds: float) -> None:
         """A run was done in so many seconds."""
@@ -107,10 +113,15 @@ class Pace:
             return statistics.median(taken)
         return self._work[fingerprint] * self._seconds / self._done if self._done else 0.0
 
-    def left(self, waiting: Iterable[str], rests: Sequence[float], places: int) -> float:
-        """Seconds until the last run is done, so many at a time: of those that wait, by fingerprint, and what is left of those in flight."""
+    @property
+    def typical(self) -> float:
+        """Median seconds of the runs that have finished; 0 where none has."""
+        return statistics.median([seconds for taken in self._taken.values() for seconds in taken] or [0.0])
+
+    def left(self, waiting: Iterable[str], rests: Sequence[float], places: int, more: float = 0.0) -> float:
+        """Seconds until the last run is done, so many at a time: of those that wait, by fingerprint, what is left of those in flight, and `more`."""
         ahead = [*rests, *map(self.of, waiting)]
-        return max(sum(ahead) / max(1, places), max(ahead, default=0.0))
+        return max((sum(ahead) + more) / max(1, places), max(ahead, default=0.0))
 
     def wall(self, tasks: Sequence[Task], places: int) -> float:
         """Seconds of a whole study: its start, its runs in order with so many at a time, its report. 0 where nothing is known."""
@@ -127,7 +138,7 @@ def estimated(plan: Plan, missing: Sequence[Task], records: Iterable[RunRecord],
     """
     from resnet_lab.training.runtime import device_name
 
-    pace = Pace(plan)
+    pace = Pace(plan, missing)
     pace.stored(records, device_name(device))
     if missing and not pace.of(missing[0].fingerprint):
         task = longest(missing)

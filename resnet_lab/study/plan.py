@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
+from itertools import cycle, islice
 from pathlib import Path
 
 import resnet_lab
@@ -33,6 +34,7 @@ from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import RecordSpec
 from resnet_lab.study.estimate import Parallelism, disk_bytes, parallelism
 from resnet_lab.study.executors import EXECUTORS
+from resnet_lab.study.searches import SearchStanding, begun_otherwise, planned_search, progress_of
 from resnet_lab.study.tasks import Task, WorkerContext
 from resnet_lab.text import shown
 
@@ -99,12 +101,30 @@ class StudyPlan:
     """Those to be done."""
     damaged: tuple[str, ...]
     """Runs whose files were cut short; they are among the missing."""
+    searches: tuple[SearchStanding, ...]
+    """Those whose finalists are, or will be, cells."""
     facts: dict[DataSpec, DatasetFacts]
+    facts_of: Facts
+    """What a dataset holds, also one that a search may come to."""
     options: Options
     devices: tuple[str, ...]
     """Those that runs are to be done on; none where no run is missing."""
     parallel: Parallelism
     """How many of the missing runs at a time, with how many threads."""
+
+    @property
+    def searching(self) -> tuple[SearchStanding, ...]:
+        """The searches that are not over: their finalists become cells once they are."""
+        return tuple(each for each in self.searches if each.planned is None)
+
+    @property
+    def expected(self) -> tuple[Task, ...]:
+        """The missing runs, and such as the searches may still ask for: what time, memory and disk are estimated by."""
+        found = list(self.missing)
+        for each in self.searching:
+            found += islice(cycle(each.samples), each.runs_left)
+            found += [each.finalist] * (each.searched.spec.finalists * len(self.question.seeds)) if each.finalist else []
+        return tuple(found)
 
     @property
     def folder(self) -> Path:
@@ -126,7 +146,7 @@ class StudyPlan:
         """Bytes still to be written, by what they are."""
         images = sum(count for folder, count in self._images.items() if not folder.exists())
         sqlite = self.options.storage is None and self.options.shard is None
-        return disk_bytes(self.missing, self.parallel.runs, images, sqlite)
+        return disk_bytes(self.expected, self.parallel.runs, images, sqlite)
 
     @property
     def _images(self) -> dict[Path, int]:
@@ -166,7 +186,8 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
     if wrong := source_problem(ablation.file.source):
         raise ablation.wrong([Problem(wrong, key="source")])
     facts = cache(partial(dataset_facts, data_root=options.data_root, cache=(options.scratch or options.studies) / "cache"))
-    question = resolve(
+    resolved = partial(
+        resolve,
         ablation,
         options.scale,
         facts=facts,
@@ -176,25 +197,47 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
         strict=options.strict,
         trust=options.trust,
     )
+    question = resolved()
+    searches = _progress(question, options, facts)
+    if found := {each.searched.name: each.points for each in searches if each.points}:
+        question = resolved(finalists=found)
     if options.seeds is None:
         question = replace(question, seeds=seeds_read(question, options) or question.seeds)
     if started := [cell.name for cell in question.cells if cell.spec.training.init_weights]:
         raise SpecError.of(
             f"cell {started[0]} starts from given weights, which a study does not hand to its runs", key="training.init_weights"
         )
-    known: dict[DataSpec, DatasetFacts] = {cell.spec.data: facts(cell.spec.data) for cell in question.cells}
+    specs = [*(cell.spec.data for cell in question.cells), *(task.run.data for each in searches for task in each.samples)]
+    known: dict[DataSpec, DatasetFacts] = {data: facts(data) for data in specs}
     says = "; ".join(dict.fromkeys(each.says for each in known.values()))
-    plan = make_plan(question, studies=options.studies, tag=options.tag, command=command, data_description=says)
+    plan = make_plan(question, searches, studies=options.studies, tag=options.tag, command=command, data_description=says)
     store, tasks = RunStore(options.studies), tasks_of(question, plan, facts)
     mine = options.shard.of(tasks) if options.shard else tasks
     left = tuple(missing(mine, store))
     damaged = tuple(f"{task.name}: {damage}" for task in left if (damage := store.damage(task.fingerprint, task.seed)))
-    devices = _devices(options) if left else ()
-    parallel = Parallelism(1, options.threads or 1, "nothing is missing")
-    if left:
-        asked = {"workers": options.workers, "threads": options.threads, "runs_per_device": options.runs_per_device}
-        parallel = parallelism(options.executor, devices, left, **asked)
-    return StudyPlan(question, plan, tuple(tasks), left, damaged, known, options, devices, parallel)
+    nothing = Parallelism(1, options.threads or 1, "nothing is missing")
+    planned = StudyPlan(question, plan, tuple(tasks), left, damaged, searches, known, facts, options, (), nothing)
+    if not planned.expected:
+        return planned
+    if options.shard and planned.searching:
+        raise SpecError.of(
+            "a share of a study cannot search, since a search goes by all that it has found: leave --shard out", key="--shard"
+        )
+    devices = _devices(options)
+    asked = {"workers": options.workers, "threads": options.threads, "runs_per_device": options.runs_per_device}
+    return replace(planned, devices=devices, parallel=parallelism(options.executor, devices, planned.expected, **asked))
+
+
+def _progress(question: Question, options: Options, facts: Facts) -> tuple[SearchStanding, ...]:
+    """How far the searches have come. Raises SpecError, at its line, for one that could never propose anything."""
+    if not question.searches:
+        return ()
+    name = study_name(question.ablation.name, question.scale, options.tag or variant_tag(question.overrides))
+    stored = load_plan(options.studies, name)
+    try:
+        return tuple(progress_of(each, facts, options.studies, name, stored.searches if stored else ()) for each in question.searches)
+    except SpecError as error:
+        raise question.ablation.wrong(error.problems, (f"scales.{question.scale}", "")) from error
 
 
 def with_seeds(planned: StudyPlan, seeds: tuple[int, ...]) -> StudyPlan:
@@ -216,16 +259,17 @@ def _devices(options: Options) -> tuple[str, ...]:
     return pick_devices(options.device, ray=options.executor == "ray")
 
 
-def _precision(ablation: Ablation, options: Options, cells: Sequence[Cell]) -> str:
-    """What `precision = "auto"` comes to in these cells: as in the study's earlier runs, or in those of the study it varies, else by the hardware.
+def _precision(ablation: Ablation, options: Options, names: Sequence[str]) -> str:
+    """What `precision = "auto"` comes to in the cells of these names: as in the study's earlier runs, or in those of the study it varies, else by the hardware.
 
     So a study that is resumed on another machine does not begin anew. Raises SpecError for a GPU that only the nodes of a cluster have.
     """
     scale = options.scale or ablation.scales[0]
     for tag in dict.fromkeys((options.tag or variant_tag(options.overrides), "")):
-        plan, names = load_plan(options.studies, study_name(ablation.name, scale, tag)), {cell.name for cell in cells}
+        plan = load_plan(options.studies, study_name(ablation.name, scale, tag))
         if plan is not None and plan.registered is not None:
             had = {cell.spec["training"]["precision"] for cell in plan.cells if cell.name in names}
+            had |= {search.precision for search in plan.searches if f"{search.name}/1" in names}
             if len(had) == 1:
                 return str(*had)
     from resnet_lab.training.machine import best_precision
@@ -233,7 +277,9 @@ def _precision(ablation: Ablation, options: Options, cells: Sequence[Cell]) -> s
     return best_precision(_devices(options)[0])
 
 
-def make_plan(question: Question, *, studies: Path, tag: str, command: str, data_description: str) -> Plan:
+def make_plan(
+    question: Question, searches: Sequence[SearchStanding], *, studies: Path, tag: str, command: str, data_description: str
+) -> Plan:
     """The plan of a question; claims registered when the study first ran stay registered, and a variant's are those of the study it varies.
 
     A recipe that was changed after the study first ran is said in the plan's warnings. Raises SpecError for a tag that names no folder.
@@ -248,6 +294,7 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
     )  # equal fingerprints: equal networks
     cells = tuple(_planned(cell, counted) for cell in question.cells)
     changes = _changes(earlier, cells) if earlier else ()
+    begun = (begun_otherwise(each, studies, study_name(question.ablation.name, question.scale, tag)) for each in searches)
     return Plan(
         ablation=question.ablation.name,
         scale=question.scale,
@@ -262,7 +309,7 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         cells=cells,
         claims=question.claims,
         registered=earlier.registered if earlier else shipped.registered if shipped else None,
-        warnings=(*changes, *question.warnings),
+        warnings=(*changes, *filter(None, begun), *question.warnings),
         data_description=data_description,
         toml=question.ablation.text,
         file=str(question.ablation.path.absolute()),
@@ -271,6 +318,7 @@ def make_plan(question: Question, *, studies: Path, tag: str, command: str, data
         created=earlier.created if earlier and earlier.registered is not None else datetime.now(UTC).isoformat(timespec="seconds"),
         commit=source_commit(),
         changes=changes,
+        searches=tuple(each.planned or planned_search(each) for each in searches),
     )
 
 
@@ -338,6 +386,8 @@ def missing(tasks: list[Task], store: RunStore) -> Iterator[Task]:
 
 def keeps_enough(record: RunRecord, run: RunSpec) -> bool:
     """Whether a stored run kept everything that is asked of it now."""
+    if run.record.test and record.test_error is None and record.status == "done":
+        return False
     if run.record.gradients and "gradient_norms" not in record.arrays:
         return False
     if (
@@ -352,6 +402,7 @@ def keeps_enough(record: RunRecord, run: RunSpec) -> bool:
 def _both(record: RunRecord, asked: RecordSpec) -> RecordSpec:
     """What is asked for now and what the stored run kept: two studies that ask for different things must not take turns at one run."""
     return RecordSpec(
+        test=asked.test or record.test_error is not None,
         test_curve=asked.test_curve or bool(record.epochs and record.epochs[0].test_error is not None),
         gradients=asked.gradients or "gradient_norms" in record.arrays,
         weights=asked.weights or bool(record.weights),

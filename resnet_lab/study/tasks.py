@@ -21,6 +21,10 @@ class Task:
     cost: Cost
     facts: DatasetFacts
     """What its dataset held when the study was planned: images that changed since are refused."""
+    search: str = ""
+    """The searched cell whose trial it is."""
+    pause: int | None = None
+    """Epochs after which the run stops for its search to look at it."""
 
     @property
     def name(self) -> str:
@@ -76,6 +80,9 @@ class Interrupted:
     iteration: int
     iterations: int
     kept: bool
+    errors: tuple[float | None, ...] = ()
+    """Validation error after each epoch, in percent, where it stopped for its search to look at it."""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.plan import Plan, PlannedCell
 from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.searches import SearchTrial
 from resnet_lab.runs.store import Failure, RunStore
+from resnet_lab.search.record import frozen
+from resnet_lab.spec.search import SearchedCell
 
 LARGEST_SEED = 2**31 - 1
 MEASURED = ("status", "train_error", "test_error", "seconds")
@@ -32,29 +35,97 @@ RECORDED = "recorded"
 """Attribute of an Optuna study: digest of the runs that were all there when it was set."""
 
 
-class Trials:
-    """The Optuna study that belongs to a plan. What it is told reaches the database with the next `write`.
+class Database:
+    """Optuna studies in a database. What one is told reaches it with the next `write`.
 
     Raises StoreError for a database that cannot be used, as its methods do.
     """
 
-    def __init__(self, plan: Plan, url: str) -> None:
+    def __init__(self, url: str, question: str) -> None:
         optuna.logging.set_verbosity(logging.WARNING)
-        self._plan, self._url = plan, url
+        self._url, self._question = url, question
+        self._told: list[tuple[str, FrozenTrial]] = []
+        self._studies: dict[str, optuna.Study] = {}
+        self._metrics: dict[str, Sequence[str]] = {}
+        """Optuna study -> what the values of its trials are called."""
+        _make_file(url)
+
+    def write(self) -> None:
+        """Add what was told since. Where that is refused, the next call connects anew and goes on with the trial that was refused."""
+        if not self._told:
+            return
+        try:
+            while self._told:
+                name, trial = self._told[0]
+                study = self._connected(name)
+                with _usable(self._url):
+                    study.add_trial(trial)
+                del self._told[0]
+            self._note_whole()
+        except StoreError:
+            self._studies.clear()
+            raise
+
+    def _note_whole(self) -> None:
+        """Note in the database that it lacks nothing."""
+
+    def _connected(self, name: str) -> optuna.Study:
+        if (file := _file_of(self._url)) is not None and not file.exists():  # sqlite would make an empty one
+            raise StoreError(_refusal(self._url, "its file is gone"))
+        if name not in self._studies:
+            with _usable(self._url):
+                self._studies[name] = _open(name, self._metrics[name], self._question, self._url)
+        return self._studies[name]
+
+
+class SearchTrials(Database):
+    """The searches of a study, an Optuna study each: every proposal that was trained is a trial. Infeasible ones are in searches.jsonl alone."""
+
+    def __init__(self, plan: Plan, searches: Sequence[SearchedCell], url: str) -> None:
+        super().__init__(url, plan.question)
+        self._cells = {searched.name: searched for searched in searches}
+        self._names = {search.name: f"{plan.name} search {search.name} {search.identity[:6]}" for search in plan.searches}
+        self._metrics = {self._names[name]: searched.spec.objectives for name, searched in self._cells.items()}
+
+    def synchronize(self, trials: Sequence[SearchTrial]) -> None:
+        """Add the trials of a search that its Optuna study does not have."""
+        known: set[int] = set()
+        if trials:
+            study = self._connected(self._names[trials[0].search])
+            with _usable(self._url):
+                known = {trial.user_attrs["number"] for trial in study.get_trials(deepcopy=False)}
+        for trial in trials:
+            if trial.number not in known:
+                self.note(trial)
+
+    def note(self, trial: SearchTrial) -> None:
+        """How a proposal stands; told once it has ended."""
+        if trial.state not in ("running", "infeasible"):
+            searched = self._cells[trial.search]
+            self._told.append((self._names[trial.search], frozen(trial, searched.chosen, searched.spec)))
+
+    def tell(self, fingerprint: str, seed: int, ended: RunRecord | Failure) -> None:
+        """A run is in the store: nothing to be said before its trial has ended."""
+
+
+class Trials(Database):
+    """The Optuna study that belongs to a plan: every finished run of a cell is a trial."""
+
+    def __init__(self, plan: Plan, url: str) -> None:
+        super().__init__(url, plan.question)
+        self._plan, self._name = plan, optuna_name(plan)
+        self._metrics = {self._name: ["test_error"]}
         self._distributions = _distributions(plan)
         self._runs = {(cell.name, seed) for cell in plan.cells for seed in plan.seeds}
         self._known: set[tuple[str, int]] = set()
-        self._told: list[FrozenTrial] = []
-        _make_file(url)
-        with _usable(url):
-            self._study: optuna.Study | None = _open(plan, url)
+        self._connected(self._name)
 
     def synchronize(self, store: RunStore, *, whole: bool = False) -> None:
         """Add the finished runs that the database does not have.
 
         `whole`: the store lacks no run of the plan. The trials are then not read where the database has noted that it has them all.
         """
-        study = self._connected()
+        study = self._connected(self._name)
         with _usable(self._url):
             if whole and study.user_attrs.get(RECORDED) == _digest(self._plan):
                 return
@@ -72,36 +143,17 @@ class Trials:
             if cell.fingerprint == fingerprint and (cell.name, seed) not in self._known:
                 self._tell(cell, seed, ended)
 
-    def write(self) -> None:
-        """Add what was told since. Where that is refused, the next call connects anew and goes on with the trial that was refused."""
-        if not self._told:
-            return
-        try:
-            study = self._connected()
+    def _note_whole(self) -> None:
+        if self._runs <= self._known:
             with _usable(self._url):
-                while self._told:
-                    study.add_trial(self._told[0])
-                    del self._told[0]
-                if self._runs <= self._known:
-                    study.set_user_attr(RECORDED, _digest(self._plan))
-        except StoreError:
-            self._study = None
-            raise
+                self._connected(self._name).set_user_attr(RECORDED, _digest(self._plan))
 
     def note_report(self, report: Path) -> None:
         """Note where the study's report is. A browser opens no file from a page of a server: the address is there to be copied."""
-        address, study = report.absolute().as_uri(), self._connected()
+        address, study = report.absolute().as_uri(), self._connected(self._name)
         with _usable(self._url):
             if study.user_attrs.get("report") != address:
                 study.set_user_attr("report", address)
-
-    def _connected(self) -> optuna.Study:
-        if (file := _file_of(self._url)) is not None and not file.exists():  # sqlite would make an empty one
-            raise StoreError(_refusal(self._url, "its file is gone"))
-        if self._study is None:
-            with _usable(self._url):
-                self._study = _open(self._plan, self._url)
-        return self._study
 
     def _tell(self, cell: PlannedCell, seed: int, ended: RunRecord | Failure) -> None:
         about: dict[str, Any] = {"cell": cell.name, "fingerprint": cell.fingerprint, "params": cell.params, "macs": cell.macs}
@@ -122,7 +174,7 @@ class Trials:
                 datetime.fromisoformat(ended.started).astimezone().replace(tzinfo=None)
             )  # local and naive, as Optuna's own
             trial.datetime_complete = trial.datetime_start + timedelta(seconds=ended.seconds)
-        self._told.append(trial)
+        self._told.append((self._name, trial))
 
 
 def optuna_name(plan: Plan) -> str:
@@ -136,13 +188,13 @@ def default_url(studies: Path) -> str:
     return f"sqlite:///{(studies / 'optuna.db').absolute().as_posix()}"
 
 
-def _open(plan: Plan, url: str) -> optuna.Study:
-    study = optuna.create_study(storage=url, study_name=optuna_name(plan), direction="minimize", load_if_exists=True)
+def _open(name: str, metrics: Sequence[str], question: str, url: str) -> optuna.Study:
+    study = optuna.create_study(storage=url, study_name=name, directions=["minimize"] * len(metrics), load_if_exists=True)
     if "question" not in study.user_attrs:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(["test_error"])
-        study.set_user_attr("question", plan.question)
+            study.set_metric_names(list(metrics))
+        study.set_user_attr("question", question)
     return study
 
 

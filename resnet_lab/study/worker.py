@@ -20,6 +20,7 @@ from torch import OutOfMemoryError
 
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.record import EpochRecord
 from resnet_lab.runs.store import Failure
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.study.stopping import stop_asked, stopping_signals
@@ -66,6 +67,17 @@ def run_task(task: Task, context: WorkerContext) -> Result:
             partial.write_text(json.dumps({"task": task.name, "time": time.time(), **asdict(progress)}), encoding="utf-8")
             partial.replace(file)
 
+    errors: list[float | None] = []
+    seconds: list[float] = []
+    asked = stop_asked(context.stop_file)
+
+    def note(epochs: tuple[EpochRecord, ...]) -> None:
+        errors[:] = [epoch.validation_error for epoch in epochs]
+        seconds[:] = [epoch.seconds for epoch in epochs]
+
+    def paused() -> bool:
+        return task.pause is not None and len(errors) >= task.pause
+
     try:
         return train(
             task.run,
@@ -74,12 +86,13 @@ def run_task(task: Task, context: WorkerContext) -> Result:
             device=context.device,
             cost=task.cost,
             on_progress=tell,
+            on_epoch=note,
             checkpoints=context.folder(task),
             every_seconds=context.checkpoint_seconds,
-            should_stop=stop_asked(context.stop_file),
+            should_stop=lambda: paused() or asked(),
         )
     except Stopped as stopped:
-        return Interrupted(stopped.iteration, stopped.iterations, stopped.kept)
+        return Interrupted(stopped.iteration, stopped.iterations, stopped.kept, tuple(errors) if paused() else (), sum(seconds))
     except StoreError as error:
         return Refused(str(error))
     except Exception as error:

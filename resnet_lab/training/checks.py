@@ -102,14 +102,15 @@ class Checks:
     def _check_test_reads(self, epochs: Sequence[EpochRecord]) -> str:
         diverged = bool(epochs) and not math.isfinite(epochs[-1].loss)
         curve = len(epochs) if self._run.record.test_curve else 0
-        allowed = curve + (not diverged)
+        at_end = self._run.record.test and not diverged
+        allowed = curve + at_end
         if self._test_reads != allowed:
             raise CheckFailed(
                 f"test set: the test images were read {self._test_reads} times, and {allowed} was allowed: what is read more often selects something"
             )
         if curve:
-            return f"after each of {curve} epochs for the curve, which selects nothing" + ("" if diverged else ", and once at the end")
-        return "never: the run diverged" if diverged else "once, after the last epoch"
+            return f"after each of {curve} epochs for the curve, which selects nothing" + (", and once at the end" if at_end else "")
+        return "once, after the last epoch" if at_end else f"never: {'the run diverged' if diverged else 'validation images judge it'}"
 
     def _warmup_words(self, warmup_ended: int | None) -> str:
         warmup = self._recipe.warmup

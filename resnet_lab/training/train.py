@@ -351,7 +351,7 @@ def final_measures(trainer: Trainer, hooks: Hooks) -> dict[str, Measured]:
     splits = trainer.splits
     if trainer.run.training.precise_bn:
         average_bn_statistics(trainer.model, trainer.clean_batches(splits.train, hooks), bf16=trainer.bf16)
-    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test if trainer.run.record.test else None}
     return {name: trainer.measure(split, hooks) for name, split in parts.items() if split is not None}
 
 

@@ -34,7 +34,7 @@ def asked(text: str = TEXT, **options) -> Question:
 def test_one_precision_for_all_arms_is_the_run_that_says_so_itself() -> None:
     """Would catch one arm in bf16 and the other in fp32; and a settled bf16 with another fingerprint than a written one."""
     questions = []
-    question = asked(precision=lambda cells: questions.append([cell.name for cell in cells]) or "bf16")
+    question = asked(precision=lambda names: questions.append(names) or "bf16")
     written = asked(TEXT.replace('"auto"', '"bf16"'), precision=lambda cells: pytest.fail("nothing is open"))
 
     assert questions == [["plain", "residual"]]
