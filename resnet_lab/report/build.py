@@ -23,7 +23,7 @@ from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge, verdicts_as_json
 from resnet_lab.output import FORMATS, figure_bytes, save_figure, to_latex, write_csv
 from resnet_lab.report.tables import TABLES, provenance
-from resnet_lab.runs.files import write_atomically, writing
+from resnet_lab.runs.files import inside, write_atomically, writing
 from resnet_lab.runs.looks import Looks, load_looks
 from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.store import RunStore
@@ -56,7 +56,7 @@ def write_report(
     `redraw`: whatever is there. `diagram` draws the networks of finalists, which this room cannot: it imports no torch. Raises StoreError where the
     folder cannot be written, or the store was written by a newer version.
     """
-    folder = reports / plan.name
+    folder = inside(reports, plan.name)
     page = folder / "report.html"
     with writing(folder, "choose another folder with --reports"):  # before anything is computed for it
         (folder / "figures").mkdir(exist_ok=True)

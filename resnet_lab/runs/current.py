@@ -7,6 +7,7 @@ from resnet_lab.runs.plan import Plan, load_plan, study_name
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.library import load_ablation
+from resnet_lab.spec.names import is_name
 from resnet_lab.spec.reading import typed_run
 from resnet_lab.spec.run import RunSpec
 
@@ -22,7 +23,9 @@ def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, curren
         name, _, rest = name.partition("/")
         scale, _, tag = rest.partition("@")
     wanted = Path(name).stem if name.endswith(".toml") else name
-    plan = load_plan(studies, study_name(wanted, scale, tag)) if scale else _default_plan(studies, name, wanted, tag)
+    plan = None
+    if all(is_name(part) for part in (wanted, scale or "any", tag or "any")):
+        plan = load_plan(studies, study_name(wanted, scale, tag)) if scale else _default_plan(studies, name, wanted, tag)
     if plan is None:
         known = sorted(path.parent.relative_to(studies).as_posix() for path in studies.glob("*/*/plan.json"))
         there = f"there are {', '.join(known)}" if known else "there is none yet"

@@ -16,6 +16,8 @@ from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.names import is_name, not_a_name
 
 PLAN_FORMAT = 1
+BESIDE_STUDIES = ("runs", "cache")
+"""Folders in a studies folder that are no studies: the run store and the decoded images."""
 
 
 @dataclass(frozen=True)
@@ -137,17 +139,22 @@ def study_name(ablation: str, scale: str, tag: str) -> str:
 
 
 def plan_path(studies: Path, name: str) -> Path:
-    """Where the plan of a study lies. Raises StoreError for a name that leads out of the studies folder."""
+    """Where the plan of a study lies. Raises StoreError for a name that leads out of the studies folder, or to what lies in it beside the studies."""
+    if (first := name.partition("/")[0]) in BESIDE_STUDIES:
+        raise StoreError(f"a study cannot be called {first!r}: {studies / first} holds something else; choose another name")
     return inside(studies, name) / "plan.json"
 
 
 def load_plan(studies: Path, name: str) -> Plan | None:
-    """The plan last driven, or None where the study never ran. Raises StoreError where the file cannot be used."""
+    """The plan last driven, or None where the study never ran. Raises StoreError where the file cannot be used, or is of another study."""
     path = plan_path(studies, name)
     try:
-        return parse_plan(path.read_bytes(), str(path))
+        plan = parse_plan(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    if plan.name != name:  # its looks and its report would be taken for those of the other
+        raise StoreError(f"{path} is the plan of {plan.name}: move its folder back there, or remove it")
+    return plan
 
 
 def stored_plans(studies: Path) -> Iterator[Plan]:
@@ -171,7 +178,11 @@ def parse_plan(content: bytes, path: str, tag: str = "") -> Plan:
     """
     plan = from_json(Plan, content, path, newest=PLAN_FORMAT, remedy="move it away and run the study again, finished runs are kept")
     plan = replace(plan, tag=tag or plan.tag)
-    for what, name in (("a question", plan.ablation), ("a scale", plan.scale), *([("a variant", plan.tag)] if plan.tag else [])):
+    named = [("a question", plan.ablation), ("a scale", plan.scale), *([("a variant", plan.tag)] if plan.tag else [])]
+    named += [("an arm", arm) for arm in dict.fromkeys(cell.arm for cell in plan.cells)] + [
+        ("a claim", claim.name) for claim in plan.claims
+    ]
+    for what, name in named:
         if not is_name(name):
             raise StoreError(f"{path}: {not_a_name(name, what)}")
     for cell in plan.cells:

@@ -152,3 +152,12 @@ def test_a_question_of_the_project_runs_the_projects_code(invoke, evil, monkeypa
     assert result.exit_code == 0, result.output
     result = invoke("plan", "plain_vs_residual", "--scale", "smoke", "--set", "network.block=evil:Block")
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("name", ["/", "..", "../../x", "/etc", "*", "tiny/../../x", "tiny/default@../../x", "runs/ab"])
+def test_a_study_that_is_asked_for_by_what_is_no_name(refused, tiny, tmp_path, name):
+    """Would catch a traceback, and a plan read from outside the studies folder."""
+    make_plan(ablation="outside", scale="x").save(tmp_path)
+    for command in ("status", "report", "export"):
+        message = refused(command, name, "--studies", tmp_path / "studies")
+        assert "no study" in message or "cannot be called" in message

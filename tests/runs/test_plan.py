@@ -73,6 +73,32 @@ def test_what_is_no_name_is_refused(tmp_path: Path, field: str, name: str) -> No
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["../x", "a b", "$x^{$"])
+def test_arms_and_claims_have_names_too(name: str) -> None:
+    """Would catch a plan from elsewhere whose arms or claims draw, or lead somewhere, where they are taken for names."""
+    plan = make_plan()
+    for hostile in (replace(plan, cells=(replace(plan.cells[0], arm=name),)), replace(plan, claims=(degradation(name=name),))):
+        with pytest.raises(StoreError, match="cannot name"):
+            parse_plan(hostile.as_text().encode(), "plan.json")
+
+
+def test_a_plan_in_the_folder_of_another_study_is_refused(tmp_path: Path) -> None:
+    """Would catch a copied folder whose report overwrites that of the study it was copied from."""
+    plan = make_plan()
+    path = plan.save(tmp_path)
+    path.parent.rename(tmp_path / "plain_vs_residual" / "copy")
+    with pytest.raises(StoreError, match="is the plan of plain_vs_residual/laptop: move its folder back"):
+        load_plan(tmp_path, "plain_vs_residual/copy")
+
+
+@pytest.mark.parametrize("name", ["runs", "cache"])
+def test_a_study_is_not_called_like_a_folder_of_the_store(tmp_path: Path, name: str) -> None:
+    """Would catch a plan written among the runs, where it is listed and removed as one."""
+    with pytest.raises(StoreError, match="cannot be called"):
+        make_plan(ablation=name).save(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_fingerprint_that_is_a_path_is_refused() -> None:
     plan = make_plan()
     hostile = replace(plan, cells=(replace(plan.cells[0], fingerprint="../" * 21 + "x"),))
