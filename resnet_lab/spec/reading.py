@@ -187,8 +187,9 @@ def _problems(values: dict[str, Any], kind: type) -> list[Problem]:
     except ValidationError as error:
         all_readings = [dict(item) for item in error.errors(include_url=False)]
         meant = [item for item in all_readings if not _other_reading(item)] or all_readings
-        found = {(problem.key, problem.message): problem for problem in map(_problem, meant[: 2 * MOST_PROBLEMS])}
-        return list(found.values())
+        found = {(problem.key, problem.message): problem for problem in map(_problem, meant[:MOST_PROBLEMS])}
+        more = len(meant) - MOST_PROBLEMS
+        return [*found.values(), *([Problem(f"... and {more:,} more problems")] if more > 0 else [])]
     return []
 
 

@@ -202,7 +202,8 @@ def _cells(
             points = [grid_point(value) for value in values]
             axes = dict(zip(names.values(), (label for label, _ in points), strict=True))
             on_grid = [nested(path, value) for path, (_, value) in zip(grid, points, strict=True)]
-            where = {index: _overrides_of(entry) for index, entry in enumerate(raw.get("where", [])) if _applies(entry, arm, axes)}
+            here = {"arm": arm, **axes}
+            where = {index: _overrides_of(entry) for index, entry in enumerate(raw.get("where", [])) if _applies(entry, here)}
             name = "/".join([arm, *(f"{label:g}" if isinstance(label, float) else str(label) for label in axes.values())])
             if ranked:
                 axes[FINALIST] = 1
@@ -345,10 +346,8 @@ def _short_names(grid: Iterable[str]) -> dict[str, str]:
     return {path: name if list(last.values()).count(name) == 1 else path for path, name in last.items()}
 
 
-def _applies(entry: dict[str, Any], arm: str, axes: dict[str, Any]) -> bool:
-    here = {"arm": arm, **axes}
-    conditions = {key: value for key, value in entry.items() if key not in SECTIONS}
-    return all(here.get(key) in (value if isinstance(value, list) else [value]) for key, value in conditions.items())
+def _applies(entry: dict[str, Any], here: dict[str, Any]) -> bool:
+    return all(key in SECTIONS or here.get(key) in (value if isinstance(value, list) else [value]) for key, value in entry.items())
 
 
 def _overrides_of(entry: dict[str, Any]) -> dict[str, Any]:
