@@ -13,7 +13,8 @@ import importlib.util
 import pkgutil
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,12 +75,38 @@ def _is_loader(found: object) -> bool:
 
 
 def source_digest(name: str) -> str:
-    """sha256 over the source behind `package.module:Name`: every file that `sources_of` finds."""
-    digest = hashlib.sha256()
-    for found, path in sorted(sources_of(name).items()):
-        digest.update(f"{found}\n".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    """sha256 over what the source behind `package.module:Name` does: every file that `sources_of` finds, but for docstrings, comments and layout."""
+    return digest_of({module: path.read_bytes() for module, path in sources_of(name).items()})
+
+
+def digest_of(sources: Mapping[str, bytes]) -> str:
+    """The digest of source files, module -> content."""
+    return hashlib.sha256("".join(f"{module}\n{_deeds(sources[module])}\n" for module in sorted(sources)).encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _deeds(source: bytes) -> str:
+    """Digest of a syntax tree without its docstrings, the same in every version of Python: fields that are empty are left out, as later ones add some.
+
+    Of what is no Python, and so cannot run, the digest of its bytes.
+    """
+    try:
+        said = ascii(_plain_tree(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        said = ascii(source)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _plain_tree(node: Any) -> Any:
+    if isinstance(node, ast.AST):
+        fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            fields["body"] = node.body[1:]
+        return [type(node).__name__, *((name, _plain_tree(value)) for name, value in fields.items())]
+    return [_plain_tree(each) for each in node] if isinstance(node, list) else node
 
 
 def sources_of(name: str) -> dict[str, Path]:
@@ -159,20 +186,21 @@ def _inside(name: str, folders: Iterable[str]) -> ModuleSpec | None:
     return together if found else None
 
 
-def _imports(source: bytes, package: str) -> list[str]:
+@lru_cache(maxsize=256)
+def _imports(source: bytes, package: str) -> tuple[str, ...]:
     """Whatever a module may import; of one that cannot be read as Python nothing, its import says what is wrong."""
     names: list[str] = []
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return names
+        return ()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return names
+    return tuple(names)
 
 
 KINDS: dict[str, tuple[str, Callable[[object], bool], str]] = {

@@ -27,6 +27,7 @@ from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.spec.errors import Problem, SpecError, nearest
+from resnet_lab.spec.external import is_external
 from resnet_lab.spec.names import check_name
 from resnet_lab.spec.network import weighted_layers
 from resnet_lab.spec.resolve import Cell, Facts, Question, resolve
@@ -337,6 +338,16 @@ def _changes(earlier: Plan, cells: Sequence[PlannedCell]) -> tuple[str, ...]:
                 if (old := was.spec[section].get(name)) != value:
                     said = f"{section}.{name} was changed from {old} to {value} after the study first ran: its claims were made for the earlier runs"
                     found[said] = None
+        if was.spec == cell.spec:  # then it is what the spec only names
+            own = [name for name in (cell.spec["network"]["block"], cell.spec["data"]["name"]) if is_external(name)]
+            what = f"the code of {' or '.join(own)}" if own else "how resnet_lab itself trains"
+            found[
+                f"{what} was changed after the study first ran: the earlier runs are left in the store, and the study does its own anew"
+            ] = None
+        elif was.spec["data_identity"] != cell.spec["data_identity"]:
+            found[
+                f"the images of {cell.spec['data']['name']} were changed after the study first ran: its claims were made for the earlier runs"
+            ] = None
     return tuple(found)
 
 

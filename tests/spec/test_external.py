@@ -7,7 +7,7 @@ import pytest
 from factories import RUN
 
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.external import is_external, load_external, source_digest
+from resnet_lab.spec.external import digest_of, is_external, load_external, source_digest
 from resnet_lab.spec.run import fingerprint
 
 KNOWN = ("basic", "bottleneck")
@@ -102,7 +102,7 @@ def test_the_digest_follows_the_source_that_is_used(theirlab: Path, changed: str
     before = source_digest("theirlab.blocks:Mine")
     assert before == source_digest("theirlab.blocks:Mine")
     path = theirlab / changed
-    path.write_text(path.read_text() + "# edited\n")
+    path.write_text(path.read_text() + "EDITED = 1\n")
     assert source_digest("theirlab.blocks:Mine") != before
 
 
@@ -119,6 +119,46 @@ def test_the_digest_is_in_the_fingerprint(theirlab: Path) -> None:
     spec = replace(RUN, network=replace(RUN.network, block="theirlab.blocks:Mine"))
     before, basic = fingerprint(spec), fingerprint(RUN)
     gates = theirlab / "gates.py"
-    gates.write_text(gates.read_text() + "# edited\n")
+    gates.write_text(gates.read_text() + "EDITED = 1\n")
     assert fingerprint(spec) != before
     assert fingerprint(RUN) == basic
+
+
+MINE = '''"""What it is."""
+from torch import nn
+
+class Mine(nn.Module):
+    """A block."""
+
+    def forward(self, x):
+        """Do nothing."""
+        return f"{x:>{3}}" if x else -1.5e-3j
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("What it is.", "What it was.", True),
+        ('    """A block."""\n\n', "", True),
+        ("Do nothing.", "Do less.\n        Or more.", True),
+        ("class Mine", "# a class\n\n\nclass Mine", True),
+        ("return f", "return  f", True),
+        ("-1.5e-3j", "-1.5e-2j", False),
+        ("{3}", "{4}", False),
+        ("nn.Module", "nn.Linear", False),
+        ("def forward", "async def forward", False),
+        ("        return", "        'a text that is no docstring'\n        return", False),
+    ],
+)
+def test_docstrings_comments_and_layout_are_not_in_the_digest(old: str, new: str, same: bool) -> None:
+    """Would catch hours of training done again over a better docstring, and a changed number that is not noticed."""
+    assert MINE.count(old) == 1
+    before, after = (digest_of({"mine": text.encode()}) for text in (MINE, MINE.replace(old, new)))
+    assert (before == after) == same
+
+
+def test_the_digest_is_the_same_in_every_version_of_python() -> None:
+    """Would catch `ast.dump`, which says more in each version, so that runs were done again after an update."""
+    assert digest_of({"mine": MINE.encode()}) == "b3d1ad3b7c107da0d35814315b3a70312a88500bf9e5f8de82ff1228bfd827cd"
+    assert digest_of({"mine": b"not python("}) != digest_of({"mine": b"not python"})

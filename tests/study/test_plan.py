@@ -4,7 +4,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from tiny_study import TINY, names
+from tiny_study import TINY, edit, names
 
 from resnet_lab.runs.plan import load_plan
 from resnet_lab.runs.store import RunStore
@@ -165,6 +165,17 @@ def test_a_variant_has_the_registration_of_the_study_it_varies(prepare, studies)
     assert variant.tag
     assert variant.registered == prepare().plan.registered
     assert variant.claims[0].digest not in variant.registered
+
+
+def test_changed_code_of_a_block_is_said_and_a_changed_docstring_changes_nothing(prepare, studies, lab):
+    """Would catch runs that are done again and nobody knows why, and runs done again over a docstring."""
+    asked = {"overrides": [f"network.block={lab.block('Sound')}"]}
+    register_claims(prepare(**asked).plan).save(studies)
+    file = lab.folder / "mylab" / "blocks.py"
+    file.write_text('"""Blocks."""\n' + file.read_text(encoding="utf-8"), encoding="utf-8")
+    assert prepare(**asked).plan.changes == ()
+    edit(file, "inner = 1.0", "inner = 2.0")
+    assert [said.partition(" was changed")[0] for said in prepare(**asked).plan.changes] == ["the code of mylab.blocks:Sound"]
 
 
 def test_a_recipe_changed_after_the_first_look_is_said_and_stays_said(prepare, studies):
