@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from resnet_lab.analysis.contrasts import measurements
-from resnet_lab.analysis.statistics import Floats, paired_estimate
+from resnet_lab.analysis.statistics import Floats
 from resnet_lab.analysis.tables import StudyData, cell_summary
 from resnet_lab.runs.plan import Plan, PlannedSearch
 from resnet_lab.spec.claims import Claim
@@ -38,7 +38,7 @@ class AgainstControl:
     difference: float
     low: float
     high: float
-    """The 95 % t interval; nan for fewer than two seeds."""
+    """The 95 % t interval; nan where seeds show no spread."""
     n: int
 
 
@@ -159,12 +159,10 @@ def against_controls(data: StudyData) -> list[AgainstControl]:
         if not contrast.keys() <= set(measured.cells):
             continue
         values = measured.evidence(Claim(search, contrast, metric="test_error"))[0].values
-        if len(values) > 1:
-            estimate = paired_estimate(values)
-            half = float(stdtrit(estimate.df, 0.975)) * estimate.se
-            found.append(AgainstControl(search, control, estimate.mean, estimate.mean - half, estimate.mean + half, len(values)))
-        elif len(values):
-            found.append(AgainstControl(search, control, float(values[0]), math.nan, math.nan, 1))
+        if len(values):
+            mean, n = float(values.mean()), len(values)
+            half = float(stdtrit(n - 1, 0.975) * values.std(ddof=1)) / math.sqrt(n) if n > 1 and np.ptp(values) else math.nan
+            found.append(AgainstControl(search, control, mean, mean - half, mean + half, n))
     return found
 
 

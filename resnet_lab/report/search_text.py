@@ -103,18 +103,15 @@ def control_sentences(data: StudyData) -> list[str]:
             lines.append(f"{search.name} beside its random control {control[search.name]}: waiting for runs of their finalists.")
             continue
         each = compared[search.name]
-        where = "below" if each.difference < 0 else "above"
-        known = numbers.known(each.low)
-        if known and each.low <= 0 <= each.high:
-            said = "no difference is shown"
-        else:
-            said = "" if known else "one seed shows no spread"
-        interval = (
-            f" (95 % interval {numbers.interval(each.low, each.high)}, paired by seed, n = {each.n})" if known else f" (n = {each.n})"
+        where, said = ("below" if each.difference < 0 else "above"), f"n = {each.n}"
+        if numbers.known(each.low):
+            said = f"95 % interval {numbers.interval(each.low, each.high)}, paired by seed, {said}"
+        shown = (
+            ": no difference is shown" if each.low <= 0 <= each.high else "" if numbers.known(each.low) else ": its seeds show no spread"
         )
         lines.append(
             f"At the same budget, {each.search}/1 ended {numbers.number(abs(each.difference))} points {where} {each.control}/1, the best of its random "
-            f"control, in fresh test error{interval}{f': {said}' if said else ''}."
+            f"control, in fresh test error ({said}){shown}."
         )
     alone = [search.name for search in learned if search.name not in control]
     if alone:
@@ -186,7 +183,7 @@ def _signed(value: float) -> str:
 def _interval(row: Mapping[Any, Any]) -> str:
     """Of a finalist's gap: that of its fresh error, moved."""
     known = numbers.known(row["ci_low"])
-    return f" {numbers.interval(row['ci_low'] - row['search_error'], row['ci_high'] - row['search_error'])}" if known else " (one seed)"
+    return f" {numbers.interval(row['ci_low'] - row['search_error'], row['ci_high'] - row['search_error'])}" if known else " (no spread)"
 
 
 def _listed(words: Iterable[str]) -> str:
