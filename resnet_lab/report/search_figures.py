@@ -122,7 +122,7 @@ def front_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """What `search_front` draws, a panel a grid point.
 
     Kinds of rows: `trial` and `front` (validation errors: of all trials, of those that no other beats in both), `finalist` and `baseline` (mean fresh
-    test error with its 95 % t interval), `bound` (what a constraint allows). Columns: panel, kind, search, name, cost, x, value, low, high, n.
+    test error with its 95 % t interval), `bound` (what a constraint allows). Columns: panel, kind, arm, name, cost, x, value, low, high, n.
     """
     cost = _cost(data.plan.searches)
     panel = {search.name: _panel(search) for search in data.plan.searches}
@@ -132,21 +132,21 @@ def front_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
         own = own.assign(panel=panel[str(search)], name=own["number"].astype(str), x=own[cost], value=own["validation_error"])
         beaten = searches.is_dominated(own["value"].to_numpy(), own["x"].to_numpy(dtype=float))
         parts += [own.assign(kind="trial"), own[~beaten].sort_values("x").assign(kind="front")]
-    finalist = {cell: search.name for search in data.plan.searches for cell in search.finalist_cells}
+    finalists = {cell for search in data.plan.searches for cell in search.finalist_cells}
     means = cell_summary(data.runs, "test_error").rename(columns={"cell": "name", "mean": "value", "ci_low": "low", "ci_high": "high"})
-    means = means[means["value"].notna()].assign(x=lambda rows: rows[cost], search=lambda rows: rows["name"].map(finalist))
+    means = means[means["value"].notna()].assign(x=lambda rows: rows[cost])
     cells = {cell.name: cell for cell in data.plan.cells}
     means = means.assign(panel=[_panel(cells[name]) for name in means["name"]])
-    parts.append(means.assign(kind=np.where(means["search"].notna(), "finalist", "baseline")))
+    parts.append(means.assign(kind=np.where(means["name"].isin(finalists), "finalist", "baseline")))
     bounds = [
-        {"panel": panel[search.name], "kind": "bound", "search": search.name, "name": found.text, "x": found.bound}
+        {"panel": panel[search.name], "kind": "bound", "arm": search.arm, "name": found.text, "x": found.bound}
         for search in data.plan.searches
         for found in constraints(search.spec["constraints"])[0]
         if found.cost == cost
     ]
     parts.append(pd.DataFrame(bounds).drop_duplicates(["panel", "x"]) if bounds else pd.DataFrame())
     frame: pd.DataFrame = pd.concat(parts, ignore_index=True).assign(cost=cost)
-    return frame.reindex(columns=["panel", "kind", "search", "name", "cost", "x", "value", "low", "high", "n"])
+    return frame.reindex(columns=["panel", "kind", "arm", "name", "cost", "x", "value", "low", "high", "n"])
 
 
 @styled()
@@ -154,8 +154,10 @@ def draw_front(frame: pd.DataFrame, layout: Layout) -> Figure:
     """Faint dots and thin steps are the searches' own validation errors; marks with intervals are fresh test errors of finalists and baselines."""
     panels = evenly(list(dict.fromkeys(frame["panel"])), MOST_PANELS)
     frame = frame[frame["panel"].isin(panels)]
-    names = list(dict.fromkeys(frame["search"].dropna()))
-    colors = dict(zip(names, style.hues(len(names)), strict=True))
+    names = list(dict.fromkeys(frame.loc[frame["kind"].isin(["trial", "finalist"]), "arm"]))
+    arms = list(dict.fromkeys(frame.loc[frame["kind"] == "baseline", "arm"]))
+    colors = dict(zip(names, style.hues(len(names)), strict=True)) | dict.fromkeys(arms, BASELINE)
+    markers = {arm: style.mark(place).marker for place, arm in enumerate(arms, 1)}
     limits = {}
     for panel, own in frame.groupby("panel"):
         cells = own[own["kind"].isin(["finalist", "baseline"])]
@@ -165,34 +167,32 @@ def draw_front(frame: pd.DataFrame, layout: Layout) -> Figure:
     kinds = dict(iter(rows.groupby("kind")))
     finalists, baselines = kinds.get("finalist"), kinds.get("baseline")
     columns = min(len(panels), 2)
-    plot = so.Plot(rows, x="x", y="value", color="search").facet("panel", order=panels, wrap=columns).share(x=False, y=False)
+    plot = so.Plot(rows, x="x", y="value", color="arm").facet("panel", order=panels, wrap=columns).share(x=False, y=False)
     plot = style.add(plot, so.Dots(pointsize=3, stroke=0.6, fill=False, alpha=0.55), kinds.get("trial"))
     plot = style.add(plot, so.Line(linewidth=0.9, linestyle=":", artist_kws={"drawstyle": "steps-post"}), kinds.get("front"))
     plot = style.add(plot, so.Range(linewidth=1.5), finalists, ymin="low", ymax="high")
     plot = style.add(plot, so.Dot(pointsize=7, edgecolor="white", edgewidth=0.8), finalists)
-    plot = style.add(plot, so.Range(color=BASELINE, linewidth=1.3), baselines, ymin="low", ymax="high", color=None)
-    plot = style.add(
-        plot, so.Dot(color=BASELINE, marker="D", pointsize=6, edgecolor="white", edgewidth=0.8), baselines, x="x", y="value", color=None
-    )
-    if baselines is not None:
-        words = so.Text(color=BASELINE, fontsize=7.5, halign="right", valign="bottom", offset=6)
-        plot = style.add(plot, words, baselines, text="name", color=None)
+    plot = style.add(plot, so.Range(linewidth=1.3), baselines, ymin="low", ymax="high")
+    plot = style.add(plot, so.Dot(pointsize=6.5, edgecolor="white", edgewidth=0.8), baselines, x="x", y="value", color="arm", marker="arm")
     places = frame["x"].astype(float)
     logarithmic = 0 < places.min() < places.max() / 8
-    plot = plot.scale(x="log" if logarithmic else so.Continuous(), color=so.Nominal(colors, order=names))
+    looks = {"color": so.Nominal(colors, order=list(colors)), "marker": so.Nominal(markers, order=arms)}
+    plot = plot.scale(x="log" if logarithmic else so.Continuous(), **{name: scale for name, scale in looks.items() if scale.order})
     figure = style.blank(-(-len(panels) // columns) * (3.5 if len(panels) == 1 else 2.8) + 0.4)
     style.draw(plot.label(x=COSTS[frame["cost"].iloc[0]], y="error, %", title="{}".format), figure)
     for axes, panel in zip(figure.axes, panels, strict=True):
         axes.set_ylim(limits[panel])
         for bound in frame.loc[frame["kind"].eq("bound") & frame["panel"].eq(panel), "x"]:
             axes.axvline(bound, color="#999999", lw=1, ls=(0, (4, 2)))
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(5))
+        start, end = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic and end > 4 * start else MaxNLocator(4))
         axes.xaxis.set_major_formatter(lambda value, _: numbers.tick(value))
         axes.minorticks_off()
-    entries: dict[str, Any] = {name: Line2D([], [], color=color, marker="o", ms=6, mec="white", lw=1.5) for name, color in colors.items()}
+    marks = {**dict.fromkeys(names, "o"), **markers}
+    entries: dict[str, Any] = {
+        name: Line2D([], [], color=color, marker=marks[name], ms=6, mec="white", lw=1.5) for name, color in colors.items()
+    }
     entries[OWN] = Line2D([], [], color="#777777", marker="o", ms=3.5, mfc="none", ls=":", lw=0.9)
-    if baselines is not None:
-        entries["baseline"] = Line2D([], [], color=BASELINE, marker="D", ms=5.5, mec="white", lw=1.3)
     style.legend_below(figure, [*entries.values()], [*entries])
     return figure
 

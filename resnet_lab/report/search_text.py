@@ -62,7 +62,8 @@ def budget_sentence(data: StudyData) -> str:
     if len(planned) == 1:
         said = f"Its budget: {next(iter(planned.values()))}."
     elif len(set(planned.values())) == 1:
-        said = f"All {len(planned)} searches had the same budget: {next(iter(planned.values()))}."
+        all_of = "Both" if len(planned) == 2 else f"All {len(planned)}"
+        said = f"{all_of} searches had the same budget: {next(iter(planned.values()))}."
     else:
         listed = "; ".join(f"{name} {words}" for name, words in planned.items())
         said = f"The searches had different budgets, so that their finalists are not compared on equal terms: {listed}."
@@ -78,7 +79,7 @@ def curse_sentences(data: StudyData) -> list[str]:
     gaps = [f"{row['cell']} {_signed(row['gap'])}{_interval(row)}" for row in best.head(MOST_NAMED).to_dict("records")]
     more = "; the table has the others" if len(found) > len(gaps) else ""
     words = (
-        "A finalist was chosen by its own score, so that score is optimistic: the best of many is in part the luckiest (the winner’s curse). "
+        "A finalist was chosen by its own score, and the best of many is in part the luckiest (the winner’s curse): only its fresh error is a result. "
         f"Fresh error less own score, in percentage points with the 95 % interval of the fresh error: {', '.join(gaps)}{more}."
     )
     differing: dict[str, list[str]] = {}
@@ -86,8 +87,11 @@ def curse_sentences(data: StudyData) -> list[str]:
         if said := _what_differs(data, str(cells.iloc[0])):
             differing.setdefault(said, []).append(str(search))
     of = {said: f" ({', '.join(names)})" if len(differing) > 1 else "" for said, names in differing.items()}
-    apart = [f"More than luck separates the two{of[said]}. {said}" for said in differing]
-    return [words, *(apart or ["More than luck separates the two: other images, other seeds, and the full recipe on all training images."])]
+    apart = [f"Luck is not all that separates the two{of[said]}. {said}" for said in differing]
+    return [
+        words,
+        *(apart or ["Luck is not all that separates the two: other images, other seeds, and the full recipe on all training images."]),
+    ]
 
 
 def control_sentences(data: StudyData) -> list[str]:
@@ -159,16 +163,21 @@ def _what_differs(data: StudyData, cell: str) -> str:
         if own.images["train"] != fresh.images["train"]
         else f"both trained on {fresh.images['train']:,} images",
     ]
-    before, after = own.spec["training"], fresh.spec["training"]
-    changed = [name for name in after if before.get(name) != after[name]]
-    said = [f"{name} {_value(before.get(name))}, not {_value(after[name])}" for name in changed[:MOST_NAMED]]
+    before, after = _flat(own.spec["training"]), _flat(fresh.spec["training"])
+    changed = [name for name in {**after, **before} if before.get(name) != after.get(name)]
+    said = [f"{name} {_value(before.get(name))} instead of {_value(after.get(name))}" for name in changed[:MOST_NAMED]]
     parts.append(f"its recipe had {_listed(said)}" if said else "the recipe was the same")
     return f"{'; '.join(parts)}."
 
 
+def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a recipe; those of its tables by their path."""
+    tables = {name: value for name, value in recipe.items() if isinstance(value, Mapping)}
+    inner = {f"{name}.{key}": part for name, table in tables.items() for key, part in table.items()}
+    return {name: value for name, value in recipe.items() if name not in tables and value is not None} | inner
+
+
 def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_value(part)}" for name, part in value.items() if part is not None)
     if isinstance(value, list):
         return "-".join(map(_value, value)) or "none"
     if isinstance(value, bool) or value is None:

@@ -94,7 +94,7 @@ def test_grid_points_have_panels_of_their_own(study):
     """Catches nets of 20 and 56 layers compared in one panel."""
     made = study(searches=[ended_search("tpe/20", {"layers": 20}), ended_search("tpe/56", {"layers": 56})])
     frame = figures.front_frame(made.data, ())
-    assert set(rows(frame, search="tpe/56")["panel"]) == {"layers 56"}
+    assert set(rows(frame, name="tpe/56/1")["panel"]) == {"layers 56"}
     assert set(rows(frame, kind="baseline", panel="layers 20")["name"]) == {"plain/20", "residual/20"}
 
 

@@ -51,7 +51,7 @@ def test_a_sentence_tells_what_was_searched_and_what_it_was_spent_on(searched):
 def test_budgets_are_said_and_compared(searched):
     """Catches unequal budgets that read as equal, and one that was not used up."""
     said = search_text.budget_sentence(searched().data)
-    assert said.startswith("All 2 searches had the same budget: 8 trials of 1 seed each. All trials")
+    assert said.startswith("Both searches had the same budget: 8 trials of 1 seed each. All trials")
     other = searched([ended_search(), ended_search("random", sampler="random", trials=20, seeds_per_trial=2)])
     said = search_text.budget_sentence(other.data)
     assert "different budgets" in said
@@ -77,8 +77,8 @@ def test_the_winners_curse_is_said_with_all_else_that_differs(searched):
     row = finalists_frame(data, ()).set_index("cell").loc["tpe/1"]
     assert f"tpe/1 {'+' if row['gap'] > 0 else '−'}{abs(row['gap']):.2f} [" in luck
     assert apart == (
-        "More than luck separates the two. The search’s own score is of 287 validation images, the fresh one of 360 test images, over 3 other seeds; "
-        "the search trained on 1,150 images, the finalists on 1,437; its recipe had iterations 36, not 66 and lr 0.05, not 0.1."
+        "Luck is not all that separates the two. The search’s own score is of 287 validation images, the fresh one of 360 test images, over 3 other seeds; "
+        "the search trained on 1,150 images, the finalists on 1,437; its recipe had iterations 36 instead of 66 and lr 0.05 instead of 0.1."
     )
     assert "on the same 287 validation images" in search_text.budget_sentence(data)
 
