@@ -23,7 +23,7 @@ from resnet_lab.spec.claims import Claim
 from resnet_lab.spec.data import DATASETS, ResolvedData
 from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, resolve_network, weighted_layers
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
-from resnet_lab.spec.search import SEARCH_SEEDS, SearchSpec
+from resnet_lab.spec.search import FINALIST, SEARCH_SEEDS, SearchSpec, finalists_of
 from resnet_lab.spec.training import TrainingSpec, iterations_per_epoch, resolve_training
 
 SHORTCUT_OF = {"plain": "none", "residual": "identity"}
@@ -129,7 +129,7 @@ def make_search(
     name: str = "tpe", axes: Mapping[str, Any] | None = None, *, finalists: Sequence[int] = (), ended: str = "", **fields: Any
 ) -> PlannedSearch:
     """A search of an arm, at a grid point where `axes` are given; `fields` are those of its SearchSpec."""
-    spec = SearchSpec(**{"space": SPACE, "trials": 8, **fields})
+    spec = SearchSpec(**{"space": SPACE, "trials": 8, "finalists": max(1, len(finalists)), **fields})
     plain = json.loads(json.dumps(asdict(spec)))
     arm = name.partition("/")[0]
     importance = {"training.lr": 0.7, "network.depths.0": 0.2, "network.block": 0.1} if ended else {}
@@ -195,12 +195,16 @@ def make_searched(
 
 
 def with_searches(plan: Plan, searches: Sequence[PlannedSearch]) -> Plan:
-    """The plan with searches, and their finalists after its cells."""
-    cells = list(plan.cells)
+    """The plan with searches, and their finalists after its cells; with an axis `finalist` where any search has several, as planning makes it."""
+    ranked = any(search.spec["finalists"] > 1 for search in searches)
+    first: dict[str, Any] = {FINALIST: 1} if ranked else {}
+    cells = [replace(cell, axes={**cell.axes, **first}) for cell in plan.cells]
+    searches = tuple(replace(search, axes={**search.axes, **first}) for search in searches)
     for search in searches:
-        for place, name in enumerate(search.finalist_cells, 1):
-            cells.append(replace(make_cell(search.arm, {**search.axes, "place": place}), name=name, axes=dict(search.axes)))
-    return replace(plan, cells=tuple(cells), searches=tuple(searches))
+        for found in finalists_of(search.name, search.arm, search.axes, len(search.finalists)):
+            place = found.name.rpartition("/")[2]
+            cells.append(replace(make_cell(search.arm, {**search.axes, "place": place}), name=found.name, axes=found.axes))
+    return replace(plan, axes=(*plan.axes, *first), cells=tuple(cells), searches=searches)
 
 
 def write_trials(studies: Path, plan: Plan, errors: Mapping[str, Sequence[float | None]], **fields: Any) -> None:

@@ -57,7 +57,7 @@ def finalists(data: StudyData) -> pd.DataFrame:
             if name not in cells or number not in trials:
                 continue
             trial, found = trials[number], summary.loc[name]
-            row: dict[str, Any] = {"cell": name, "search": search.name, "arm": search.arm, **search.axes, "trial": number}
+            row: dict[str, Any] = {"cell": name, "search": search.name, "arm": search.arm, **cells[name].axes, "trial": number}
             row |= {"point": trial.point, "params": cells[name].params, "macs": cells[name].macs}
             row |= {"search_error": trial.values[0], "search_seeds": len(trial.scores)}
             row |= {column: found[column] for column in ("n", "mean", "sd", "ci_low", "ci_high", "diverged")}

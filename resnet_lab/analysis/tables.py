@@ -19,7 +19,7 @@ from resnet_lab.runs.plan import Plan, PlannedCell, PlannedSearch
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.searches import SearchTrial, load_trials
 from resnet_lab.runs.store import Failure, RunStore
-from resnet_lab.spec.search import SEARCH_SEEDS, parameters
+from resnet_lab.spec.search import FINALIST, SEARCH_SEEDS, parameters
 
 Run = tuple[str, int]
 """(cell name, seed)"""
@@ -203,10 +203,8 @@ def _trials_table(data: StudyData) -> pd.DataFrame:
     }
     names = dict.fromkeys(each.name for search in data.plan.searches for each in parameters(search.spec["space"])[0])
     own |= {name: [trial.point.get(name) for trial in trials] for name in names}
-    numbers = [trial.number for trial in trials]
-    return _with_cell_columns(data.plan, searches, numbers, np.ones(len(rows), dtype=int), own).rename(
-        columns={"cell": "search", "seed": "number"}
-    )
+    table = _with_cell_columns(data.plan, searches, [trial.number for trial in trials], np.ones(len(rows), dtype=int), own)
+    return table.drop(columns=FINALIST, errors="ignore").rename(columns={"cell": "search", "seed": "number"})
 
 
 def _finished(data: StudyData) -> tuple[list[PlannedCell], list[int], list[RunRecord]]:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from resnet_lab.runs.plan import Plan
+from resnet_lab.spec.search import FINALIST
 
 MOST_LINES = 16
 """Lines in a panel beyond which no eye tells them apart; of more, so many are drawn, evenly spread."""
@@ -73,7 +74,7 @@ def layout_of(plan: Plan) -> Layout:
     values = list(dict.fromkeys(cell.axes[axis] for cell in plan.cells))
     numbers = [float(value) for value in values if _is_number(value)]
     numeric = len(numbers) == len(values)
-    others = [name for name in plan.axes if name != axis and len({str(cell.axes[name]) for cell in plan.cells}) > 1]
+    others = [name for name in plan.axes if name not in (axis, FINALIST) and len({str(cell.axes[name]) for cell in plan.cells}) > 1]
     places = {}
     for cell in plan.cells:
         value = cell.axes[axis]
@@ -105,7 +106,7 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
 
 
 def _axis(plan: Plan) -> str | None:
-    several = [name for name in plan.axes if len({str(cell.axes[name]) for cell in plan.cells}) > 1]
+    several = [name for name in plan.axes if name != FINALIST and len({str(cell.axes[name]) for cell in plan.cells}) > 1]
     numeric = [name for name in several if all(_is_number(cell.axes[name]) for cell in plan.cells)]
     return "layers" if "layers" in numeric else next(iter([*numeric, *several]), None)
 

@@ -21,7 +21,7 @@ from resnet_lab.output import styled
 from resnet_lab.report import numbers, style
 from resnet_lab.report.layout import MOST_LINES, MOST_PANELS, Layout, evenly
 from resnet_lab.runs.plan import PlannedCell, PlannedSearch
-from resnet_lab.spec.search import constraints
+from resnet_lab.spec.search import FINALIST, constraints
 from resnet_lab.text import plural
 
 SEARCH, CONTROL = "the search", "its random control"
@@ -230,7 +230,7 @@ def _cost(planned: Iterable[PlannedSearch]) -> str:
 
 def _panel(of: PlannedSearch | PlannedCell) -> str:
     """The grid point, in words; empty where there is no grid."""
-    return ", ".join(f"{name} {value}" for name, value in of.axes.items())
+    return ", ".join(f"{name} {value}" for name, value in of.axes.items() if name != FINALIST)
 
 
 # Importance: which choices separate the best trials from the rest.

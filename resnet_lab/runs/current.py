@@ -5,11 +5,13 @@ from pathlib import Path
 
 from resnet_lab.runs.plan import Plan, load_plan, study_name
 from resnet_lab.spec.ablation import Ablation
+from resnet_lab.spec.claims import Named
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.spec.names import is_name
 from resnet_lab.spec.reading import typed_run
 from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.search import finalists_of
 
 
 def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, current: bool = True, claims: Path | None = None) -> Plan:
@@ -59,10 +61,16 @@ def with_current_claims(plan: Plan) -> Plan:
 
 
 def with_claims_of(plan: Plan, ablation: Ablation) -> Plan:
-    """The plan with question and claims of a file. Raises SpecError where the file has no such scale, or a claim does not fit the plan's cells."""
+    """The plan with question and claims of a file. A claim may be about finalists that searches are yet to find.
+
+    Raises SpecError where the file has no such scale, or a claim does not fit the plan's cells.
+    """
     if plan.scale not in ablation.scales:
         raise SpecError.of(f"no scale {plan.scale!r} in {ablation.path}{nearest(plan.scale, ablation.scales)}", key="--claims")
-    claims, dropped = ablation.claims_at(plan.scale, plan.cells, regridded=bool(plan.overrides))
+    there = {cell.name for cell in plan.cells}
+    wanted = (each for search in plan.searches for each in finalists_of(search.name, search.arm, search.axes, search.spec["finalists"]))
+    named: list[Named] = [*plan.cells, *(each for each in wanted if each.name not in there)]
+    claims, dropped = ablation.claims_at(plan.scale, named, regridded=bool(plan.overrides))
     warnings = tuple(dict.fromkeys([*plan.warnings, *dropped]))
     return replace(plan, question=ablation.file.question, claims=claims, warnings=warnings)
 

@@ -38,6 +38,7 @@ from resnet_lab.spec.reading import (
 )
 from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_values, with_precision
 from resnet_lab.spec.search import (
+    FINALIST,
     SEARCH_SEEDS,
     Finalist,
     Point,
@@ -45,6 +46,7 @@ from resnet_lab.spec.search import (
     SearchSpec,
     budget_problems,
     field_values,
+    finalists_of,
     flatten_space,
     parameters,
     point_of,
@@ -56,8 +58,6 @@ from resnet_lab.text import shown
 SECTIONS = ("network", "data", "training", "record")
 _EITHER_OR = (("network", "layers", "depths"), ("training", "epochs", "iterations"))
 Facts = Callable[[DataSpec], DatasetFacts]
-FINALIST = "finalist"
-"""The axis of a question whose searches have several: the place of a cell among them, from 1. A baseline is the first of its own."""
 
 
 @dataclass(frozen=True)
@@ -271,11 +271,7 @@ def _catalogue_values(name: str) -> dict[str, Any]:
 
 def _finalists(searched: SearchedCell) -> list[Finalist]:
     """The cells that a search is going to find."""
-    ranked = FINALIST in searched.axes
-    return [
-        Finalist(f"{searched.name}/{place}", searched.arm, {**searched.axes, FINALIST: place} if ranked else searched.axes)
-        for place in range(1, searched.spec.finalists + 1)
-    ]
+    return finalists_of(searched.name, searched.arm, searched.axes, searched.spec.finalists)
 
 
 def run_at(

@@ -23,6 +23,8 @@ Point = Mapping[str, Label]
 Objective = Literal["validation_error", "macs", "params"]
 COSTS = ("macs", "params", "layers")
 """What a constraint may bound; the first two may be a second objective."""
+FINALIST = "finalist"
+"""The axis of a question whose searches have several: the place of a cell among them, from 1. A baseline is the first of its own."""
 SEARCH_SEEDS = 1_000_000
 """The seeds of trials count from here, so that a finalist is judged by seeds that did not choose it."""
 MOST_IN_A_ROW = 1000
@@ -341,6 +343,12 @@ class Finalist:
     name: str
     arm: str
     axes: dict[str, Any]
+
+
+def finalists_of(name: str, arm: str, axes: Mapping[str, Any], count: int) -> list[Finalist]:
+    """The cells that a searched cell is going to find, `NAME/1` the best."""
+    ranked = FINALIST in axes
+    return [Finalist(f"{name}/{place}", arm, {**axes, FINALIST: place} if ranked else dict(axes)) for place in range(1, count + 1)]
 
 
 def budget_problems(searches: Sequence[SearchedCell]) -> list[Problem]:

@@ -73,6 +73,7 @@ def test_finalists_stand_beside_the_scores_that_chose_them(searched):
     data = searched(measured={"tpe/1": [7.0, 8.0, 9.0], "tpe/2": [10.0, 10.0, 13.0]})
     found = searches.finalists(data)
     assert found["cell"].tolist() == ["tpe/1", "tpe/2", "random/1", "random/2"]
+    assert found["finalist"].tolist() == [1, 2, 1, 2]
     assert found["trial"].tolist() == [4, 2, 3, 0]
     assert found["search_error"].tolist() == [5.0, 8.0, 7.0, 11.0]
     assert found["gap"].tolist()[:2] == [3.0, 3.0]
