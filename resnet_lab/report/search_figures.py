@@ -210,8 +210,8 @@ def front_caption(data: StudyData, frame: pd.DataFrame) -> str:
     left_out = f" Drawn are {MOST_PANELS} of {panels} grid points." if panels > MOST_PANELS else ""
     return (
         f"{fresh}. Faint dots are trials with the validation error that the search itself went by, dotted steps those that no other trial beats in both "
-        f"error and cost: lower than a fresh error where they were lucky, and not to be compared with it. The worst trials are above the axis.{allowed}"
-        f"{left_out}"
+        f"error and cost. They are not to be compared with fresh errors: of other images, often of a shorter recipe, and the best were chosen by them. The "
+        f"worst trials are above the axis.{allowed}{left_out}"
     )
 
 
