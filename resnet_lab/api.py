@@ -12,12 +12,13 @@ from resnet_lab.analysis.looks import read_as_planned
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge
 from resnet_lab.architecture.drawn import run_diagram
+from resnet_lab.console import say
 from resnet_lab.report.build import write_report
 from resnet_lab.runs.current import stored_plan
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import driven_plan, load_plan
 from resnet_lab.runs.store import RunStore
-from resnet_lab.sequential import run_until_decided
+from resnet_lab.sequential import run_until_decided, seeds_warnings
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.driver import check_writable, drive_study
@@ -63,13 +64,15 @@ def run_study(
     until_decided: int | None = None,
     strict: bool = False,
     trust: bool = False,
+    trial: bool = False,
     console: Console | None = None,
 ) -> StudyResult:
     """Run a question as a study and write its report; what was measured before is not measured again.
 
     `question`: a name, a path or a loaded ablation. `overrides`: `["training.lr=0.05"]`. Shows a live table in terminals and notebooks.
     `until_decided`: add seeds in planned looks until every claim is decided, at most so many seeds. `strict`: refuse arms that differ in a field
-    that the question's `varies` does not name. `trust`: run code that the question names although it is not of the working directory.
+    that the question's `varies` does not name. `trust`: run code that the question names although it is not of the working directory. `trial`: a quick
+    try in a folder of its own, NAME/SCALE@trial, that registers and judges no claims.
     Raises SpecError for what is wrong with the question, StoreError where a folder cannot be used, KeyboardInterrupt where
     it was stopped; finished runs are kept in every case.
     """
@@ -86,6 +89,7 @@ def run_study(
         tag=tag,
         strict=strict,
         trust=trust,
+        trial=trial,
     )
     ablation = question if isinstance(question, Ablation) else load_ablation(question)
     command = f"resnet_lab.run_study({ablation.name!r}, scale={scale!r}, seeds={seeds!r}, overrides={list(overrides)!r})"
@@ -97,6 +101,8 @@ def finish_study(prepared: StudyPlan, reports: Path, *, until_decided: int | Non
     check_writable(reports)
     prepared = replace(prepared, options=replace(prepared.options, reports=reports))
     studies = prepared.options.studies
+    for warning in seeds_warnings(prepared) if until_decided is None else ():
+        say(console or Console(), f"warning: {warning}")
     try:
         failed = (
             len(drive_study(prepared, console=console).failures)
@@ -109,8 +115,9 @@ def finish_study(prepared: StudyPlan, reports: Path, *, until_decided: int | Non
         raise
     plan = driven_plan(studies, prepared.plan.name)
     data = load(plan, RunStore(studies))
-    looks = read_as_planned(data, load_looks(studies, plan.name))
-    looks.save(studies, plan.name)  # seeds that are added after this reading are known for what they are
+    looks = load_looks(studies, plan.name) if plan.trial else read_as_planned(data, load_looks(studies, plan.name))
+    if looks is not None:
+        looks.save(studies, plan.name)  # seeds that are added after this reading are known for what they are
     verdicts = judge(data, looks=looks)
     report = write_report(plan, studies=studies, reports=reports, data=data, verdicts=verdicts, diagram=run_diagram)
     return StudyResult(data, verdicts, report, failed=failed)

@@ -13,6 +13,7 @@ from resnet_lab.runs.plan import driven_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.study.driver import drive_study
 from resnet_lab.study.plan import StudyPlan, with_seeds
+from resnet_lab.text import plural
 
 MAX_SEEDS = 20
 """Seeds at the last look, where nobody says and no looks were planned before."""
@@ -21,17 +22,42 @@ MAX_SEEDS = 20
 def usual_end(prepared: StudyPlan) -> int:
     """Seeds at the last look where nobody says: as planned when the study began, so that the same command continues as it began."""
     looks = load_looks(prepared.options.studies, prepared.plan.name)
-    return looks.schedule[-1] if looks is not None and len(looks.schedule) > 1 else MAX_SEEDS
+    planned = looks is not None and len(looks.schedule) > 1 and (looks.controlled or looks.next is not None)
+    return looks.schedule[-1] if looks is not None and planned else MAX_SEEDS
+
+
+def seeds_warnings(prepared: StudyPlan) -> list[str]:
+    """What a person must know before a study that is judged once runs with these seeds: what its report will say of them, and how to avoid that."""
+    plan, n = prepared.plan, len(prepared.plan.seeds)
+    looks, asked = load_looks(prepared.options.studies, plan.name), prepared.question.ablation.seeds_at(plan.scale)
+    if plan.trial or not plan.claims or not plan.evidence or (looks is not None and looks.controlled and len(looks.schedule) > 1):
+        return []
+    if not plan.registered_seeds and n < asked:
+        return [
+            f"this registers the study with {plural(n, 'seed')}, where the question plans {asked}. With more seeds later its report will say that the error "
+            "rate is not controlled. To try it out first, add --trial: it runs in a folder of its own, without claims, and the study reuses its runs"
+        ]
+    found = []
+    if looks is not None and looks.controlled and not begin(looks, (n,)).controlled:
+        had = len(looks.done[-1].seeds) if looks.done else looks.shown
+        found.append(
+            f"effects of this study were seen at {plural(had, 'seed')}, and {n} were not planned then: its report will say that its error rate "
+            "is not controlled"
+        )
+    if n < plan.registered_seeds:
+        found.append(f"{plan.registered_seeds} seeds were planned when the study first ran: its report will say that there are fewer")
+    return found
 
 
 def looks_warnings(looks: Looks, most: int) -> list[str]:
     """What a person must know before a study goes on to `most` seeds with these looks: that it was not planned so, or that it cannot."""
     found = []
     if not looks.controlled:
-        had = len(looks.done[-1].seeds)
+        had = len(looks.done[-1].seeds) if looks.done else looks.shown
+        later = ", ".join(str(n) for n in looks.schedule if n > had)
+        unplanned = f", and looks at {later} seeds were not planned then" if later else ""
         found.append(
-            f"verdicts of this study were read at {had} seeds, and looks at {', '.join(str(n) for n in looks.schedule if n > had)} seeds were "
-            "not planned then: its error rate is no longer controlled, and its report will say so"
+            f"effects of this study were seen at {had} seeds{unplanned}: its error rate is no longer controlled, and its report will say so"
         )
     if looks.schedule[-1] != most:
         found.append(f"this study was already judged in looks up to {looks.schedule[-1]} seeds: a maximum of {most} changes nothing")

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"spec", "text", "papers", "runs", "analysis", "output"},
     "classifier": {"spec", "text", "content", "runs", "networks", "data", "training", "study", "report", "output", "console"},
     "testing": {"spec", "networks"},
-    "sequential": {"runs", "study", "analysis", "console"},
+    "sequential": {"runs", "study", "analysis", "text", "console"},
 }
 ON_TOP = {"cli", "api", "api_classifier", "api_networks", "__main__", "__init__"}
 HOME: dict[str, set[str]] = {

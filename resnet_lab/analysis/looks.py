@@ -44,11 +44,12 @@ def spending(numbers: tuple[int, ...], alpha: float) -> tuple[float, ...]:
 def begin(looks: Looks | None, numbers: tuple[int, ...], alpha: float = 0.05) -> Looks:
     """The looks of a study that is about to run with a schedule, `looks` being those it had before.
 
-    Where a verdict was read under another schedule the error rate is no longer controlled: what was spent cannot be spent again.
+    Where effects were seen under another schedule, in a verdict or in a report of an unfinished study, the error rate is no longer controlled: who has
+    seen them may have stopped for what they show, and what was spent cannot be spent again.
     """
-    if looks is None or not looks.done:
+    if looks is None or not (looks.done or looks.shown):
         return Looks(numbers, alpha)
-    had = len(looks.done[-1].seeds)
+    had = len(looks.done[-1].seeds) if looks.done else 0
     if looks.schedule == numbers or numbers[-1] <= had:
         return looks
     return replace(looks, schedule=(*(len(look.seeds) for look in looks.done), *(n for n in numbers if n > had)), controlled=False)
@@ -60,6 +61,20 @@ def read_as_planned(data: StudyData, looks: Looks | None, alpha: float = 0.05) -
         return looks
     looks = begin(looks, (len(data.plan.seeds),), alpha)
     return judge_look(data, looks) if looks.next == len(data.plan.seeds) else looks
+
+
+def with_shown(looks: Looks | None, plan: Plan, seeds: int) -> Looks | None:
+    """The looks after a report that shows effects at so many seeds before they are judged; as they are where it shows none, or no more than before."""
+    looks = looks or (Looks((len(plan.seeds),)) if seeds else None)
+    return looks if looks is None or seeds <= looks.shown else replace(looks, shown=seeds)
+
+
+def is_changed(looks: Looks | None, seeds: Sequence[int]) -> bool:
+    """Whether a study with these seeds, judged at once, has other seeds than it had when its effects were first seen."""
+    if looks is None:
+        return False
+    other = any(set(look.seeds) != set(seeds) for look in looks.done)
+    return other or not looks.controlled or bool(looks.shown and not looks.done and looks.schedule != (len(seeds),))
 
 
 def next_seeds(plan: Plan, looks: Looks) -> tuple[int, ...]:

@@ -14,6 +14,8 @@ from resnet_lab.analysis.new_images import NewImages
 from resnet_lab.analysis.rules import region_position
 from resnet_lab.analysis.statistics import HolmStep
 from resnet_lab.analysis.tables import Run
+from resnet_lab.runs.plan import Plan, as_registered
+from resnet_lab.spec.claims import Claim, Trend
 from resnet_lab.text import MINUS, plural
 
 
@@ -35,7 +37,11 @@ class Stage:
     was: str = ""
     """The verdict when that look was taken."""
     uncontrolled: bool = False
-    """Seeds were added, or the looks changed, after a verdict had been read."""
+    """The number of seeds was changed after effects had been seen."""
+    planned: int = 0
+    """Seeds planned at the first run; 0 where that is not known, and where looks are planned."""
+    registered: str = ""
+    """What the registered claim of this name says, where this one is post hoc."""
 
     @property
     def stopped_early(self) -> bool:
@@ -90,11 +96,28 @@ def contrast_text(contrast: dict[str, float]) -> str:
     return " ".join(terms).removeprefix("+ ")
 
 
+def claim_text(claim: Claim) -> str:
+    """What a claim says: `train error, plain/56 − plain/20 > 0`."""
+    contrasts = [contrast_text(contrast) for contrast in claim.contrasts]
+    of = _slope(claim.trend) if claim.trend else contrasts[0] if len(contrasts) == 1 else f"each of {', '.join(contrasts)}"
+    fails = f" above {claim.fails.above:g} %, share of seeds" if claim.fails else ""
+    return f"{claim.metric.replace('_', ' ')}{fails}, {of} {claim.expectation.replace('-', MINUS)}"
+
+
+def withdrawn_text(plan: Plan) -> list[str]:
+    """A sentence for each registered claim that is no longer in the question."""
+    there = {claim.digest for claim in plan.claims}
+    gone = [claim for claim in as_registered(plan) if claim.digest not in there]
+    return [f"The registered claim {claim.name} is no longer in the question: {claim_text(claim)}." for claim in gone]
+
+
 def subject(evidence: Evidence) -> str:
     """What was measured: a contrast, or the slope that it stands for."""
     trend = evidence.claim.trend
-    if trend is None:
-        return contrast_text(evidence.contrast)
+    return contrast_text(evidence.contrast) if trend is None else _slope(trend)
+
+
+def _slope(trend: Trend) -> str:
     return f"slope of {trend.arm} over {trend.axis}" + (f" {MINUS} slope of {trend.minus}" if trend.minus else "")
 
 
@@ -241,10 +264,14 @@ def _remarks(finding: Finding) -> Iterator[str]:
         yield f"Decided at look {stage.look + 1} of {len(stage.looks)} ({seeds}): effects of studies that stop early are overstated."
     if stage.was and stage.was != finding.verdict:
         yield f"When that look was taken the verdict was {stage.was}; its runs have changed since."
-    if stage.uncontrolled and finding.verdict != "waiting":
-        yield "Error rate not controlled: seeds were added, or the looks changed, after a verdict had been read."
-    if stage.post_hoc:
-        yield "Post hoc: added or changed after the first run, judged alone, outside the registered family."
+    if 0 < evidence.planned < stage.planned:
+        yield f"Fewer seeds than planned: {evidence.planned}, where {stage.planned} were planned when the study first ran."
+    if stage.uncontrolled:
+        yield "Error rate not controlled: the number of seeds was changed after effects had been seen."
+    if stage.post_hoc and stage.registered:
+        yield f"Post hoc: changed after the first run. The registered claim: {stage.registered}. This one: {claim_text(evidence.claim)}. It is judged alone."
+    elif stage.post_hoc:
+        yield f"Post hoc: added after the first run: {claim_text(evidence.claim)}. It is judged alone."
     elif stage.withdrawn and finding.p is not None:
         yield f"Holm's family holds {plural(stage.withdrawn, 'registered claim')} no longer in the question."
 

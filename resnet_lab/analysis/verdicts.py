@@ -7,18 +7,19 @@ region, contradicted where it lies outside. There is one look, at the planned nu
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from resnet_lab.analysis.contrasts import Evidence, Measurements, Mixed, measurements
-from resnet_lab.analysis.looks import is_post_hoc, withdrawn
+from resnet_lab.analysis.looks import is_changed, is_post_hoc, withdrawn
 from resnet_lab.analysis.new_images import ImageErrors, over_new_images
 from resnet_lab.analysis.rules import ClaimTest, Tested, tests_of
 from resnet_lab.analysis.statistics import Floats, HolmStep, holm, share_bound
 from resnet_lab.analysis.tables import StudyData
-from resnet_lab.analysis.verdict_text import ContrastVerdict, Finding, Stage, words_of
+from resnet_lab.analysis.verdict_text import ContrastVerdict, Finding, Stage, claim_text, words_of
 from resnet_lab.runs.looks import Looks
+from resnet_lab.runs.plan import as_registered
 from resnet_lab.spec.claims import Claim
 
 
@@ -46,7 +47,11 @@ class Verdict:
     n: int
     """Seeds shared by all cells."""
     n_planned: int
+    n_registered: int
+    """Seeds planned at the first run, when the claims were registered; 0 where that is not known."""
     post_hoc: bool
+    registered: str
+    """What the registered claim of this name says, in words, where this one is post hoc; empty where there was none."""
     level: bool
     """Whether the contrast does not sum to zero."""
     correlation: float | None
@@ -95,14 +100,24 @@ FLAGS: dict[str, str] = {
     "failed runs": "runs of its cells failed",
     "no values": "finished runs without a number for the metric",
     "stopped early": "decided before the last of several looks: such effects are overstated",
-    "error rate not controlled": "seeds were added, or the looks changed, after a verdict had been read",
+    "fewer seeds": "judged at fewer seeds than were planned when the claims were registered",
+    "error rate not controlled": "the number of seeds was changed after effects had been seen",
 }
 
 
 def judge(data: StudyData, *, alpha: float = 0.05, looks: Looks | None = None) -> tuple[Verdict, ...]:
     """The verdicts on all claims of a study's plan, in their order. `looks`: the study's looks.json, None where no verdict was ever read."""
-    images = ImageErrors(data).of
-    return judge_measured(measurements(data), data.plan.claims, registered=data.plan.registered, alpha=alpha, looks=looks, images=images)
+    plan = data.plan
+    return judge_measured(
+        measurements(data),
+        plan.claims,
+        registered=plan.registered,
+        alpha=alpha,
+        looks=looks,
+        images=ImageErrors(data).of,
+        before={claim.name: claim for claim in as_registered(plan)},
+        planned=plan.registered_seeds,
+    )
 
 
 def judge_measured(
@@ -113,25 +128,30 @@ def judge_measured(
     alpha: float = 0.05,
     looks: Looks | None = None,
     images: Callable[[Evidence], Floats | None] = lambda evidence: None,
+    before: Mapping[str, Claim] | None = None,
+    planned: int = 0,
 ) -> tuple[Verdict, ...]:
     """The verdicts on claims, from arrays of what was measured.
 
     The family of Holm's procedure are the claims `registered` (digests) at the first run, all where that is None. One that was edited or deleted
     since still counts in it, undecided: else the bar for the others would fall with every claim that is withdrawn once its result is seen.
-    `images`: evidence -> (N,) its contrast on each test image, for intervals over new images.
+    `images`: evidence -> (N,) its contrast on each test image, for intervals over new images. `before`: the registered claims by name, `planned`: how many
+    seeds there were to be then.
     """
+    alone = Stage()
     by_looks = looks is not None and looks.controlled and len(looks.schedule) > 1
     if looks is not None and by_looks and all(set(look.seeds) <= set(measured.seeds) for look in looks.done):
         family = _at_looks(measured, claims, registered, looks)
     else:
-        changed = looks is not None and (not looks.controlled or any(set(look.seeds) != set(measured.seeds) for look in looks.done))
-        family = _at_once(measured, claims, registered, alpha, uncontrolled=changed)
+        alone = Stage(uncontrolled=is_changed(looks, measured.seeds), planned=planned)
+        family = _at_once(measured, claims, registered, alpha, alone)
     verdicts = []
     for at, claim in enumerate(claims):
         if at in family:
             test, step, stage = family[at]
         else:
-            test, stage = tests_of(measured, claim), Stage(post_hoc=True)
+            was = (before or {}).get(claim.name)
+            test, stage = tests_of(measured, claim), replace(alone, post_hoc=True, registered=claim_text(was) if was else "")
             step = holm([test.p], alpha)[0]
         verdicts.append(_verdict(test, images, step, stage))
     return tuple(verdicts)
@@ -147,13 +167,13 @@ _Standing = tuple[ClaimTest, HolmStep, Stage]
 
 
 def _at_once(
-    measured: Measurements, claims: Sequence[Claim], registered: Sequence[str] | None, alpha: float, *, uncontrolled: bool
+    measured: Measurements, claims: Sequence[Claim], registered: Sequence[str] | None, alpha: float, alone: Stage
 ) -> dict[int, _Standing]:
     """Position of each claim of the family -> how it stands at one look, at all seeds."""
     tests = {at: tests_of(measured, claim) for at, claim in enumerate(claims) if not is_post_hoc(claim, registered)}
     gone = withdrawn(claims, registered)
     steps = holm([*(test.p for test in tests.values()), *[None] * gone], alpha)
-    stage = Stage(family=len(tests) + gone, withdrawn=gone, uncontrolled=uncontrolled)
+    stage = replace(alone, family=len(tests) + gone, withdrawn=gone)
     return {at: (test, step, stage) for (at, test), step in zip(tests.items(), steps, strict=False)}
 
 
@@ -215,7 +235,9 @@ def _verdict(test: ClaimTest, images: Callable[[Evidence], Floats | None], step:
         p_sign=hinge.sign.p if hinge.sign and verdict != "waiting" else None,
         n=evidence.n,
         n_planned=evidence.planned,
+        n_registered=stage.planned,
         post_hoc=stage.post_hoc,
+        registered=stage.registered,
         level=evidence.is_level,
         correlation=None if math.isnan(evidence.correlation) or claim.fails else evidence.correlation,
         per_seed=dict(zip(evidence.seeds, evidence.values.tolist(), strict=True)),
@@ -270,7 +292,8 @@ def _flags(test: ClaimTest, stage: Stage, verdict: str) -> tuple[str, ...]:
         "counts only": any(evidence.diverged or evidence.mixed for evidence in judged),
         "failed runs": any(evidence.failed for evidence in evidences),
         "stopped early": stage.stopped_early and verdict in ("supported", "contradicted"),
-        "error rate not controlled": stage.uncontrolled and verdict != "waiting",
+        "fewer seeds": 0 < evidences[0].planned < stage.planned,
+        "error rate not controlled": stage.uncontrolled,
     }
     return tuple(flag for flag in FLAGS if raised.get(flag))
 

@@ -13,7 +13,7 @@ from resnet_lab.console import make_table, say
 from resnet_lab.papers.deviations import first_line
 from resnet_lab.runs.looks import Looks
 from resnet_lab.runs.store import RunStore
-from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, staged
+from resnet_lab.sequential import last_stage, looks_warnings, planned_looks, seeds_warnings, staged
 from resnet_lab.spec.claims import Claim
 from resnet_lab.study.estimate import Pace, TooLargeError, estimated, host_memory, longest, training_bytes
 from resnet_lab.study.plan import StudyPlan
@@ -64,7 +64,8 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
         done = len(plan.seeds) - left[cell.fingerprint]
         seconds = duration(pace.of(cell.fingerprint) or None, rough=True)
         table.add_row(cell.name, str(cell.layers), f"{cell.params:,}", f"{cell.macs:,}", f"{done}/{len(plan.seeds)}", seconds)
-    warnings = (f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged))
+    seeds = () if looks is not None else seeds_warnings(prepared)
+    warnings = (f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged, *seeds))
     for line in filter(None, (first_line(plan), plan.question, plan.scale_description, *warnings, *searches)):
         say(console, line)
     if plan.cells:

@@ -73,6 +73,7 @@ STUDY_OPTIONS: tuple[Decorator, ...] = (
     question("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field, as in training.lr=0.05. Makes a variant."),
     question("--tag", default="", metavar="T", help="Keep this variant under its own name."),
     question("--strict", is_flag=True, help="Refuse arms that differ in a field that `varies` does not name."),
+    question("--trial", is_flag=True, help="Try it out in a folder of its own: no claims are registered or judged."),
     question("--trust", is_flag=True, help=TRUST),
     question("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided."),
     question("--max-seeds", type=click.IntRange(2), metavar="N", help="The most seeds of --until-decided. Default: as planned, or 20."),
@@ -172,6 +173,8 @@ def _check_looks(until_decided: bool, max_seeds: int | None, options: dict[str, 
         raise click.UsageError(
             "--until-decided plans how many seeds there are: say the most with --max-seeds, or which come first (--seeds 3,4,8)"
         )
+    if until_decided and options["trial"]:
+        raise click.UsageError("a trial judges no claims, so there is nothing to decide: leave out --until-decided or --trial")
     if until_decided and options["shard"] is not None:
         raise click.UsageError(
             "a share sees only its own runs and cannot tell when claims are decided: leave out --until-decided or --shard"

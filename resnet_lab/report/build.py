@@ -5,7 +5,7 @@
 
 Nothing is trained and torch is not imported; a study that is unfinished gives the report of what is there. Files are replaced whole, and the
 same study gives the same bytes. The page is written last and names what it was drawn from, so that a report whose inputs have not changed is
-left as it is. CSV is UTF-8: errors in percent, losses in nats, times in seconds.
+left as it is. A report of an unfinished study that shows effects is noted in looks.json. CSV is UTF-8: errors in percent, losses in nats, times in seconds.
 """
 
 import hashlib
@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import resnet_lab
+from resnet_lab.analysis.looks import with_shown
 from resnet_lab.analysis.searches import point_text, searched_fields
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge, verdicts_as_json
 from resnet_lab.output import FORMATS, figure_bytes, save_figure, to_latex, write_csv
 from resnet_lab.report.tables import TABLES, provenance
-from resnet_lab.runs.files import inside, write_atomically, writing
+from resnet_lab.runs.files import StoreError, inside, write_atomically, writing
 from resnet_lab.runs.looks import Looks, load_looks
 from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.store import RunStore
@@ -64,6 +65,10 @@ def write_report(
     store, looks = RunStore(studies), load_looks(studies, plan.name)
     data = load(plan, store) if data is None else data
     damaged = _damaged(data, store)
+    if not data.runs["status"].isin(["done", "diverged"]).all():
+        verdicts = judge(data, looks=looks) if verdicts is None else verdicts
+        looks, unnoted = _with_shown(plan, verdicts, looks, studies)
+        damaged += unnoted
     digest = _inputs_digest(data, looks, damaged, formats, is_drawn=diagram is not None)
     if redraw or not _is_fresh(page, digest):
         verdicts = judge(data, looks=looks) if verdicts is None else verdicts
@@ -71,6 +76,18 @@ def write_report(
             page.unlink(missing_ok=True)  # half a report must not pass for a whole one
             _draw(data, verdicts, folder, formats, damaged=damaged, digest=digest, diagram=diagram)
     return page
+
+
+def _with_shown(plan: Plan, verdicts: Sequence[Verdict], looks: Looks | None, studies: Path) -> tuple[Looks | None, list[str]]:
+    """The looks, in which it is noted that an unfinished study's report shows effects; and what went wrong where that cannot be written."""
+    shown = max((verdict.n for verdict in verdicts if verdict.verdict == "waiting" and verdict.effect is not None), default=0)
+    after = with_shown(looks, plan, shown)
+    try:
+        if after is not None and after != looks:
+            after.save(studies, plan.name)
+    except StoreError as error:
+        return looks, [f"It could not be noted that this report shows effects at {shown} seeds: {error}"]
+    return after, []
 
 
 def _draw(

@@ -14,6 +14,7 @@ import jinja2
 
 from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.tables import StudyData
+from resnet_lab.analysis.verdict_text import withdrawn_text
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.report import numbers
 from resnet_lab.report.search_text import budget_sentence, control_sentences, curse_sentences, progress_lines, search_sentences
@@ -124,7 +125,7 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
         shared=shared_settings(plan),
         most_rows=MOST_ROWS,
         machine=machine(data),
-        warnings=[*plan.warnings, *mixed(data), *remarks(data), *damaged],
+        warnings=[*plan.warnings, *withdrawn_text(plan), *mixed(data), *remarks(data), *damaged],
         images=_images(data),
         test_curve=any(cell.spec["record"]["test_curve"] for cell in plan.cells),
     )

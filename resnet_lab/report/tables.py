@@ -50,7 +50,7 @@ class Table:
 
 
 def provenance(data: StudyData) -> str:
-    """Dataset and the commit that the study was last planned at, as they stand under every figure and table."""
+    """Dataset and the commit that the study was planned at, as they stand under every figure and table."""
     plan = data.plan
     names = ", ".join(sorted({str(cell.spec["data"]["name"]) for cell in plan.cells})) or plan.data_description.partition(":")[0]
     changed = "+" if plan.commit.endswith("+") else ""  # a working tree with changes of its own
@@ -111,8 +111,22 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
 def verdict_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """One row a claim, in the order of the study."""
     numbers_of = ("effect", "ci_low", "ci_high", "ci_level", "new_images_low", "new_images_high", "p", "p_sign", "n", "n_planned")
-    columns = ("name", "statement", "metric", "expect", "unit", "verdict", *numbers_of, "correlation", "look", "looks", "post_hoc")
-    return pd.DataFrame([{column: getattr(verdict, column) for column in columns} for verdict in verdicts], columns=list(columns))
+    columns = (
+        "name",
+        "statement",
+        "metric",
+        "expect",
+        "unit",
+        "verdict",
+        *numbers_of,
+        "correlation",
+        "look",
+        "looks",
+        "post_hoc",
+        "registered",
+    )
+    frame = pd.DataFrame([{column: getattr(verdict, column) for column in columns} for verdict in verdicts], columns=list(columns))
+    return frame.assign(flags=["; ".join(verdict.flags) for verdict in verdicts])
 
 
 def verdict_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.tables import StudyData
+from resnet_lab.analysis.verdict_text import withdrawn_text
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.deviations import first_line
 from resnet_lab.report.search_text import progress_lines
@@ -27,6 +28,9 @@ def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableTy
         parts.append(Text(f"{data.plan.question} {answer}".strip(), style="bold"))
     if not data.plan.evidence:
         parts.append(Text("NOT EVIDENCE: this scale checks the machinery only.", style="bold red"))
+    if data.plan.trial:
+        parts.append(Text(TRIAL, style="bold"))
+    parts += [Text(words, style="yellow") for words in withdrawn_text(data.plan)]
     for verdict in verdicts:
         words = verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ")
         late = " (post hoc)" if verdict.post_hoc else ""
@@ -70,6 +74,7 @@ def _not_shown(table: TextTable) -> list[RenderableType]:
 
 MOST_CELLS = 60
 """Cells beyond which nobody reads on in a terminal."""
+TRIAL = "A trial: no claims are registered or judged. Its runs are there for the study itself."
 _COUNTS = ("diverged", "failed", "missing")
 _MOST = 8
 _COLORS = {"supported": "green", "contradicted": "red", "undecided": "yellow", "waiting": "dim"}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from resnet_lab.runs.plan import Plan, load_plan, study_name
+from resnet_lab.runs.plan import Plan, as_registered, load_plan, study_name
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.claims import Named
 from resnet_lab.spec.errors import SpecError, nearest
@@ -54,7 +54,7 @@ def stored_cells(studies: Path, question: str) -> dict[str, RunSpec]:
 def with_current_claims(plan: Plan) -> Plan:
     """The plan with question and claims as its file has them now; as planned where the file is gone, or elsewhere (an imported study)."""
     path = Path(plan.file)
-    if not path.is_absolute() or not path.exists():
+    if plan.trial or not path.is_absolute() or not path.exists():
         return plan
     ablation = load_ablation(path)
     return with_claims_of(plan, ablation) if plan.scale in ablation.scales else plan
@@ -65,6 +65,8 @@ def with_claims_of(plan: Plan, ablation: Ablation) -> Plan:
 
     Raises SpecError where the file has no such scale, or a claim does not fit the plan's cells.
     """
+    if plan.trial:
+        raise SpecError.of("a trial judges no claims: run the study itself", key="--claims")
     if plan.scale not in ablation.scales:
         raise SpecError.of(f"no scale {plan.scale!r} in {ablation.path}{nearest(plan.scale, ablation.scales)}", key="--claims")
     there = {cell.name for cell in plan.cells}
@@ -72,7 +74,7 @@ def with_claims_of(plan: Plan, ablation: Ablation) -> Plan:
     named: list[Named] = [*plan.cells, *(each for each in wanted if each.name not in there)]
     claims, dropped = ablation.claims_at(plan.scale, named, regridded=bool(plan.overrides))
     warnings = tuple(dict.fromkeys([*plan.warnings, *dropped]))
-    return replace(plan, question=ablation.file.question, claims=claims, warnings=warnings)
+    return replace(plan, question=ablation.file.question, claims=claims, warnings=warnings, registered_claims=as_registered(plan))
 
 
 def _default_plan(studies: Path, question: str, name: str, tag: str) -> Plan | None:

@@ -45,7 +45,9 @@ class Looks:
     """Error rate of the family over all looks."""
     done: tuple[Look, ...] = ()
     controlled: bool = True
-    """False: the schedule was changed, or seeds were added, after a verdict had been read."""
+    """False: the number of seeds was changed after effects had been seen."""
+    shown: int = 0
+    """The most seeds at which a report showed effects that were still to be judged; 0 where none did."""
 
     @property
     def next(self) -> int | None:

@@ -92,7 +92,7 @@ class Plan:
     warnings: tuple[str, ...]
     data_description: str
     toml: str
-    """The question as it was read."""
+    """The question as it was read; from the first run on, as it was registered."""
     file: str
     """Where the question was read; its bare name where the study was imported."""
     overrides: tuple[str, ...]
@@ -101,11 +101,17 @@ class Plan:
     created: str
     """When it was planned; from the first run on, when the plan was made by which its claims were registered."""
     commit: str
-    """Of the working tree the study was last planned from; empty where there is none."""
+    """Of the working tree it was planned from, as `created`; empty where there is none."""
     changes: tuple[str, ...] = ()
     """What was changed in the recipe of its cells after the study first ran, in words; also among the warnings."""
     searches: tuple[PlannedSearch, ...] = ()
     """Those whose finalists are, or will be, among its cells."""
+    registered_claims: tuple[Claim, ...] = ()
+    """The claims as they stood at the first run: what a claim that was changed since expected then."""
+    registered_seeds: int = 0
+    """How many seeds were planned at the first run; 0 before it."""
+    trial: bool = False
+    """A quick try: it registers no claims and judges none."""
 
     @property
     def name(self) -> str:
@@ -122,10 +128,15 @@ class Plan:
     def as_text(self) -> str:
         """The plan as JSON with a line a cell: thousands of cells are written quickly, and a person can still read and compare them."""
         plain: dict[str, Any] = {"format": PLAN_FORMAT, **vars(self), "cells": []}
-        plain["claims"] = [asdict(claim) for claim in self.claims]
+        plain |= {name: [asdict(claim) for claim in getattr(self, name)] for name in ("claims", "registered_claims")}
         plain["searches"] = [asdict(search) for search in self.searches]
         cells = ",\n  ".join(json.dumps(vars(cell)) for cell in self.cells)
         return json.dumps(plain, indent=1).replace('"cells": []', f'"cells": [\n  {cells}\n ]', 1)
+
+
+def as_registered(plan: Plan) -> tuple[Claim, ...]:
+    """The registered claims as they stood at the first run; of a plan that does not have them, those of its claims that are unchanged."""
+    return plan.registered_claims or tuple(claim for claim in plan.claims if claim.digest in (plan.registered or ()))
 
 
 def same_study(plan: Plan, other: Plan) -> bool:

@@ -105,6 +105,12 @@ class Ablation:
         """Names of the scales, the default first; `default` where the file has none."""
         return tuple(self.file.scales) or ("default",)
 
+    def seeds_at(self, scale: str) -> int:
+        """How many seeds the file plans at a scale."""
+        said = self.file.scales[scale].seeds if scale in self.file.scales else None
+        seeds = self.file.seeds if said is None else said
+        return seeds if isinstance(seeds, int) else len(seeds)
+
     def wrong(self, problems: Iterable[Problem], prefixes: Sequence[str] = ("",)) -> SpecError:
         """The error of these problems, each at its line of the file; a key is looked for under each prefix in turn."""
         return SpecError(placed(problems, self.text, self.path, prefixes))

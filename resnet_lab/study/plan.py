@@ -21,7 +21,7 @@ from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.networks.counted import Cost
 from resnet_lab.papers.facts import source_problem
 from resnet_lab.runs.looks import load_looks
-from resnet_lab.runs.plan import Plan, PlannedCell, load_plan, study_name
+from resnet_lab.runs.plan import Plan, PlannedCell, as_registered, load_plan, study_name
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.ablation import Ablation
@@ -87,6 +87,14 @@ class Options:
     """Refuse a question whose arms differ in what it does not name."""
     trust: bool = False
     """Code that the question names may run although it is not the user's own (`resnet_lab.spec.trust`)."""
+    trial: bool = False
+    """A quick try in a folder of its own, without claims; its runs are in the store for the study itself."""
+
+    @property
+    def variant(self) -> str:
+        """The tag of the study's folder; empty for the study as shipped."""
+        tag = self.tag or variant_tag(self.overrides)
+        return "-".join(filter(None, (tag, "trial"))) if self.trial else tag
 
 
 @dataclass(frozen=True)
@@ -211,7 +219,9 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
     specs = [*(cell.spec.data for cell in question.cells), *(task.run.data for each in searches for task in each.samples)]
     known: dict[DataSpec, DatasetFacts] = {data: facts(data) for data in specs}
     says = "; ".join(dict.fromkeys(each.says for each in known.values()))
-    plan = make_plan(question, searches, studies=options.studies, tag=options.tag, command=command, data_description=says)
+    plan = make_plan(
+        question, searches, studies=options.studies, tag=options.variant, command=command, data_description=says, trial=options.trial
+    )
     store, tasks = RunStore(options.studies), tasks_of(question, plan, facts)
     mine = options.shard.of(tasks) if options.shard else tasks
     left = tuple(missing(mine, store))
@@ -233,7 +243,7 @@ def _progress(question: Question, options: Options, facts: Facts) -> tuple[Searc
     """How far the searches have come. Raises SpecError, at its line, for one that could never propose anything."""
     if not question.searches:
         return ()
-    name = study_name(question.ablation.name, question.scale, options.tag or variant_tag(question.overrides))
+    name = study_name(question.ablation.name, question.scale, options.variant)
     stored = load_plan(options.studies, name)
     try:
         return tuple(progress_of(each, facts, options.studies, name, stored.searches if stored else ()) for each in question.searches)
@@ -249,7 +259,7 @@ def with_seeds(planned: StudyPlan, seeds: tuple[int, ...]) -> StudyPlan:
 
 def seeds_read(question: Question, options: Options) -> tuple[int, ...]:
     """The seeds at which a study that is judged in several looks was last judged: a call that names none keeps them. Empty for other studies."""
-    name = study_name(question.ablation.name, question.scale, options.tag or variant_tag(question.overrides))
+    name = study_name(question.ablation.name, question.scale, options.variant)
     looks = load_looks(options.studies, name)
     return looks.done[-1].seeds if looks and looks.done and len(looks.schedule) > 1 else ()
 
@@ -266,7 +276,7 @@ def _precision(ablation: Ablation, options: Options, names: Sequence[str]) -> st
     So a study that is resumed on another machine does not begin anew. Raises SpecError for a GPU that only the nodes of a cluster have.
     """
     scale = options.scale or ablation.scales[0]
-    for tag in dict.fromkeys((options.tag or variant_tag(options.overrides), "")):
+    for tag in dict.fromkeys((options.variant, "")):
         plan = load_plan(options.studies, study_name(ablation.name, scale, tag))
         if plan is not None and plan.registered is not None:
             had = {cell.spec["training"]["precision"] for cell in plan.cells if cell.name in names}
@@ -279,15 +289,22 @@ def _precision(ablation: Ablation, options: Options, names: Sequence[str]) -> st
 
 
 def make_plan(
-    question: Question, searches: Sequence[SearchStanding], *, studies: Path, tag: str, command: str, data_description: str
+    question: Question,
+    searches: Sequence[SearchStanding],
+    *,
+    studies: Path,
+    tag: str,
+    command: str,
+    data_description: str,
+    trial: bool = False,
 ) -> Plan:
-    """The plan of a question; claims registered when the study first ran stay registered, and a variant's are those of the study it varies.
+    """The plan of a question; what was registered when the study first ran stays, and a variant's claims are those of the study it varies.
 
-    A recipe that was changed after the study first ran is said in the plan's warnings. Raises SpecError for a tag that names no folder.
+    Question, commit and date stay those of the registration too. A recipe that was changed since is said in the plan's warnings. Raises SpecError for
+    a tag that names no folder.
     """
     if tag:
         check_name(tag, "a variant", key="--tag")
-    tag = tag or variant_tag(question.overrides)
     earlier = load_plan(studies, study_name(question.ablation.name, question.scale, tag))
     shipped = load_plan(studies, study_name(question.ablation.name, question.scale, "")) if tag else earlier
     counted = (
@@ -296,6 +313,8 @@ def make_plan(
     cells = tuple(_planned(cell, counted) for cell in question.cells)
     changes = _changes(earlier, cells) if earlier else ()
     begun = (begun_otherwise(each, studies, study_name(question.ablation.name, question.scale, tag)) for each in searches)
+    registered = earlier if earlier and earlier.registered is not None else None
+    origin = earlier or shipped
     return Plan(
         ablation=question.ablation.name,
         scale=question.scale,
@@ -308,18 +327,21 @@ def make_plan(
         axes=question.axes,
         seeds=question.seeds,
         cells=cells,
-        claims=question.claims,
-        registered=earlier.registered if earlier else shipped.registered if shipped else None,
+        claims=() if trial else question.claims,
+        registered=None if trial or origin is None else origin.registered,
         warnings=(*changes, *filter(None, begun), *question.warnings),
         data_description=data_description,
-        toml=question.ablation.text,
+        toml=registered.toml if registered else question.ablation.text,
         file=str(question.ablation.path.absolute()),
         overrides=question.overrides,
         command=command,
-        created=earlier.created if earlier and earlier.registered is not None else datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=source_commit(),
+        created=registered.created if registered else datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=registered.commit if registered else source_commit(),
         changes=changes,
         searches=tuple(each.planned or planned_search(each) for each in searches),
+        registered_claims=() if trial or origin is None else as_registered(origin),
+        registered_seeds=(registered.registered_seeds or len(registered.seeds)) if registered else 0,
+        trial=trial,
     )
 
 
@@ -357,8 +379,12 @@ def variant_tag(overrides: tuple[str, ...]) -> str:
 
 
 def register_claims(plan: Plan) -> Plan:
-    """The plan with its claims registered, if no run had begun before: claims added later are post hoc."""
-    return plan if plan.registered is not None else replace(plan, registered=tuple(claim.digest for claim in plan.claims))
+    """The plan with claims and number of seeds registered, if no run had begun before: claims added later are post hoc. A trial registers none."""
+    if plan.trial:
+        return plan
+    if plan.registered is None:
+        plan = replace(plan, registered=tuple(claim.digest for claim in plan.claims), registered_claims=plan.claims)
+    return replace(plan, registered_seeds=plan.registered_seeds or len(plan.seeds))
 
 
 def tasks_of(question: Question, plan: Plan, facts: Facts) -> list[Task]:

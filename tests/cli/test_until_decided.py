@@ -126,14 +126,14 @@ def test_a_plan_says_what_the_looks_would_take(planned, tmp_path):
 
 def test_looks_that_were_not_planned_are_warned_of_before_anything_is_trained(ran, planned):
     """Would catch a study whose good verdicts are spoilt by a second call that leaves out --max-seeds, or names a larger one, without a word."""
-    assert "warning: verdicts" not in ran("--until-decided", "--max-seeds", "7")
+    assert "warning: effects" not in ran("--until-decided", "--max-seeds", "7")
     again = ran("--until-decided")  # as it was planned: nothing is left
     assert ("look 3" in again, "not planned" in again) == (False, False)
     assert "the last of them is over, there is nothing left to do" in planned()
 
     assert "this study was already judged in looks up to 7 seeds: a maximum of 6 changes nothing" in planned("--max-seeds", "6")
     more = planned("--max-seeds", "10")
-    assert "verdicts of this study were read at 7 seeds, and looks at 10 seeds were not planned then" in more
+    assert "effects of this study were seen at 7 seeds, and looks at 10 seeds were not planned then" in more
     said = ran("--until-decided", "--max-seeds", "10")
     assert said.index("error rate is no longer controlled") < said.index("look 3 of 3: 10 seeds")
 
