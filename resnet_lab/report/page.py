@@ -153,7 +153,7 @@ def machine(data: StudyData) -> list[tuple[str, str]]:
 def mixed(data: StudyData) -> list[str]:
     """Warnings about runs of one study that were not made alike."""
     found = []
-    for key in ("torch", "device", "resnet_lab"):
+    for key in ("torch", "device", "processor", "resnet_lab"):
         values = sorted({record.environment[key] for record in data.records.values() if key in record.environment})
         if len(values) > 1:
             listed = ", ".join(values)

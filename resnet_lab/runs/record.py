@@ -69,7 +69,7 @@ class RunRecord:
     images: dict[str, int]
     """Number of train, validation and test images."""
     environment: dict[str, str]
-    """Versions, device, processor, threads."""
+    """Versions, commit, device, processor, threads."""
     warmup_ended: int | None = None
     """Iteration at which a warm-up until a training error ended."""
     weights: dict[str, str] = field(default_factory=dict)

@@ -6,7 +6,6 @@ torch is imported only where something is missing from the store, or a network's
 import hashlib
 import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,12 +13,12 @@ from functools import cache, partial
 from itertools import cycle, islice
 from pathlib import Path
 
-import resnet_lab
 from resnet_lab.data.cache import cache_bytes
 from resnet_lab.data.cache import cache_folder as images_folder
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.networks.counted import Cost
 from resnet_lab.papers.facts import source_problem
+from resnet_lab.runs.commit import source_commit
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import Plan, PlannedCell, as_registered, load_plan, study_name
 from resnet_lab.runs.record import RunRecord
@@ -465,21 +464,6 @@ def _count(run: RunSpec) -> Cost:
     from resnet_lab.networks.cost import cost  # imports torch: nobody waits for it where every cost is known
 
     return cost(run.network, run.data.image_size)
-
-
-def source_commit() -> str:
-    """The commit of the checkout this package runs from, with `+` where it has been changed since; empty where it is installed."""
-    folder = Path(resnet_lab.__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != folder.parent.resolve():
-            return ""  # an environment that happens to lie inside somebody else's repository
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard | None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import resnet_lab
 from resnet_lab.networks.init import derived_seed
+from resnet_lab.runs.commit import source_commit
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.training.machine import processor_name
 
@@ -123,9 +124,11 @@ def pick_devices(name: str, *, ray: bool = False) -> tuple[str, ...]:
 
 
 def environment(device: str) -> dict[str, str]:
-    """What a result should be read with: versions, device, processor, threads."""
+    """What a result should be read with: versions, the commit of this program where it runs from a checkout, device, processor, threads."""
+    commit = source_commit()
     return {
         "resnet_lab": resnet_lab.__version__,
+        **({"commit": commit} if commit else {}),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "torchvision": torchvision.__version__,

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from factories import degradation
@@ -126,6 +127,20 @@ def test_runs_made_with_different_versions_are_warned_about(study):
         "The runs of this study were not all made with the same torch: 2.11.0, 2.14.1. Part of a difference may be due to that."
     ]
     assert ("torch", "2.14.1 (11 runs), 2.11.0 (1 run)") in machine(made.data)
+
+
+def test_an_interval_says_which_processors_it_is_about(study):
+    """Catches an interval over seeds that is read as one over machines: another processor has other errors at the same seeds."""
+    made = study()
+    said = "Intervals are over seeds on {} and cover no other processor"
+    assert said.format("a processor") in page_of(made)
+    cell = made.plan.cells[0]
+    record = made.store.load(cell.fingerprint, 0)
+    made.store.save(replace(record, environment={**record.environment, "processor": "another", "commit": "c0ffee"}))
+    page = page_of(made)
+    assert said.format("a processor and another") in page
+    assert "not all made with the same processor: a processor, another." in page
+    assert "c0ffee (1 run)" in page
 
 
 def test_the_page_of_a_large_study_has_the_first_rows_and_says_where_the_others_are(study):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from tiny_study import TINY, edit, names
 
+from resnet_lab.runs.commit import source_commit
 from resnet_lab.runs.plan import load_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
@@ -19,7 +20,6 @@ from resnet_lab.study.plan import (
     parse_shard,
     plan_study,
     register_claims,
-    source_commit,
     variant_tag,
 )
 from resnet_lab.training.weights import load_weights

@@ -9,6 +9,7 @@ from resnet_lab.data.batches import epoch_batches
 from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.joins import JOINS
 from resnet_lab.networks.shortcuts import SHORTCUTS
+from resnet_lab.runs.commit import source_commit
 from resnet_lab.runs.record import correct_bits
 from resnet_lab.spec.run import fingerprint
 from resnet_lab.training.measure import average_bn_statistics, evaluate, gradient_norms
@@ -33,6 +34,7 @@ def test_a_record_has_everything_it_should(trained, small_run):
     assert record.epochs[-1].validation_error == record.validation_error
     assert record.fingerprint == fingerprint(small_run({"data": {"validation": 0.25}}))
     assert {"torch", "device", "threads", "processor"} <= set(record.environment)
+    assert record.environment.get("commit", "") == source_commit()
 
 
 def test_a_run_is_a_function_of_spec_and_seed(trained, assert_same):
