@@ -6,8 +6,9 @@ not count), and flops = 2 * macs. fvcore means the same by "flops". Parameters a
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -75,16 +76,27 @@ def _over_parts(count: Callable[[nn.Module, Tensor], tuple[T, Tensor]], spec: Re
 
 
 def _sum_of_parts(count: Callable[[nn.Module, Tensor], tuple[T, Tensor]], spec: ResolvedNetwork, size: int) -> T:
-    seen: dict[tuple[int, int, int, torch.Size], tuple[T, Tensor]] = {}
-    total, x = count(Stem(spec), torch.zeros(1, spec.in_channels, size, size))
+    alike, part = spec, lru_cache(maxsize=None)(_part.__wrapped__)
+    if spec.block in BLOCKS:  # a search counts thousands of networks, of the same few hundred parts
+        alike, part = replace(spec, widths=(1,), depths=(1,), strides=(1,)), _part
+    total, x = part(count, Stem, alike, (), (spec.in_channels, size, size))
     for place in places(spec):
-        key = (place.in_channels, place.out_channels, place.stride, x.shape)
-        if key not in seen:
-            seen[key] = count(make_block(spec, *key[:3]), x)
-        part, x = seen[key]
-        total += part
-    part, _ = count(Head(spec), x)
-    return total + part
+        counted, x = part(count, make_block, alike, (place.in_channels, place.out_channels, place.stride), x.shape[1:])
+        total += counted
+    counted, _ = part(count, Head, replace(alike, widths=spec.widths[-1:]) if alike is not spec else spec, (), x.shape[1:])
+    return total + counted  # type: ignore[no-any-return]  # a sum of what `count` counts
+
+
+@lru_cache(maxsize=65536)
+def _part(
+    count: Callable[[nn.Module, Tensor], tuple[Any, Tensor]],
+    make: Callable[..., nn.Module],
+    spec: ResolvedNetwork,
+    at: tuple[int, ...],
+    shape: tuple[int, ...],
+) -> tuple[Any, Tensor]:
+    """What `count` says of one part on an input of `shape`, on the device that the caller is in."""
+    return count(make(spec, *at), torch.zeros(1, *shape))
 
 
 def counted_macs(counter: FlopCounterMode) -> int:
