@@ -47,18 +47,19 @@ def suggest(trial: Suggesting, chosen: Sequence[Parameter]) -> dict[str, Label]:
 
 
 def frozen(trial: SearchTrial, chosen: Sequence[Parameter], spec: SearchSpec) -> FrozenTrial:
-    """A proposal as a trial that `add_trial` takes. What it measured is among its attributes, errors and steps in percent and epochs (or seeds)."""
+    """A proposal as a trial that `add_trial` takes, with what a dashboard shows beside its parameters; the rest stands in searches.jsonl.
+
+    Each attribute is a millisecond of the database.
+    """
     fixed = FixedTrial(dict(trial.point))
     suggest(fixed, chosen)
-    about = {
-        name: getattr(trial, name) for name in ("search", "number", "proposed_by", "fingerprint", "macs", "params", "layers", "seconds")
-    }
+    about = {name: getattr(trial, name) for name in ("number", "fingerprint", "macs", "params", "seconds")}
     return create_trial(
         state=STATES[trial.state],
         values=list(trial.values) if trial.state == "complete" else None,
         params=fixed.params,
         distributions=fixed.distributions,
-        user_attrs={**about, "status": trial.state, "scores": trial.scores, "diverged": trial.diverged, "why": trial.why[:1000]},
+        user_attrs=about | {"status": trial.state} | ({"why": trial.why[:1000]} if trial.why else {}),
         intermediate_values={int(step): value for step, value in trial.curve.items()},
         constraints=trial.constraints or ({UNBUILT: 1.0} if trial.state == "infeasible" else {}),
     )
