@@ -163,3 +163,28 @@ def test_kept_weights_come_back_from_the_nodes(cluster, tmp_path: Path, shared: 
     assert list(tmp_path.rglob("checkpoint*")) == []
     if not shared:
         assert list((tmp_path / "node").rglob("weights*")) == []
+
+
+@pytest.mark.slow
+def test_a_search_on_a_cluster_proposes_prunes_and_ends_in_cells(cluster, tmp_path: Path) -> None:
+    """Would catch trials that only this machine's workers can do: pauses for a pruner, whose checkpoint lies on a node, and runs without a test error."""
+    command = [
+        sys.executable,
+        "-m",
+        "resnet_lab.study",
+        "search_under_macs",
+        "--scale",
+        "smoke",
+        "--executor",
+        "ray",
+        "--ray-address",
+        cluster.address,
+    ]
+    command += ["--set", "search.pruner=median", "--set", "training.epochs=4", "--set", "search.trials=8"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "search tpe: all 8 trials are done" in done.stdout
+    assert {record.status for record in RunStore(tmp_path / "studies")} == {"done"}
+    for name in ("tpe/1", "tpe/2", "random/1", "random/2", "resnet20"):
+        assert f"{name} seed 1: train error" in done.stdout
