@@ -4,13 +4,14 @@ A cell is at the paper's scale where it differs in none of the decisive fields; 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from resnet_lab.papers.facts import Expected, Paper, Protocol, Source, find_source
 from resnet_lab.runs.plan import Plan, PlannedCell
+from resnet_lab.spec.network import ORDERS, OrderSpec
 
-SAME, DIFFERS, VARIED, NOTED = "same", "differs", "varied", "not compared"
+SAME, PART, DIFFERS, VARIED, NOTED = "same", "part of", "differs", "varied", "not compared"
 MOST_CELLS = 4
 """Cells named for a value that only some of them have."""
 
@@ -23,9 +24,9 @@ class Deviation:
     source: str
     here: str
     status: str
-    """`same`, `differs`, `varied` (by the question itself), `not compared`."""
+    """`same`, `part of` (some of the source's values), `differs`, `varied` (by the question itself), `not compared`."""
     named: bool
-    """Whether a study at reduced scale says first of all that it differs here."""
+    """Whether the study says first of all that it differs here: in every row that differs, and where what is varied takes it off the source's scale."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Ledger:
     paper_scale: frozenset[str]
     """Cells at the paper's scale."""
     first_line: str = ""
-    """What a study at reduced scale says before anything else; empty at the paper's scale, and where there is no source to compare with."""
+    """What a study says before anything else: in which fields it differs. Empty where it differs in none, and where there is no source to compare with."""
 
     @property
     def paper(self) -> Paper | None:
@@ -66,7 +67,7 @@ def ledger_of(plan: Plan, machines: Iterable[str] = ()) -> Ledger:
 
 
 def first_line(plan: Plan) -> str:
-    """What a study at reduced scale says before anything else: that it tests the direction of a claim and not its number. Else empty."""
+    """What a study says before anything else: in which fields it differs from its source, and what it therefore tests. Else empty."""
     return ledger_of(plan).first_line
 
 
@@ -84,13 +85,13 @@ def _first_line(plan: Plan, source: Source, rows: Sequence[Deviation], at_scale:
     paper, elsewhere = source.known, source.elsewhere
     if not plan.evidence or paper is None:
         return ""
-    if len(at_scale) == len(plan.cells):
-        if elsewhere is None:
-            return ""
-        return f"This study tests the direction of its claims, not their numbers: those of {paper.short} are of {elsewhere.data}."
     apart = {"experiment": f"experiment (theirs is of {elsewhere.data})"} if elsewhere else {}
-    *fields, last = [apart.get(row.field, row.field) for row in rows if row.named and row.status != SAME]
-    named = f"{', '.join(fields)} and {last}" if fields else last
+    fields = [apart.get(row.field, row.field) for row in rows if row.named]
+    named = " and ".join(filter(None, (", ".join(fields[:-1]), *fields[-1:])))
+    if len(at_scale) == len(plan.cells):
+        if elsewhere is not None:
+            return f"This study tests the direction of its claims, not their numbers. It differs from {paper.short} in {named}."
+        return f"At the scale of {paper.short}, from which this study differs in {named}." if named else ""
     if at_scale:
         where, they = f" in {len(plan.cells) - len(at_scale)} of {len(plan.cells)} cells", ("these test", "They differ")
     else:
@@ -101,12 +102,14 @@ def _first_line(plan: Plan, source: Source, rows: Sequence[Deviation], at_scale:
 def _deviation(expected: Expected, plan: Plan, machines: Sequence[str]) -> Deviation:
     if expected.field == "hardware":
         here = ", ".join(machines) or "no run has ended yet"
-        return Deviation(expected.field, expected.says, here, NOTED, expected.named)
+        return Deviation(expected.field, expected.says, here, NOTED, False)
     say = SAID[expected.field]
     found: dict[str, list[PlannedCell]] = {}
     for cell in plan.cells:
         found.setdefault(say(_Fields(cell)), []).append(cell)
-    return Deviation(expected.field, expected.says, _by_cells(found), _status(expected, plan), expected.named)
+    status = _status(expected, plan)
+    named = status == DIFFERS or (status == VARIED and expected.decisive)
+    return Deviation(expected.field, expected.says, _by_cells(found), status, named)
 
 
 def _status(expected: Expected, plan: Plan) -> str:
@@ -114,8 +117,17 @@ def _status(expected: Expected, plan: Plan) -> str:
         return NOTED
     differing = {path for cell in plan.cells for path in _differing(expected, cell)}
     if not differing:
-        return SAME
+        return PART if expected.is_grid and _missing(expected, plan) else SAME
     return VARIED if all(any(path == name or path.startswith(f"{name}.") for name in plan.varies) for path in differing) else DIFFERS
+
+
+def _missing(expected: Expected, plan: Plan) -> bool:
+    """Whether some of the accepted values are those of no cell."""
+    return any(
+        all(not _alike(_Fields(cell)[path], value) for cell in plan.cells)
+        for path, accepted in expected.accepts.items()
+        for value in accepted
+    )
 
 
 def _at_scale(cell: PlannedCell, protocol: Protocol) -> bool:
@@ -141,8 +153,10 @@ class _Fields:
         self._spec = {**cell.spec, "network": {**cell.spec["network"], "layers": cell.layers}}
 
     def __getitem__(self, path: str) -> Any:
-        section, _, name = path.partition(".")
-        return self._spec[section].get(name)
+        value: Any = self._spec
+        for name in path.split("."):
+            value = value.get(name)
+        return value
 
 
 def _by_cells(found: Mapping[str, Sequence[PlannedCell]]) -> str:
@@ -218,11 +232,33 @@ def _initialization(of: _Fields) -> str:
     return name + ("; last norm of each block 0" if of["network.zero_init_residual"] else "")
 
 
+def _norm(of: _Fields) -> str:
+    norm = of["network.norm"]
+    return "none" if norm["kind"] == "none" else f"{norm['kind']} norm" + (f", {norm['groups']} groups" if norm["groups"] else "")
+
+
+def _order(of: _Fields) -> str:
+    order = OrderSpec(**of["network.order"])
+    named = next((name for name, each in ORDERS.items() if replace(each, share_first=order.share_first) == order), "")
+    return named.replace("_", " ") or ", ".join(f"{place} {letters}" for place, letters in of["network.order"].items() if letters)
+
+
+def _join(of: _Fields) -> str:
+    given = [f"{name} {value:g}" for name, value in of["network.join"].items() if name != "kind" and value is not None]
+    return ", ".join([of["network.join.kind"].replace("_", " "), *given])
+
+
 SAID: dict[str, Callable[[_Fields], str]] = {
     "data": _data,
     "resolution": lambda of: f"{of['data.image_size']}x{of['data.image_size']}",
     "depth": lambda of: f"{of['network.layers']} layers",
     "width": lambda of: f"{', '.join(map(str, of['network.widths']))} channels",
+    "block": lambda of: str(of["network.block"]),
+    "norm": _norm,
+    "activation": lambda of: str(of["network.activation"]),
+    "order": _order,
+    "shortcut": lambda of: str(of["network.shortcut"]).replace("_", " "),
+    "join": _join,
     "optimizer": _optimizer,
     "schedule": _schedule,
     "warm-up": _warmup,

@@ -69,8 +69,8 @@ class Expected:
     """Path -> values; empty where a run cannot be held against it."""
     decisive: bool = False
     """Whether a run that differs here is at another scale than the paper's."""
-    named: bool = False
-    """Whether a study says first of all that it differs here. All decisive fields are named."""
+    is_grid: bool = False
+    """Whether the paper has all of the accepted values, so that a study may have a part of them."""
     where: dict[int, dict[str, tuple[Any, ...]]] | None = None
     """Weighted layers -> what is accepted of nets so deep instead."""
 
@@ -244,9 +244,8 @@ def _net(paper: str, table: str, values: Mapping[str, Any]) -> PublishedNet:
 
 def _expected(values: Mapping[str, Any]) -> Expected:
     where = {int(layers): _accepts(each["accepts"]) for layers, each in values.get("where", {}).items()}
-    decisive = values.get("decisive", False)
-    named = decisive or values.get("named", False)
-    return Expected(values["field"], values["says"], _accepts(values.get("accepts", {})), decisive, named, where or None)
+    flags = {flag: values.get(flag, False) for flag in ("decisive", "is_grid")}
+    return Expected(values["field"], values["says"], _accepts(values.get("accepts", {})), where=where or None, **flags)
 
 
 def _accepts(values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

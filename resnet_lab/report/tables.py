@@ -190,7 +190,8 @@ def deviations_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     short = found.paper.short if found.paper else "source"
     rows = tuple((row.field, row.source, row.here, row.status) for row in found.rows)
     note = (
-        f"{found.words} Differs: another value than the source’s; varied: what this question asks about; not compared: what no field of a run says."
+        f"{found.words} Differs: another value than the source’s; part of: some of the source’s values; varied: what this question asks about; "
+        "not compared: what no field of a run says."
         if rows
         else found.words
     )

@@ -6,12 +6,15 @@ import pytest
 from factories import make_plan
 from paper_study import shipped_plan
 
+from resnet_lab.analysis.tables import load
 from resnet_lab.papers.deviations import SAID, first_line, ledger_of
 from resnet_lab.papers.facts import PAPERS, paper
+from resnet_lab.report.tables import deviations_text
+from resnet_lab.runs.store import RunStore
 
 FIELDS = [
-    "data", "resolution", "width", "depth", "optimizer", "schedule", "warm-up", "augmentation", "normalization", "split", "selection", "precision",
-    "batch", "BN statistics", "initialization", "hardware",
+    "data", "resolution", "width", "depth", "block", "norm", "activation", "order", "shortcut", "join", "optimizer", "schedule", "warm-up", "augmentation",
+    "normalization", "split", "selection", "precision", "batch", "BN statistics", "initialization", "hardware",
 ]  # fmt: skip
 
 
@@ -23,7 +26,8 @@ def test_every_field_is_there_at_the_papers_scale_and_is_the_same():
     """Would catch a field that is forgotten, or the paper's own protocol being called a deviation."""
     ledger = ledger_of(shipped_plan())
     assert [row.field for row in ledger.rows] == FIELDS
-    assert {field for field, status in statuses(shipped_plan()).items() if status != "same"} == {"selection", "hardware"}
+    apart = {field: status for field, status in statuses(shipped_plan()).items() if status != "same"}
+    assert apart == {"depth": "part of", "selection": "not compared", "hardware": "not compared"}
     assert ledger.paper_scale == {cell.name for cell in shipped_plan().cells}
     assert ledger.first_line == ""
 
@@ -32,7 +36,7 @@ def test_a_study_on_digits_says_in_its_first_line_what_it_cannot_show():
     plan = shipped_plan(scale="laptop")
     assert first_line(plan) == (
         "At reduced scale: this study tests the direction of a claim, not its number. "
-        "It differs from He et al. 2015 in data, resolution, width, schedule, augmentation and batch."
+        "It differs from He et al. 2015 in data, resolution, width, schedule, warm-up, augmentation, normalization, batch and BN statistics."
     )
     here = {row.field: row.here for row in ledger_of(plan, ["a processor", "a processor"]).rows}
     assert here["data"] == "digits"
@@ -61,6 +65,10 @@ def test_a_study_on_digits_says_in_its_first_line_what_it_cannot_show():
         ("training.batch_size=64", "batch", "64 images", True),
         ("training.precise_bn=false", "BN statistics", "moving average", False),
         ("network.init=glorot_normal", "initialization", "glorot normal", False),
+        ("network.norm={ kind = 'group', groups = 4 }", "norm", "group norm, 4 groups", False),
+        ("network.activation=gelu", "activation", "gelu", False),
+        ("network.order=preactivation", "order", "preactivation", False),
+        ("network.order={ inner = 'a', last = '', post = 'a' }", "order", "inner a, post a", False),
     ],
 )
 def test_one_deviation_at_a_time(override, field, here, decisive):
@@ -69,7 +77,40 @@ def test_one_deviation_at_a_time(override, field, here, decisive):
     differing = [row for row in ledger_of(plan).rows if row.status == "differs"]
     assert [(row.field, row.here) for row in differing] == [(field, here)]
     assert (len(ledger_of(plan).paper_scale) == 0) is decisive
-    assert bool(first_line(plan)) is decisive
+    assert first_line(plan).startswith(
+        "At reduced scale: " if decisive else "At the scale of He et al. 2015, from which this study differs in "
+    )
+    assert first_line(plan).endswith(f" in {field}.")
+
+
+def test_each_row_that_differs_is_named():
+    """Would catch a first line that leaves out the warm-up, normalization, BN statistics or the precision that the study trained with."""
+    ledger = ledger_of(shipped_plan(scale="cifar_cpu"))
+    apart = [row.field for row in ledger.rows if row.status == "differs"]
+    assert {"warm-up", "normalization", "BN statistics", "precision"} <= set(apart)
+    assert ledger.first_line.endswith(f" in {', '.join(apart[:-1])} and {apart[-1]}.")
+
+
+def test_rows_of_the_network_where_arms_differ():
+    """Would catch what a question asks about being called a deviation, and bottlenecks passing for the paper's basic blocks."""
+    types = statuses(shipped_plan("shortcut_types"))
+    assert (types["shortcut"], types["join"], types["order"]) == ("varied", "varied", "same")
+    bottlenecks = shipped_plan("bottleneck_vs_basic", scale="cifar_cpu")
+    assert statuses(bottlenecks)["block"] == "same"  # those of 2016
+    assert statuses(replace(bottlenecks, source="he2015"))["block"] == "differs"
+    dropped = ledger_of(replace(shipped_plan("stochastic_depth"), source="he2015", varies=()))
+    row = next(row for row in dropped.rows if row.field == "join")
+    assert (row.status, row.here) == (
+        "differs",
+        "add (constant); stochastic depth, survival 0.8 (survival_80); stochastic depth, survival 0.5 (survival_50)",
+    )
+
+
+def test_depth_says_where_points_of_the_papers_grid_are_missing(tmp_path):
+    """Would catch four of six depths being called the paper's own."""
+    whole = ["grid.network.layers=[20, 32, 44, 56, 110, 1202]"]
+    assert (statuses(shipped_plan())["depth"], statuses(shipped_plan(overrides=whole))["depth"]) == ("part of", "same")
+    assert "part of: some of the source’s values" in deviations_text(load(shipped_plan(), RunStore(tmp_path)), ()).note
 
 
 def test_another_depth_is_named_and_takes_no_published_number_away():
@@ -99,9 +140,8 @@ def test_claims_of_another_dataset_are_not_held_to_have_been_made_here(source, e
     assert ("in experiment (theirs is of ImageNet), resolution," in first_line(plan)) is elsewhere
     assert ("The claims are of ImageNet" in ledger_of(plan).words) is elsewhere
     at_scale = ledger_of(replace(shipped_plan(), source=source))
-    assert (
-        at_scale.first_line == "This study tests the direction of its claims, not their numbers: those of He et al. 2015 are of ImageNet."
-    ) is elsewhere
+    line = "This study tests the direction of its claims, not their numbers. It differs from He et al. 2015 in experiment (theirs is of ImageNet)."
+    assert (at_scale.first_line == line) is elsewhere
 
 
 def test_the_warm_up_of_110_layers_is_expected_there_only():
