@@ -14,13 +14,12 @@ from resnet_lab.analysis.verdicts import Verdict, judge
 from resnet_lab.architecture.drawn import run_diagram
 from resnet_lab.console import say
 from resnet_lab.report.build import write_report
-from resnet_lab.runs.current import stored_plan
+from resnet_lab.runs.current import asked_question, stored_plan
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import driven_plan, load_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.sequential import run_until_decided, seeds_warnings
 from resnet_lab.spec.ablation import Ablation
-from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.driver import check_writable, drive_study
 from resnet_lab.study.plan import Options, StudyPlan, plan_study
 
@@ -91,7 +90,7 @@ def run_study(
         trust=trust,
         trial=trial,
     )
-    ablation = question if isinstance(question, Ablation) else load_ablation(question)
+    ablation = question if isinstance(question, Ablation) else asked_question(question, options.studies, scale, tag)
     command = f"resnet_lab.run_study({ablation.name!r}, scale={scale!r}, seeds={seeds!r}, overrides={list(overrides)!r})"
     return finish_study(plan_study(ablation, options, command=command), Path(reports), until_decided=until_decided, console=console)
 

@@ -49,7 +49,8 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
         )
         errors = [_percent(record.train_error), _percent(record.test_error)] if record else ["", ""]
         seconds = f"{record.seconds:.1f}" if record else ""
-        table.add_row(run.name, record.status if record else "unfinished", *errors, seconds, size(run.size), users)
+        status = f"{record.status}{' elsewhere' if record.origin else ''}" if record else "unfinished"
+        table.add_row(run.name, status, *errors, seconds, size(run.size), users)
     console = open_console()
     console.print(table)
     say(console, _total(found))
@@ -162,6 +163,8 @@ def _came_out(record: RunRecord) -> Iterator[str]:
     }
     errors = [f"{what} {_percent(error)} of {count:,} images" for what, (error, count) in measured.items() if error is not None]
     yield f"seed {record.seed}: {record.status}, {', '.join(errors) or 'no final errors'}"
+    if record.origin:
+        yield f"not done here: it came with {record.origin.archive}, imported {record.origin.imported}"
     yield f"{record.params:,} parameters, {record.macs:,} MACs an image; {duration(record.seconds)}, begun {record.started}"
     if record.weights:
         yield f"kept weights: {', '.join(record.weights)}"

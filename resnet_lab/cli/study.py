@@ -16,9 +16,9 @@ from resnet_lab.cli.groups import Decorator, PanelCommand, panel_option
 from resnet_lab.cli.options import TRUST
 from resnet_lab.console import open_console, say
 from resnet_lab.papers.deviations import first_line
+from resnet_lab.runs.current import asked_question
 from resnet_lab.spec.bounds import MOST_SEEDS
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.library import load_ablation
 from resnet_lab.study.plan import Options, StudyPlan, parse_shard, plan_study
 from resnet_lab.study.searches import search_line
 from resnet_lab.study.stopping import parse_time_limit
@@ -74,7 +74,7 @@ STUDY_OPTIONS: tuple[Decorator, ...] = (
     question("--tag", default="", metavar="T", help="Keep this variant under its own name."),
     question("--strict", is_flag=True, help="Refuse arms that differ in a field that `varies` does not name."),
     question("--trial", is_flag=True, help="Try it out in a folder of its own: no claims are registered or judged."),
-    question("--trust", is_flag=True, help=TRUST),
+    question("--trust", is_flag=True, hidden=True, help=TRUST),
     question("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided."),
     question("--max-seeds", type=click.IntRange(2), metavar="N", help="The most seeds of --until-decided. Default: as planned, or 20."),
     machine("--workers", help="How many runs at a time. Default: one per core, or per GPU.", **COUNT),
@@ -95,7 +95,10 @@ STUDY_OPTIONS: tuple[Decorator, ...] = (
     rarely("--log-json", type=_directory, metavar="FILE", help="Append one JSON object per event."),
 )
 """Everything that says what a study is and how it is run, in the order in which `--help` shows it."""
-MORE_OPTIONS = "On clusters also: --shard I/N, --storage URL, --ray-address HOST:PORT, --scratch DIR, --take-over, --log-json FILE; see docs/clusters.md."
+MORE_OPTIONS = (
+    "On clusters also: --shard I/N, --storage URL, --ray-address HOST:PORT, --scratch DIR, --take-over, --log-json FILE; see docs/clusters.md. "
+    "For other people's code: --trust."
+)
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -205,7 +208,9 @@ def _run_shard(prepared: StudyPlan, console: Console) -> None:
 
 
 def _prepare(name: str, options: dict[str, Any]) -> StudyPlan:
-    return plan_study(load_ablation(name), Options(**options), command=_typed_command())
+    return plan_study(
+        asked_question(name, options["studies"], options["scale"], options["tag"]), Options(**options), command=_typed_command()
+    )
 
 
 def _typed_command() -> str:

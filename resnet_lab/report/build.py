@@ -187,7 +187,7 @@ def _is_fresh(page: Path, digest: str) -> bool:
 
 def _inputs_digest(data: StudyData, looks: Looks | None, damaged: Iterable[str], formats: Sequence[str], *, is_drawn: bool) -> str:
     """Stands for everything that a report is made from: plan and claims, results, failures, looks, trials, formats, and the program itself."""
-    runs = sorted((cell, seed, record.checksum) for (cell, seed), record in data.records.items())
+    runs = sorted((cell, seed, record.checksum, repr(record.origin)) for (cell, seed), record in data.records.items())
     failures = sorted((cell, seed, repr(failure)) for (cell, seed), failure in data.failures.items())
     judged = sorted((cell, record.checksum) for cell, record in data.judged_by.items())
     said = map(repr, (runs, failures, looks, list(damaged), list(formats), data.proposals, judged, is_drawn))

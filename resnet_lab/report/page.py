@@ -21,6 +21,7 @@ from resnet_lab.report.search_text import budget_sentence, control_sentences, cu
 from resnet_lab.report.tables import (
     TABLES,
     VERDICT_ICONS,
+    came_from,
     least_sign_p,
     ledger,
     level_text,
@@ -164,9 +165,9 @@ def mixed(data: StudyData) -> list[str]:
 
 
 def remarks(data: StudyData) -> list[str]:
-    """What runs noted about themselves: a checkpoint that could not be used, a machine that changed; each once, with its number of runs."""
+    """Where runs came from that were not done here, and what runs noted about themselves; each once, with its number of runs."""
     noted = Counter(note for record in data.records.values() for note in record.notes)
-    return [f"{note} ({plural(count, 'run')})." for note, count in noted.most_common(8)]
+    return [*came_from(data), *(f"{note} ({plural(count, 'run')})." for note, count in noted.most_common(8))]
 
 
 def troubles(data: StudyData) -> list[Trouble]:

@@ -4,6 +4,7 @@ Errors are in percent, effects in the unit of their metric, seconds are the medi
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,15 @@ class Table:
     frame: Callable[[StudyData, Sequence[Verdict]], pd.DataFrame]
     text: Callable[[StudyData, Sequence[Verdict]], TextTable]
     applies: Callable[[StudyData], bool] = lambda data: True
+
+
+def came_from(data: StudyData) -> list[str]:
+    """A sentence an archive that runs of the study came with: nobody can check that their numbers were measured."""
+    archives = Counter(f"{record.origin.archive} ({record.origin.imported[:10]})" for record in data.records.values() if record.origin)
+    return [
+        f"{count} of {plural(len(data.runs), 'run')} came with {archive} and were not done here."
+        for archive, count in archives.most_common(8)
+    ]
 
 
 def provenance(data: StudyData) -> str:

@@ -12,7 +12,7 @@ from resnet_lab.analysis.verdict_text import withdrawn_text
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.deviations import first_line
 from resnet_lab.report.search_text import progress_lines
-from resnet_lab.report.tables import VERDICT_ICONS, TextTable, main_text
+from resnet_lab.report.tables import VERDICT_ICONS, TextTable, came_from, main_text
 
 
 def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableType:
@@ -23,7 +23,7 @@ def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableTy
     parts += map(Text, progress_lines(data))
     cells = main_text(data, verdicts)
     if cells.rows:  # a study of searches has none before the first of them ends
-        parts += [_table(cells), *_not_shown(cells), note, *_absent(data)]
+        parts += [_table(cells), *_not_shown(cells), note, *_absent(data), *(Text(said, style="yellow") for said in came_from(data))]
     if answer := headline(data.plan, verdicts):
         parts.append(Text(f"{data.plan.question} {answer}".strip(), style="bold"))
     if not data.plan.evidence:

@@ -5,13 +5,17 @@
     question.toml    the question as run
     looks.json       when its verdicts were read, where they were
     searches.jsonl   what its searches proposed, where it has some
+    own-code/...     blocks and loaders from outside that its runs name, with what belongs to them
+    report/...       the report, where it is drawn: for a reader of the archive, an import draws its own
     runs/ab/...      the finished runs, as they lie in the store; where asked for, the newest checkpoint of each unfinished one. Of the runs of searches
                      those of trials that became cells or are unfinished: of the others their scores are enough
 
 A study may be split over several archives, each with the same plan and some of the runs.
 
-An archive is unpacked by its manifest: only files that it lists, at the places a store has, with the checksums it gives. It says nothing of the
-machine's folders or of when it was packed: the same study gives the same bytes.
+An archive is unpacked by its manifest: only files that it lists, at the places a store has, with the checksums it gives. What it holds must fit
+together before anything of it is written: runs that the plan asks for, each with the fingerprint of its own recipe and code. That numbers were
+measured nobody can check, so runs that came are marked. An archive says nothing of the machine's folders or of when it was packed: the same study
+gives the same bytes.
 """
 
 import gzip
@@ -20,20 +24,34 @@ import io
 import json
 import re
 import tarfile
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from resnet_lab.runs.files import StoreError, from_json, inside, write_atomically, writing
 from resnet_lab.runs.looks import looks_path
 from resnet_lab.runs.plan import Plan, driven_plan, load_plan, parse_plan
+from resnet_lab.runs.record import Origin
 from resnet_lab.runs.searches import searches_path, trial_runs
-from resnet_lab.runs.store import CHECKPOINTS, RunStore, checkpoint_iteration, newest_checkpoint
+from resnet_lab.runs.store import CHECKPOINTS, ORIGIN, RunStore, checkpoint_iteration, newest_checkpoint
+from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.external import digest_of, is_external, sources_of
+from resnet_lab.spec.reading import typed_run
+from resnet_lab.spec.run import fingerprint
 
 ARCHIVE_FORMAT = 1
 BESIDE = ("looks.json", "searches.jsonl")
 """Files beside a study's plan that travel with it."""
 _RUN_FILE = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{32}-seed\d+/(result\.json|arrays\.npz|weights-[a-z]+\.safetensors|checkpoint\.bin)")
-_CHECKPOINT = f"/{CHECKPOINTS[1]}"
+OWN_CODE = "own-code"
+"""Folder of the code that came with a study. No question can name what is in it: a module has no dash."""
+_CODE_FILE = re.compile(rf"{OWN_CODE}/(\w+/)*\w+\.py")
+_REPORT_FILE = re.compile(r"report/(\w[\w.@-]*/)*\w[\w.@-]*\.(html|svg|png|pdf|csv|tex|json|toml)")
+_RESULT, _CHECKPOINT = "/result.json", f"/{CHECKPOINTS[1]}"
 _MEMBER_BYTES = 1024
 """What an archive adds to a file at most: its header and its padding."""
 
@@ -55,24 +73,26 @@ class Exported:
     checkpoints: int
 
 
-def export_study(studies: Path, plan: Plan, file: Path, *, checkpoints: bool = False, at_most: int | None = None) -> Exported:
+def export_study(
+    studies: Path, plan: Plan, file: Path, *, report: Path | None = None, checkpoints: bool = False, at_most: int | None = None
+) -> Exported:
     """Write a study's plan and its finished runs into an archive; with `checkpoints` also where its unfinished runs go on from.
 
-    `at_most`: bytes of an archive, beyond which FILE.tar.gz, FILE-2.tar.gz ... share the runs out; a single run is not split. Raises StoreError where
-    one cannot be written.
+    `report`: the folder of its report, to take along. `at_most`: bytes of an archive, beyond which FILE.tar.gz, FILE-2.tar.gz ... share the runs out;
+    a single run is not split. Raises StoreError where one cannot be written, or code was changed since it made the runs.
     """
     store = RunStore(studies)
-    wanted = dict.fromkeys((cell.fingerprint, seed) for cell in plan.cells for seed in plan.seeds)
-    for search, trial, seed in trial_runs(studies, plan):
-        if trial.number in search.finalists or trial.state == "running":
-            wanted[trial.fingerprint, seed] = None
-    runs = [content for run in wanted if (content := _run_files(store, *run, checkpoints=checkpoints))]
+    runs = [content for run in _runs_of(studies, plan) if (content := _run_files(store, *run, checkpoints=checkpoints))]
     driven = driven_plan(studies, plan.name)
     shared = {"plan.json": replace(driven, file=Path(driven.file).name).as_text().encode()}  # its folder is this machine's
     shared["question.toml"] = plan.toml.encode()
     beside = {"looks.json": looks_path(studies, plan.name), "searches.jsonl": searches_path(studies, plan.name)}
     shared |= {name: path.read_bytes() for name, path in beside.items() if path.exists()}
-    parts = _shared_out(runs, None if at_most is None else at_most - _packed_size(shared))
+    content = {name: data for run in runs for name, data in run.items()} | shared
+    shared |= _code_files(_external_names(content, plan), studies / plan.name / OWN_CODE)
+    _check(content | shared, plan, f"the study {plan.name}")
+    drawn = [] if report is None else [_report_files(report)]
+    parts = _shared_out([*drawn, *runs], None if at_most is None else at_most - _packed_size(shared))
     stem = file.name.removesuffix(".tar.gz")
     files = [file, *(file.with_name(f"{stem}-{number}.tar.gz") for number in range(2, len(parts) + 1))]
     for path, part in zip(files, parts, strict=True):
@@ -82,6 +102,38 @@ def export_study(studies: Path, plan: Plan, file: Path, *, checkpoints: bool = F
             raise StoreError(f"{path} cannot be written: {error.strerror}") from error
     unfinished = sum(name.endswith(_CHECKPOINT) for content in runs for name in content)
     return Exported(tuple(files), len(runs) - unfinished, unfinished)
+
+
+def _runs_of(studies: Path, plan: Plan) -> dict[tuple[str, int], None]:
+    """(fingerprint, seed) of every run that belongs into a study's archive."""
+    runs = dict.fromkeys((cell.fingerprint, seed) for cell in plan.cells for seed in plan.seeds)
+    for search, trial, seed in trial_runs(studies, plan):
+        if trial.number in search.finalists or trial.state == "running":
+            runs[trial.fingerprint, seed] = None
+    return runs
+
+
+def _external_names(content: Mapping[str, bytes], plan: Plan) -> set[str]:
+    """The blocks and loaders from outside that a study's cells and finished runs name."""
+    specs = [cell.spec for cell in plan.cells]
+    specs += [json.loads(data)["spec"] for name, data in content.items() if name.endswith(_RESULT)]
+    return {name for spec in specs for name in (spec["network"]["block"], spec["data"]["name"]) if is_external(name)}
+
+
+def _code_files(names: Iterable[str], came_with: Path) -> dict[str, bytes]:
+    """The files behind names of code from outside: those that came with an imported study, else those that are found here."""
+    found = {}
+    for name in names:
+        for module, path in (sources_of(name, came_with) or sources_of(name)).items():
+            place = module.replace(".", "/") + ("/__init__.py" if path.name == "__init__.py" else ".py")
+            found[f"{OWN_CODE}/{place}"] = path.read_bytes()
+    return found
+
+
+def _report_files(folder: Path) -> dict[str, bytes]:
+    """What belongs to a report, whatever else lies in its folder."""
+    paths = {f"report/{path.relative_to(folder).as_posix()}": path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path.read_bytes() for name, path in paths.items() if _REPORT_FILE.fullmatch(name)}
 
 
 def _run_files(store: RunStore, fingerprint: str, seed: int, *, checkpoints: bool) -> dict[str, bytes]:
@@ -132,33 +184,103 @@ class Imported:
     added: int
     there: int
     checkpoints: int
+    studies: Path
+    """Where it is now."""
+    code: Path | None
+    """Where the code lies that its runs name, if they do."""
 
 
-def import_study(studies: Path, file: Path, tag: str = "") -> Imported:
+def import_study(studies: Path, file: Path, tag: str = "", *, separate: bool = False) -> Imported:
     """Unpack an archive into a studies folder. What is there already stays: a finished run, and a checkpoint that is as far as the archive's.
 
-    A study of the same name with another plan is not overwritten: `tag` gives the imported one its own name. Raises StoreError for what is no
-    archive of ours, was cut short or changed, comes from another version, or would write outside the folder.
+    A study of the same name with another plan is not overwritten: `tag` gives the imported one its own name. `separate`: into a studies folder of its
+    own, so that no other study counts its runs. Raises StoreError, with nothing written, for what is no archive of ours, was cut short or changed,
+    comes from another version, holds runs that its study does not plan or that are not what they are called, or would write outside the folder.
     """
     content = _verified(file)
     plan = parse_plan(content["plan.json"], f"plan.json in {file}", tag)
+    plan = replace(plan, file=Path(plan.file).name)  # a path would be one of this machine
+    if content.get("question.toml", plan.toml.encode()) != plan.toml.encode():
+        raise StoreError(f"question.toml in {file} is not the question that plan.json has: get the archive again")
+    if separate:
+        studies = studies.absolute().with_name(f"{studies.absolute().name}-{plan.name.replace('/', '-')}")
     earlier = load_plan(studies, plan.name)
     if earlier is not None and {cell.fingerprint for cell in earlier.cells} != {cell.fingerprint for cell in plan.cells}:
         raise StoreError(f"there is another study {plan.name} in {studies}: import this one under its own name with --tag T")
-    results = [name for name in content if name.endswith("/result.json")]
+    _check(content, plan, str(file))
+    results = [name for name in content if name.endswith(_RESULT)]
     new = {_run(name) for name in results if not (studies / name).exists()}
-    files = [name for name in content if _run(name) in new]
-    files.sort(key=lambda name: name in results)  # results last: a run is there whole or not
     unfinished = [name for name in content if name.endswith(_CHECKPOINT) and not (studies / name).with_name("result.json").exists()]
     further = [name for name in unfinished if _is_further(content[name], newest_checkpoint((studies / name).parent))]
-    _write_into(studies, {name: content[name] for name in (*files, *further)})
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    marks = {f"{_run(name)}/{ORIGIN}": Origin(file.name, now) for name in further}
+    marks |= {f"{run}/{ORIGIN}": Origin(file.name, now, json.loads(content[run + _RESULT])["sha256"]) for run in new}
+    files = {name: content[name] for name in content if _run(name) in new or name in further}
+    _write_into(
+        studies, {name: json.dumps(asdict(origin)).encode() for name, origin in marks.items()}
+    )  # first, so that nothing is ever there without its mark
+    _write_into(
+        studies, {name: files[name] for name in sorted(files, key=lambda name: name in results)}
+    )  # results last: a run is there whole or not
     for name in further:
         (studies / name).with_name(CHECKPOINTS[0]).unlink(missing_ok=True)  # it would be read first
+    code = {name: content[name] for name in content if name.startswith(f"{OWN_CODE}/")}
     if earlier is None:
-        beside = [name for name in BESIDE if name in content]  # without looks nobody could tell when its claims were decided
-        _write_into(studies, {f"{plan.name}/{name}": content[name] for name in beside})
+        beside = {name: content[name] for name in BESIDE if name in content}  # without looks nobody could tell when its claims were decided
+        beside |= code | {f"{plan.ablation}.toml": plan.toml.encode()}
+        _write_into(studies, {f"{plan.name}/{name}": data for name, data in beside.items()})
         plan.save(studies)
-    return Imported(plan, len(new), len(results) - len(new), len(further))
+    there = studies / plan.name / OWN_CODE
+    return Imported(plan, len(new), len(results) - len(new), len(further), studies, there if code else None)
+
+
+def _check(content: Mapping[str, bytes], plan: Plan, where: str) -> None:
+    """Raise StoreError where the files of an archive do not fit together: each run must be one that the plan asks for, and what its name says.
+
+    `where` they are, in words.
+    """
+    with TemporaryDirectory() as scratch:
+        there, code = Path(scratch), Path(scratch) / OWN_CODE
+        small = {name: data for name, data in content.items() if not name.endswith((".safetensors", _CHECKPOINT))}
+        _write_into(there, {f"{plan.name}/{name}" if name in BESIDE else name: data for name, data in small.items()})
+
+        @cache
+        def digest(name: str) -> str:
+            sources = sources_of(name, code)
+            if not sources:
+                raise StoreError(f"{where} lacks the code of {name}")
+            return digest_of({module: path.read_bytes() for module, path in sources.items()})
+
+        @cache
+        def recomputed(spec: str) -> str:
+            run = typed_run(json.loads(spec))
+            return "" if run.training.precision == "auto" else fingerprint(run, digest)
+
+        def check(spec: dict[str, Any], expected: str, what: str) -> None:
+            try:
+                found = recomputed(json.dumps(spec))
+            except SpecError as error:
+                raise StoreError(
+                    f"{what} of {where} was changed, or described by another version of resnet_lab: {error.problems[0]}"
+                ) from error
+            if found != expected:
+                raise StoreError(f"{what} of {where} is not what its fingerprint says: its recipe or its code was changed")
+
+        for cell in plan.cells:
+            check(cell.spec, cell.fingerprint, f"cell {cell.name}")
+        store = RunStore(there)
+        planned = {store.folder(*run).relative_to(there).as_posix(): run for run in _runs_of(there, plan)}
+        for name in content:
+            if not name.startswith("runs/"):
+                continue
+            if _run(name) not in planned:
+                raise StoreError(f"{where} has a run that its study does not plan: {name}")
+            if name.endswith(_RESULT):
+                run = planned[_run(name)]
+                record = store.load(*run)
+                if record is None:
+                    raise StoreError(f"{where} has a damaged run: {str(store.damage(*run)).removeprefix(f'{scratch}/')}")
+                check(record.spec, run[0], f"run {RunStore.run_id(*run)}")
 
 
 def _run(name: str) -> str:
@@ -189,7 +311,9 @@ def _verified(file: Path) -> dict[str, bytes]:
         raise StoreError(f"{file} is no study archive, or was cut short: {error}") from error
     sums = from_json(Manifest, listed, f"manifest.json in {file}", newest=ARCHIVE_FORMAT, remedy="get the archive again").sha256
     for name, data in found.items():
-        if name not in ("plan.json", "question.toml", *BESIDE) and not _RUN_FILE.fullmatch(name):
+        if name not in ("plan.json", "question.toml", *BESIDE) and not any(
+            form.fullmatch(name) for form in (_RUN_FILE, _CODE_FILE, _REPORT_FILE)
+        ):
             raise StoreError(f"{file} has a file that no study has: {name}")
         if hashlib.sha256(data).hexdigest() != sums.get(name):
             raise StoreError(f"{name} in {file} does not match its checksum: get the archive again")

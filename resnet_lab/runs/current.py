@@ -7,9 +7,9 @@ from resnet_lab.runs.plan import Plan, as_registered, load_plan, study_name
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.claims import Named
 from resnet_lab.spec.errors import SpecError, nearest
-from resnet_lab.spec.library import load_ablation
+from resnet_lab.spec.library import find_ablations, load_ablation
 from resnet_lab.spec.names import is_name
-from resnet_lab.spec.reading import typed_run
+from resnet_lab.spec.reading import read_ablation, typed_run
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.search import finalists_of
 
@@ -36,6 +36,22 @@ def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, curren
     if claims is not None:
         return with_claims_of(plan, load_ablation(claims))
     return with_current_claims(plan) if current else plan
+
+
+def asked_question(name: str | Path, studies: Path, scale: str | None, tag: str) -> Ablation:
+    """The question of a name or a file; where no file here has the name, the one that came with an imported study.
+
+    Raises SpecError as `load_ablation` does, and where several studies came with a question of that name.
+    """
+    text = str(name)
+    if not all(map(is_name, (text, scale or "any", tag or "any"))) or text.endswith(".toml") or text in find_ablations():
+        return load_ablation(name)
+    studied = f"{scale or '*'}@{tag}" if tag else scale or "*"
+    found = sorted(studies.glob(f"{text}/{studied}/{text}.toml"))
+    if len({path.read_bytes() for path in found}) > 1:
+        listed = ", ".join(map(str, found))
+        raise SpecError.of(f"several studies came with a question {text}: say which with --scale and --tag, or name its file: {listed}")
+    return read_ablation(found[0]) if found else load_ablation(name)
 
 
 def stored_cells(studies: Path, question: str) -> dict[str, RunSpec]:

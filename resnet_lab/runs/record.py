@@ -41,6 +41,18 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a run came from that was not done here: the name of its archive, and when that was imported (UTC, ISO 8601).
+
+    `checksum` is that of the result that came; empty where a checkpoint came, so that whatever is made of it began elsewhere.
+    """
+
+    archive: str
+    imported: str
+    checksum: str = ""
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A finished run. Final errors are measured after the last epoch in evaluation mode without augmentation; none where it diverged."""
 
@@ -83,10 +95,12 @@ class RunRecord:
     arrays: Annotated[Mapping[str, NDArray[Any]], SkipValidation] = field(default_factory=dict, compare=False)
     checksum: str = field(default="", compare=False)
     """Of the stored record and its arrays; empty for one that does not come from the store."""
+    origin: Origin | None = field(default=None, compare=False)
+    """Where it came from, if it was not done here."""
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but arrays and checksum, as plain values; a number that is none (the loss of a diverged run) is null, as JSON has it."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("arrays", "checksum")}
+        """Everything but arrays, checksum and origin, as plain values; a number that is none (the loss of a diverged run) is null, as JSON has it."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("arrays", "checksum", "origin")}
         plain["epochs"] = [{name: _or_null(value) for name, value in vars(epoch).items()} for epoch in self.epochs]
         return {"format": FORMAT, **plain}
 
@@ -97,7 +111,7 @@ class RunRecord:
         values["epochs"] = [
             {**epoch, "loss": math.nan if epoch.get("loss") is None else epoch["loss"]} for epoch in values.get("epochs", ())
         ]
-        return replace(from_plain(cls, values), arrays=arrays, checksum=checksum)
+        return replace(from_plain(cls, values), arrays=arrays, checksum=checksum, origin=None)
 
 
 def _or_null(value: Any) -> Any:

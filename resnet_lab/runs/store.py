@@ -4,6 +4,7 @@
                                     arrays.npz     gradient norms, correctness bits
                                     weights-last.safetensors, weights-best.safetensors   where the run was asked to keep them
                                     checkpoint.bin, checkpoint.previous.bin              while the run is under way
+                                    imported.json  where it was not done here: which archive it came with
                                     failure.json   instead, where the run raised: the traceback of its last try
 
 A result.json appears whole or not at all (temporary file, fsync, rename), after its arrays. One that was cut short later, by a full disk
@@ -17,7 +18,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_lab.runs.files import StoreError, from_plain, write_atomically, writing
-from resnet_lab.runs.record import FORMAT, RunRecord
+from resnet_lab.runs.record import FORMAT, Origin, RunRecord
 from resnet_lab.spec.errors import SpecError
 
 CHECKPOINTS = ("checkpoint.new.bin", "checkpoint.bin", "checkpoint.previous.bin")
 """Names of a run's checkpoints in its folder, newest first."""
 CHECKPOINT_FORMAT = 3
+ORIGIN = "imported.json"
 _CHECKPOINT_HEADER = b"resnet_lab checkpoint %d %d %s\n"  # format, iteration, sha256 of what follows
 RECENT = 5
 """How many runs are named where one was asked for that is not there."""
@@ -194,9 +196,23 @@ class RunStore:
             raise _DamagedError(f"{path} does not match its checksum")
         _check_arrays(arrays, plain.pop("arrays_sha256", ""))
         try:
-            return RunRecord.from_json(plain, StoredArrays(arrays), checksum)
+            record = RunRecord.from_json(plain, StoredArrays(arrays), checksum)
         except (ValueError, TypeError, AttributeError) as error:
             raise _DamagedError(f"{path} has other fields than this version: {error}") from error
+        if self.folder(record.fingerprint, record.seed) != folder:
+            raise _DamagedError(f"{path} is of another run")
+        return replace(record, origin=_origin(folder, checksum))
+
+
+def _origin(folder: Path, checksum: str) -> Origin | None:
+    """Where a run with this checksum came from, if it was imported; a result that was done here in its place is not marked."""
+    try:
+        origin = from_plain(Origin, json.loads((folder / ORIGIN).read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError):
+        return Origin("an archive that is no longer known", "")
+    return origin if origin.checksum in ("", checksum) else None
 
 
 class _DamagedError(Exception):

@@ -123,6 +123,7 @@ def as_json(runs: Iterable[StoredRun]) -> str:
                 "run": run.name,
                 "folder": str(run.folder),
                 "status": run.record.status if run.record else "unfinished",
+                "imported_from": run.record.origin.archive if run.record and run.record.origin else None,
                 "bytes": run.size,
                 "used_by": run.used_by,
                 "seconds": run.record.seconds if run.record else None,

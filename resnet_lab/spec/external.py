@@ -14,8 +14,9 @@ import pkgutil
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,7 +53,8 @@ def load_external(name: str, *, known: Iterable[str], what: str) -> Any:
         raise SpecError.of(
             f"{name!r} was defined in a notebook cell or a script: put the {what} into a file, so that workers find it too", key=key
         )
-    _see_working_directory()
+    if not _sees_working_directory():
+        sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises while it is imported
@@ -109,20 +111,20 @@ def _plain_tree(node: Any) -> Any:
     return [_plain_tree(each) for each in node] if isinstance(node, list) else node
 
 
-def sources_of(name: str) -> dict[str, Path]:
+def sources_of(name: str, folder: Path | None = None) -> dict[str, Path]:
     """Module -> source file, of the module that `package.module:Name` lives in, the packages around it, and what these import that belongs to them.
 
-    That is what is in the same top-level package, or lies beside it and is not installed. Nothing is imported to find them.
+    That is what is in the same top-level package, or lies beside it and is not installed. Nothing is imported to find them. `folder`: look there, and
+    not where Python would.
     """
-    _see_working_directory()
     found: dict[str, Path] = {}
     waiting = [name.partition(":")[0]]
     top = waiting[0].partition(".")[0]
     while waiting:
         module = waiting.pop()
-        if module in found or not module or not _belong_together(module.partition(".")[0], top):
+        if module in found or not module or not _belong_together(module.partition(".")[0], top, folder):
             continue
-        spec = _find_spec(module)
+        spec = _find_spec(module, folder)
         if spec is None:  # `from package import name` may name a value, not a module
             continue
         around = module.rpartition(".")[0]
@@ -133,11 +135,11 @@ def sources_of(name: str) -> dict[str, Path]:
     return found
 
 
-def _belong_together(module: str, other: str) -> bool:
+def _belong_together(module: str, other: str, folder: Path | None) -> bool:
     """Whether two top-level modules are one, or lie in one folder that is a person's own. The package itself belongs to nobody's blocks."""
     if module == other or "resnet_lab" in (module, other):
         return module == other
-    folders = [_folder_of(_find_spec(name)) for name in (module, other)]
+    folders = [_folder_of(_find_spec(name, folder)) for name in (module, other)]
     return folders[0] is not None and folders[0] == folders[1] and not is_installed(folders[0])
 
 
@@ -156,19 +158,19 @@ def is_installed(path: Path) -> bool:
     return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or any(path.resolve().is_relative_to(folder) for folder in python)
 
 
-def _see_working_directory() -> None:
-    """Have modules in the working directory found, as `python -m` has."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+def _sees_working_directory() -> bool:
+    """Whether Python looks for modules in the working directory, as with `python -m`."""
+    return "" in sys.path or str(Path.cwd()) in sys.path
 
 
-def _find_spec(name: str) -> ModuleSpec | None:
-    """Where a module is, without importing it or a package that it lies in, as importlib.util.find_spec would."""
+def _find_spec(name: str, folder: Path | None = None) -> ModuleSpec | None:
+    """Where a module is, without importing it or a package that it lies in, as importlib.util.find_spec would; in a folder, if one is given."""
     top, *inner = name.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except ValueError:  # a module that says nothing of itself, as `__main__`
-        return None
+    first = [] if _sees_working_directory() else [str(Path.cwd())]
+    spec = PathFinder.find_spec(top, [str(folder)] if folder else [*first, *sys.path])
+    if spec is None and folder is None:
+        with suppress(ValueError):  # a module that says nothing of itself, as `__main__`
+            spec = importlib.util.find_spec(top)  # one that is built in, or that an editable installation finds
     for part in inner:
         spec = spec and _inside(f"{spec.name}.{part}", spec.submodule_search_locations or ())
     return spec

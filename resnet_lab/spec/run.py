@@ -6,6 +6,7 @@ a folder dataset, and the source of any block that comes from outside the packag
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
@@ -38,10 +39,15 @@ def with_precision(run: RunSpec, precision: str) -> RunSpec:
     return replace(run, training=replace(run.training, precision=precision))  # type: ignore[arg-type]  # a word of the field's
 
 
-def canonical(spec: RunSpec) -> dict[str, Any]:
-    """What the fingerprint covers, as plain JSON values."""
+def external_names(spec: RunSpec) -> list[str]:
+    """The block and the loader of a run, where they are code from outside."""
+    return [name for name in (spec.network.block, spec.data.name) if is_external(name)]
+
+
+def canonical(spec: RunSpec, code: Callable[[str], str] = source_digest) -> dict[str, Any]:
+    """What the fingerprint covers, as plain JSON values. `code`: the digest of what stands behind a name of code from outside."""
     assert spec.training.precision != "auto", "the precision is settled first"
-    sources = {name: source_digest(name) for name in (spec.network.block, spec.data.name) if is_external(name)}
+    sources = {name: code(name) for name in external_names(spec)}
     data = as_values(spec.data)
     if spec.data_identity:
         data["name"] = f"content:{spec.data_identity}"  # a folder is what is in it, wherever it lies
@@ -54,9 +60,9 @@ def canonical(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def fingerprint(spec: RunSpec) -> str:
-    """sha256 of the canonical form, as 64 hexadecimal digits."""
-    return fingerprint_of(canonical(spec))
+def fingerprint(spec: RunSpec, code: Callable[[str], str] = source_digest) -> str:
+    """sha256 of the canonical form, as 64 hexadecimal digits; `code` as there, by default that of the code that is found here."""
+    return fingerprint_of(canonical(spec, code))
 
 
 def fingerprint_of(canonical_form: dict[str, Any]) -> str:

@@ -42,7 +42,9 @@ def check_trusted(name: str, what: str, *, foreign: str = "", trust: bool) -> No
     sources = sources_of(name)
     if module not in sources:
         raise SpecError.of(
-            f"{what} {name!r} cannot be imported: no Python file of a module {module} is in the working directory or installed", key=key
+            f"{what} {name!r} cannot be imported: no Python file of a module {module} is in the working directory or installed "
+            "(code that came with a study is in its folder)",
+            key=key,
         )
     reason = foreign or ("" if _is_in_project(sources[module]) else f"that is not of the project {Path.cwd()}")
     if not reason:

@@ -1,12 +1,14 @@
 """Questions, runs and archives from strangers, typed at each command: what they name does not run unasked."""
 
+import json
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from factories import make_plan, make_record
-from tiny_study import TINY
+from tiny_study import TINY, edit, flat
 
 import resnet_lab
 from resnet_lab.runs.plan import Plan
@@ -161,3 +163,67 @@ def test_a_study_that_is_asked_for_by_what_is_no_name(refused, tiny, tmp_path, n
     for command in ("status", "report", "export"):
         message = refused(command, name, "--studies", tmp_path / "studies")
         assert "no study" in message or "cannot be called" in message
+
+
+def test_a_study_with_a_block_of_ones_own_goes_to_a_colleague(invoke, inline, refused, evil, tmp_path, monkeypatch):
+    """Would catch an archive that cannot be used where its question and its block are not, and code in it that runs when it is imported."""
+    monkeypatch.chdir(evil)
+    (evil / "mine.toml").write_text(TINY.replace("[arms.plain]\n", '[arms.plain]\nnetwork.block = "evil:Block"\n'), encoding="utf-8")
+    assert inline("mine.toml", "--seeds", "1").exit_code == 0
+    assert invoke("export", "mine/default", "-o", tmp_path / "mine.tar.gz").exit_code == 0
+    with tarfile.open(tmp_path / "mine.tar.gz") as packed:
+        assert {"own-code/evil.py", "report/report.html", "question.toml"} <= {*packed.getnames()}
+    (evil / "ran").unlink()
+    del sys.modules["evil"]
+    sys.path.remove(str(evil))
+
+    (tmp_path / "colleague").mkdir()
+    monkeypatch.chdir(tmp_path / "colleague")
+    said = invoke("import", tmp_path / "mine.tar.gz").output
+    assert "4 runs added" in said
+    code = tmp_path / "colleague" / "studies" / "mine" / "default" / "own-code"
+    assert f"set PYTHONPATH={code} and say --trust" in said
+    assert "code that came with a study is in its folder" in refused("plan", "mine")
+    monkeypatch.syspath_prepend(str(code))
+    assert "is not of the project" in refused("plan", "mine")
+    assert list(tmp_path.rglob("ran")) == []
+    said = inline("mine", "--seeds", "1", "--trust").output
+    assert "all 4 runs are done already" in flat(said)
+    assert "4 of 4 runs came with mine.tar.gz" in flat(said)
+    assert invoke("report", "mine").exit_code == 0
+
+
+def test_forged_runs_are_told_from_ones_own(inline, invoke, tiny, tmp_path):
+    """Would catch runs that a stranger made up for a study of mine: counted as done, and reported without a word."""
+    assert inline(tiny, "--seeds", "1", "--studies", "theirs").exit_code == 0
+    assert invoke("export", "tiny/default", "--studies", "theirs", "-o", "gift.tar.gz").exit_code == 0
+    assert "4 runs added" in invoke("import", "gift.tar.gz").output
+    said = flat(inline(tiny, "--seeds", "2").output)
+    assert "4 of 8 runs to do" in said
+    assert "4 of 8 runs came with gift.tar.gz (20" in said
+    page = (tmp_path / "reports" / "tiny" / "default" / "report.html").read_text(encoding="utf-8")
+    assert "4 of 8 runs came with gift.tar.gz (20" in page
+    listed = json.loads(invoke("runs", "list", "--json").output)
+    assert sorted(run["imported_from"] or "" for run in listed) == [""] * 4 + ["gift.tar.gz"] * 4
+    theirs = next(run["run"] for run in listed if run["imported_from"])
+    assert "not done here: it came with gift.tar.gz, imported 20" in flat(invoke("runs", "show", theirs).output)
+
+    assert "--studies" in invoke("import", "gift.tar.gz", "--studies", "mine", "--separate").output
+    assert not (tmp_path / "mine").exists()
+    assert (tmp_path / "mine-tiny-default" / "tiny" / "default" / "plan.json").exists()
+
+
+def test_the_question_that_came_with_a_study_is_found_by_its_name(inline, invoke, refused, tiny, tmp_path):
+    """Would catch an imported study that cannot be resumed without its file, and one that hides a question of one's own."""
+    assert inline(tiny, "--seeds", "1").exit_code == 0
+    assert invoke("export", "tiny/default", "-o", "gift.tar.gz").exit_code == 0
+    tiny.unlink()
+    for words in ((), ("--tag", "other")):
+        assert invoke("import", "gift.tar.gz", "--studies", "there", *words).exit_code == 0
+    assert invoke("plan", "tiny", "--studies", "there").exit_code == 0
+    assert invoke("plan", "tiny", "--studies", "there", "--scale", "default", "--tag", "other").exit_code == 0
+    edit(tmp_path / "there" / "tiny" / "default@other" / "tiny.toml", "seeds = 2", "seeds = 3")
+    assert "several studies came with a question tiny" in refused("plan", "tiny", "--studies", "there")
+    (tmp_path / "ablations").mkdir()
+    (tmp_path / "ablations" / "tiny.toml").write_text(TINY.replace("seeds = 2", "seeds = 7"), encoding="utf-8")
+    assert "x 7 seeds" in flat(invoke("plan", "tiny", "--studies", "there").output)

@@ -5,19 +5,24 @@ import hashlib
 import io
 import json
 import random
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import SCORES, ended_search, fill_store, make_plan, make_record, make_searched, make_trials, write_trials
+from factories import SCORES, ended_search, fill_store, make_cell, make_plan, make_record, make_searched, make_trials, write_trials
 
 from resnet_lab.analysis.tables import load
 from resnet_lab.runs.archive import Exported, Imported, export_study, import_study
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.looks import Decision, Look, Looks, load_looks
 from resnet_lab.runs.plan import Plan, load_plan
-from resnet_lab.runs.store import CHECKPOINTS, RunStore, checkpoint_header, newest_checkpoint
+from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.searches import append_trial
+from resnet_lab.runs.store import CHECKPOINTS, ORIGIN, RunStore, checkpoint_header, newest_checkpoint
+from resnet_lab.spec.reading import typed_run
+from resnet_lab.spec.run import fingerprint
 from resnet_lab.spec.search import SEARCH_SEEDS
 
 
@@ -38,10 +43,11 @@ def archive(tmp_path: Path, plan: Plan) -> Path:
 
 def test_what_is_exported_is_imported_whole(tmp_path: Path, plan: Plan, archive: Path) -> None:
     found = replace(plan, file=Path(plan.file).name)
-    assert import_study(tmp_path / "there", archive) == Imported(found, added=8, there=0, checkpoints=0)
+    place = {"studies": tmp_path / "there", "code": None}
+    assert import_study(tmp_path / "there", archive) == Imported(found, added=8, there=0, checkpoints=0, **place)
     assert load_plan(tmp_path / "there", plan.name) == found
     assert list(RunStore(tmp_path / "there")) == list(RunStore(tmp_path / "here"))
-    assert import_study(tmp_path / "there", archive) == Imported(found, 0, 8, 0), "a second time adds nothing"
+    assert import_study(tmp_path / "there", archive) == Imported(found, 0, 8, 0, **place), "a second time adds nothing"
 
 
 def test_searches_travel_with_their_study(tmp_path: Path) -> None:
@@ -50,8 +56,9 @@ def test_searches_travel_with_their_study(tmp_path: Path) -> None:
     store = fill_store(tmp_path / "here", plan)
     write_trials(tmp_path / "here", plan, {"tpe": SCORES})
     for number in (1, 4):  # the first is a finalist
-        trial = make_trials(plan.searches[0], SCORES)[number]
-        store.save(replace(make_record(plan.cells[0], SEARCH_SEEDS), fingerprint=trial.fingerprint))
+        cell = make_cell("residual", {"layers": 20, "number": number})
+        append_trial(tmp_path / "here", plan.name, replace(make_trials(plan.searches[0], SCORES)[number], fingerprint=cell.fingerprint))
+        store.save(make_record(cell, SEARCH_SEEDS))
     assert export_study(tmp_path / "here", plan, tmp_path / "study.tar.gz").runs == 6 + 1
     found = import_study(tmp_path / "there", tmp_path / "study.tar.gz").plan
     here, there = load(plan, store), load(found, RunStore(tmp_path / "there"))
@@ -103,6 +110,7 @@ def leave_checkpoint(studies: Path, plan: Plan, seed: int, iteration: int, name:
 def test_checkpoints_of_unfinished_runs_travel_where_asked_for(tmp_path: Path, plan: Plan) -> None:
     """Would catch a study that begins its unfinished runs anew on the next machine, and a damaged checkpoint that is taken along."""
     plan = replace(plan, seeds=(0, 1, 2, 3))
+    plan.save(tmp_path / "here")
     leave_checkpoint(tmp_path / "here", plan, seed=0, iteration=5)  # the run is finished: of no use
     whole = leave_checkpoint(tmp_path / "here", plan, 2, 7, CHECKPOINTS[2])
     leave_checkpoint(tmp_path / "here", plan, 2, 9).write_bytes(b"resnet_lab checkpoint 2 9 cut")
@@ -201,3 +209,168 @@ def test_what_was_changed_cut_short_or_is_newer_is_refused(tmp_path: Path, plan:
     with pytest.raises(StoreError, match="there is no"):
         import_study(there, tmp_path / "nothing.tar.gz")
     assert not there.exists()
+
+
+# What holds together, and what came from elsewhere
+
+
+def result_of(run: tuple[str, int]) -> str:
+    """Where the result of a run lies in an archive."""
+    return f"{RunStore(Path()).folder(*run).as_posix()}/result.json"
+
+
+def stored_files(record: RunRecord, tmp_path: Path, run: tuple[str, int]) -> dict[str, bytes]:
+    """A record's files, whole and with the right checksums, under the name of a run that may be another."""
+    folder = RunStore(tmp_path / "forge").save(record)
+    return {result_of(run).replace("result.json", name): (folder / name).read_bytes() for name in ("result.json", "arrays.npz")}
+
+
+def forgeries(plan: Plan) -> dict[str, tuple[RunRecord, tuple[str, int]]]:
+    """What somebody may put into an archive: a record, and the run it is passed off as."""
+    plain, residual = plan.cells[0], plan.cells[2]
+    good = make_record(plain, 0, train_error=0.0)
+    longer = {**plain.spec, "training": {**plain.spec["training"], "iterations": 10**6}}
+    auto = {**plain.spec, "training": {**plain.spec["training"], "precision": "auto"}}
+    elsewhere = make_cell("plain", {"layers": 20}, data="cifar10")
+    run = (plain.fingerprint, 0)
+    return {
+        "of another study": (make_record(elsewhere, 0), (elsewhere.fingerprint, 0)),
+        "of a seed that is not planned": (make_record(plain, 7), (plain.fingerprint, 7)),
+        "of another cell": (make_record(residual, 0), run),
+        "of another seed": (make_record(plain, 1), run),
+        "of another recipe": (replace(good, spec=longer), run),
+        "of no recipe": (replace(good, spec={}), run),
+        "of a recipe that is left open": (replace(good, spec=auto), run),
+    }
+
+
+@pytest.mark.parametrize("what", forgeries(make_plan(seeds=range(2))))
+def test_a_run_that_is_not_the_plans_own_is_refused(tmp_path: Path, plan: Plan, archive: Path, what: str) -> None:
+    """Would catch results of any study that an archive of any other brings into the store, where the next study counts them as done."""
+    record, run = forgeries(plan)[what]
+    file = repacked(archive, stored_files(record, tmp_path, run), listed=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(StoreError, match=r"does not plan|is of another run|is not what its fingerprint says|was changed, or described by"):
+        import_study(tmp_path / "there", file)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_cell_that_is_not_what_its_fingerprint_says_is_refused(tmp_path: Path, plan: Plan, archive: Path) -> None:
+    """Would catch a plan that shows another recipe than its runs were made by."""
+    cell = plan.cells[0]
+    gentle = {**cell.spec, "training": {**cell.spec["training"], "lr": 1e-9}}
+    hostile = replace(plan, cells=(replace(cell, spec=gentle), *plan.cells[1:]))
+    with pytest.raises(StoreError, match=r"cell plain/20 of .* is not what its fingerprint says"):
+        import_study(tmp_path / "there", repacked(archive, {"plan.json": hostile.as_text().encode()}, listed=True))
+
+
+def test_the_question_shown_is_the_question_run(tmp_path: Path, plan: Plan, archive: Path) -> None:
+    """Would catch a question.toml for the reader beside another one in the plan, and a path that the archive has read on this machine."""
+    hostile = replace(plan, file="/etc/passwd")
+    found = import_study(tmp_path / "there", repacked(archive, {"plan.json": hostile.as_text().encode()}, listed=True))
+    assert found.plan.file == "passwd"
+    with pytest.raises(StoreError, match="is not the question"):
+        import_study(tmp_path / "there", repacked(archive, {"question.toml": b"question = 'Another?'"}, listed=True))
+
+
+def test_runs_that_came_are_marked_until_they_are_done_here(tmp_path: Path, plan: Plan, archive: Path) -> None:
+    """Would catch forged numbers that nobody can tell from measured ones; and a mark on a run that was done again here."""
+    own = make_record(plan.cells[0], 1)
+    store = RunStore(tmp_path / "there")
+    store.save(own)
+    import_study(tmp_path / "there", archive)
+    origins = {(record.fingerprint, record.seed): record.origin for record in store}
+    assert origins.pop((own.fingerprint, own.seed)) is None, "it was there before"
+    assert {(origin.archive, origin.imported[:2]) for origin in origins.values()} == {("study.tar.gz", "20")}
+    assert all(record.origin is None for record in RunStore(tmp_path / "here"))
+
+    run = (plan.cells[0].fingerprint, 0)
+    (store.folder(*run) / ORIGIN).write_bytes(b"{")
+    assert store.load(*run).origin.archive == "an archive that is no longer known"
+    import_study(tmp_path / "again", archive)
+    again = RunStore(tmp_path / "again")
+    again.save(make_record(plan.cells[0], 0, train_error=50.0))
+    assert again.load(*run).origin is None
+
+
+def test_a_run_that_was_resumed_from_a_checkpoint_that_came_is_marked(tmp_path: Path, plan: Plan) -> None:
+    """Would catch weights that somebody prepared, and that one epoch here makes one's own."""
+    plan = replace(plan, seeds=(0, 1, 2))
+    plan.save(tmp_path / "here")
+    leave_checkpoint(tmp_path / "here", plan, 2, 7)
+    export_study(tmp_path / "here", plan, tmp_path / "study.tar.gz", checkpoints=True)
+    assert import_study(tmp_path / "there", tmp_path / "study.tar.gz").checkpoints == 1
+    store = RunStore(tmp_path / "there")
+    store.save(make_record(plan.cells[0], 2))
+    assert store.load(plan.cells[0].fingerprint, 2).origin.archive == "study.tar.gz"
+
+
+def test_a_separate_import_is_out_of_reach_of_other_studies(tmp_path: Path, plan: Plan, archive: Path) -> None:
+    """Would catch runs of a stranger that the next study finds in the store."""
+    found = import_study(tmp_path / "studies", archive, "theirs", separate=True)
+    assert found.studies == tmp_path / "studies-plain_vs_residual-laptop@theirs"
+    assert len(list(RunStore(found.studies))) == 8
+    assert not (tmp_path / "studies").exists()
+
+
+@pytest.fixture
+def own_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A finished study, in `here`, of a block in a package outside the checkout and its helper beside it."""
+    for name, source in (("lab/__init__", ""), ("lab/blocks", "import lab_helper\nfrom torch import nn\n"), ("lab_helper", "SIDE = 3\n")):
+        path = tmp_path / "elsewhere" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    cell = make_cell("plain", {"layers": 20})
+    spec = {**cell.spec, "network": {**cell.spec["network"], "block": "lab.blocks:Mine"}}
+    plan = make_plan(seeds=range(2))
+    plan = replace(plan, cells=(replace(cell, spec=spec, fingerprint=fingerprint(typed_run(spec))),), claims=())
+    fill_store(tmp_path / "here", plan)
+    return plan
+
+
+def test_code_of_ones_own_travels_with_its_runs(tmp_path: Path, own_blocks: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Would catch a supplement without the block it is about, and one that cannot be exported again where its code is not installed."""
+    export_study(tmp_path / "here", own_blocks, tmp_path / "study.tar.gz")
+    shutil.rmtree(tmp_path / "elsewhere")
+    found = import_study(tmp_path / "there", tmp_path / "study.tar.gz")
+    assert found.code == tmp_path / "there" / own_blocks.name / "own-code"
+    assert {path.relative_to(found.code).as_posix() for path in found.code.rglob("*.py")} == {
+        "lab/__init__.py",
+        "lab/blocks.py",
+        "lab_helper.py",
+    }
+    export_study(tmp_path / "there", found.plan, tmp_path / "again.tar.gz")
+    assert (tmp_path / "again.tar.gz").read_bytes() == (tmp_path / "study.tar.gz").read_bytes()
+
+
+def test_code_that_is_not_that_of_the_runs_is_refused(tmp_path: Path, own_blocks: Plan) -> None:
+    """Would catch an archive whose runs were made by other code than it shows: edited by a stranger, edited since, or left out."""
+    file = tmp_path / "study.tar.gz"
+    export_study(tmp_path / "here", own_blocks, file)
+    whole = file.read_bytes()
+    with pytest.raises(StoreError, match="its recipe or its code was changed"):
+        import_study(tmp_path / "there", repacked(file, {"own-code/lab_helper.py": b"SIDE = 5\n"}, listed=True))
+    file.write_bytes(whole)
+    (tmp_path / "elsewhere" / "lab_helper.py").write_text("SIDE = 5\n")
+    with pytest.raises(StoreError, match="its recipe or its code was changed"):
+        export_study(tmp_path / "here", own_blocks, file)
+    shutil.rmtree(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match=r"lacks the code of lab\.blocks:Mine"):
+        export_study(tmp_path / "here", own_blocks, file)
+    assert file.read_bytes() == whole
+    assert not (tmp_path / "there").exists()
+
+
+def test_the_report_goes_out_and_does_not_come_in(tmp_path: Path, plan: Plan) -> None:
+    """Would catch a supplement without its report, other files of its folder taken along, and a stranger's page unpacked where one's own are."""
+    report = tmp_path / "report"
+    for name in ("report.html", "figures/curves.svg", "tables/results@x.tex", "study.tar.gz", ".hidden.html", "notes.txt"):
+        (report / name).parent.mkdir(parents=True, exist_ok=True)
+        (report / name).write_text("x")
+    export_study(tmp_path / "here", plan, tmp_path / "study.tar.gz", report=report)
+    with tarfile.open(tmp_path / "study.tar.gz") as packed:
+        taken = {name for name in packed.getnames() if name.startswith("report/")}
+    assert taken == {"report/report.html", "report/figures/curves.svg", "report/tables/results@x.tex"}
+    import_study(tmp_path / "there", tmp_path / "study.tar.gz")
+    assert not list((tmp_path / "there").rglob("*.html"))

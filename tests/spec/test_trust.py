@@ -145,3 +145,11 @@ def test_what_is_no_module_of_ours_to_run_passes() -> None:
     """Would catch names of the tables refused as code, and the better message about a class of a notebook cell hidden."""
     for name in ("basic", "folder:photos", "digits", "__main__:Mine"):
         check_trusted(name, "block", trust=False)
+
+
+def test_asking_leaves_the_path_of_modules_as_it_was(project: Path) -> None:
+    """Would catch a question that is refused and still has Python look for its own modules among the files that lie in the working directory."""
+    before = list(sys.path)
+    refusal("own", project / "question.toml")
+    refusal("theirs", project / "question.toml")
+    assert sys.path == before
