@@ -25,6 +25,10 @@ class NewImages:
     high: float
     images: int
     df: float
+    seeds_se: float
+    """Standard error over seeds."""
+    images_se: float
+    """Standard error over images."""
 
 
 def over_new_images(estimate: Estimate, images: Floats, level: float, bounds: tuple[float, float] = (-math.inf, math.inf)) -> NewImages:
@@ -37,7 +41,7 @@ def over_new_images(estimate: Estimate, images: Floats, level: float, bounds: tu
     df = satterthwaite(parts, np.array([estimate.df, n - 1.0]))
     over_seeds = float(stdtrit(estimate.df, 0.5 + level / 2)) * estimate.se
     half = max(over_seeds, float(stdtrit(df, 0.5 + level / 2)) * math.sqrt(float(parts.sum())))
-    return NewImages(max(estimate.mean - half, bounds[0]), min(estimate.mean + half, bounds[1]), n, df)
+    return NewImages(max(estimate.mean - half, bounds[0]), min(estimate.mean + half, bounds[1]), n, df, *np.sqrt(parts).tolist())
 
 
 class ImageErrors:

@@ -3,11 +3,13 @@
 From the `effect` that a claim wants to see, never from one that was observed: d = |effect - c| / s, c the nearest boundary and s the
 spread of the contrast over seeds. Power is E[Phi(d sqrt(n) - t W) + Phi(-d sqrt(n) - t W)] over W = sqrt(chi2_(n-1) / (n - 1)), t at
 alpha / r for r claims, by quadrature. An equivalence has two boundaries to clear at once: its power is the probability that the whole interval
-lies between them, E[max(0, Phi(a sqrt(n) - t W) - Phi(t W - b sqrt(n)))] with a and b the distances to both in spreads. For a claim about
+lies between them, E[max(0, Phi(a sqrt(n) - t W) - Phi(t W - b sqrt(n)))] with a and b the distances to both in spreads. A claim of several contrasts
+has to show all of them: its power is simulated with the covariance that was measured, and where none was, Boole's inequality bounds it. For a claim about
 failing it is the exact binomial probability.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +24,8 @@ from resnet_lab.spec.claims import Claim, Region
 from resnet_lab.spec.errors import SpecError
 
 TARGET = 0.8
+STUDIES, MOST_DRAWS = 20_000, 4_000_000
+"""Studies that the power of several contrasts is simulated with, and numbers drawn for them at most."""
 MOST = 10_000
 """Seeds beyond which nobody asks for the exact number."""
 ONE_SIDED = Region(0.0, math.inf)
@@ -95,30 +99,55 @@ def share_power(probability: float, n: int, region: Region, alpha: float = 0.05)
 
 @dataclass(frozen=True)
 class Spread:
-    """The standard deviation of a contrast over seeds, with its upper confidence limit, from n runs."""
+    """The covariance of a claim's contrasts over seeds, from n runs, and by which factors its deviations may be off."""
 
-    sd: float
-    upper: float
+    covariance: Floats
+    """(contrasts, contrasts), usually one."""
     n: int
+    low: float
+    high: float
+    """Ends of the two-sided confidence interval of a deviation, in deviations."""
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation over seeds, of the contrast that spreads most."""
+        return math.sqrt(float(self.covariance.diagonal().max()))
 
 
 def spread_of(values: Floats, confidence: float = 0.95) -> Spread:
-    """The spread of values (n,), n > 1, normal; the limit is one-sided: s sqrt((n - 1) / chi2 quantile)."""
-    n = len(values)
-    sd = float(values.std(ddof=1))
-    return Spread(sd, sd * math.sqrt((n - 1) / float(chdtri(n - 1, confidence))), n)
+    """The spread of values (contrasts, n), n > 1, normal; the interval of a deviation is two-sided: s sqrt((n - 1) / chi2 quantile)."""
+    n = values.shape[1]
+    low, high = (math.sqrt((n - 1) / float(chdtri(n - 1, tail))) for tail in ((1 - confidence) / 2, (1 + confidence) / 2))
+    return Spread(np.atleast_2d(np.cov(values)), n, low, high)
 
 
 def spreads(data: StudyData) -> dict[str, Spread]:
-    """The spread of each claim's contrast in runs that are there already, of the widest of several; claims that have none are left out."""
+    """The spread of each claim's contrasts in runs that are there already; claims that have none are left out."""
     measured = measurements(data)
     found = {}
     for claim in data.plan.claims:
         parts = measured.evidence(claim)
         usable = [part.values for part in parts if part.n > 1 and not part.zero_spread and not part.diverged and claim.fails is None]
-        if len(usable) == len(parts):
-            found[claim.name] = max((spread_of(values) for values in usable), key=lambda spread: spread.sd)
+        if len(usable) == len(parts) and len({len(values) for values in usable}) == 1:
+            found[claim.name] = spread_of(np.stack(usable))
     return found
+
+
+def joint_power(effect: float, spread: Spread, n: int, region: Region, alpha: float = 0.05, factor: float = 1.0) -> float:
+    """Probability that n seeds decide a claim whose contrasts all have that effect, with `factor` times the deviations of the spread.
+
+    Of several contrasts, that all are shown: by simulation, with the same draws at every call.
+    """
+    count = len(spread.covariance)
+    if count == 1:
+        return region_power(effect, factor * spread.sd, n, region, alpha)
+    if n < 2:
+        return 0.0
+    studies = min(STUDIES, max(1000, MOST_DRAWS // (n * count)))
+    draws = np.random.default_rng(0).multivariate_normal(np.zeros(count), factor**2 * spread.covariance, size=(studies, n), method="eigh")
+    half = float(stdtrit(n - 1, 1 - alpha / 2)) * draws.std(axis=1, ddof=1) / math.sqrt(n)
+    means = effect + draws.mean(axis=1)
+    return float(np.mean(np.all((means - half >= region.low) & (means + half <= region.high), axis=1)))
 
 
 @dataclass(frozen=True)
@@ -130,9 +159,9 @@ class ClaimPower:
     power: float | None
     """At the spread measured so far; None where none is known. For claims about failing it is exact."""
     needed: tuple[int | None, int | None] | None
-    """Seeds for a power of 0.8 at that spread and at its upper limit."""
+    """Seeds for a power of 0.8 at both ends of that spread's interval."""
     largest_sd: float | None
-    """The widest spread over seeds at which these seeds find the wanted effect with a power of 0.8."""
+    """The widest spread over seeds at which these seeds find the wanted effect with a power of 0.8; of several contrasts, in all of them."""
     can_decide: bool | None
     """None where it hangs on a spread that is not known, or the claim says no `effect`."""
     words: str
@@ -149,11 +178,41 @@ def planned_power(
     return tuple(_of_claim(claim, n, level, (known or {}).get(claim.name)) for claim in claims)
 
 
+def too_few_signs(claims: Sequence[Claim], n: int, alpha: float = 0.05) -> str:
+    """What n seeds could not decide if runs diverged, or failed beside runs that did not: then signs have to agree too. Empty where they could."""
+    asked = sum(claim.fails is None for claim in claims)
+    least, level = 2.0 ** (1 - n), alpha / max(1, len(claims))
+    if not asked or n < 2 or least <= level:
+        return ""
+    what = "no claim could be decided" if least > alpha else "not every claim could be decided"
+    takes = math.ceil(1 - math.log2(level))
+    return f"if runs diverge, signs have to agree too, and {n} seeds give them a p of {least:.4g} at least: {what} on their cells; {takes} seeds could"
+
+
 def seeds_for(claim: Claim, spread: Spread, level: float = 0.05) -> tuple[int | None, int | None]:
-    """Seeds that a claim needs at the spread measured and at its upper limit. Raises SpecError where the claim says no `effect`."""
+    """Seeds that a claim needs at both ends of the interval of its spread. Raises SpecError where the claim says no `effect`."""
     if claim.effect is None:
         raise SpecError.of(f"{claim.name!r} does not say what it wants to see: add `effect = ...` to the claim", key="effect")
-    return region_seeds(claim.effect, spread.sd, claim.region, level), region_seeds(claim.effect, spread.upper, claim.region, level)
+    return _joint_seeds(claim.effect, spread, claim.region, level, spread.low), _joint_seeds(
+        claim.effect, spread, claim.region, level, spread.high
+    )
+
+
+def _joint_seeds(effect: float, spread: Spread, region: Region, level: float, factor: float) -> int | None:
+    """The smallest n with which all contrasts are shown: no fewer than the widest takes alone, no more than Boole's inequality asks of it."""
+    sd, count = factor * spread.sd, len(spread.covariance)
+    least = region_seeds(effect, sd, region, level)
+    if count == 1 or least is None:
+        return least
+    most = region_seeds(effect, sd, region, level, _each(count))
+    enough = range(least, (most or MOST) + 1)
+    found = bisect_left(enough, True, key=lambda n: joint_power(effect, spread, n, region, level, factor) >= TARGET)
+    return enough[found] if found < len(enough) else most
+
+
+def _each(count: int) -> float:
+    """The power that each of so many contrasts needs for all of them to have TARGET together, whatever their correlation (Boole's inequality)."""
+    return 1 - (1 - TARGET) / count
 
 
 def _of_claim(claim: Claim, n: int, level: float, spread: Spread | None) -> ClaimPower:
@@ -161,21 +220,23 @@ def _of_claim(claim: Claim, n: int, level: float, spread: Spread | None) -> Clai
         return _of_failing(claim, n, level)
     if n < 2:
         return ClaimPower(claim.name, n, 0.0, None, None, False, "one seed decides nothing: it shows no spread")
+    count = len(claim.contrasts)
     if claim.effect is None:
-        least = least_effect(n, level)
+        least = least_effect(n, level, _each(count))
         words = f"it says no `effect`: with {n} seeds an effect {least:.2g} times the spread over seeds is found; add `effect = ...` to the claim"
         return ClaimPower(claim.name, n, None, None, None, None, words)
-    largest = largest_spread(claim.effect, n, claim.region, level)
+    largest = largest_spread(claim.effect, n, claim.region, level, _each(count))
     found = "found" if len(claim.region.boundaries) == 1 else f"shown to lie {claim.expectation}"
     says = f"{claim.effect:g} {claim.unit} is {found} by {n} seeds with a power of {TARGET:g} where s, the spread over seeds, is at most {largest:.2g}"
-    if len(claim.contrasts) > 1:
-        says += f" (each of its {len(claim.contrasts)} contrasts; all together less often)"
+    if count > 1:
+        says += f" (all of its {count} contrasts together, whatever their correlation)"
     if spread is None:
         return ClaimPower(claim.name, n, None, None, largest, None, says)
     needed = seeds_for(claim, spread, level)
-    likely = region_power(claim.effect, spread.sd, n, claim.region, level)
-    low, high = ("more than 10000" if each is None else str(each) for each in needed)
-    words = f"{says}; s = {spread.sd:.2g} in {spread.n} runs, so the power is {likely:.2g} and {low} to {high} seeds are needed"
+    likely = joint_power(claim.effect, spread, n, claim.region, level)
+    low, high = (f"more than {MOST}" if each is None else str(each) for each in needed)
+    measured = f"s = {spread.sd:.2g} in {spread.n} runs (95 % interval {spread.low * spread.sd:.2g} to {spread.high * spread.sd:.2g})"
+    words = f"{says}; {measured}, so the power is {likely:.2g}, and {low} to {high} seeds are needed"
     return ClaimPower(claim.name, n, likely, needed, largest, likely >= TARGET, words)
 
 
@@ -226,6 +287,12 @@ def _smallest(reached: Callable[[int], bool], most: int = MOST) -> int | None:
 @cache
 def _spreads(df: int) -> tuple[Floats, Floats]:
     """(values of W, their weights): Gauss-Legendre over the probability that W lies below."""
-    nodes, weights = np.polynomial.legendre.leggauss(400)
+    nodes, weights = _legendre()
     below = (nodes + 1) / 2
     return np.sqrt(chdtri(df, 1 - below) / df), weights / 2
+
+
+@cache
+def _legendre() -> tuple[Floats, Floats]:
+    """Nodes and weights of the quadrature; they take a twentieth of a second."""
+    return np.polynomial.legendre.leggauss(400)

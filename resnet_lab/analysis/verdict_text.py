@@ -283,7 +283,11 @@ def _part(evidence: Evidence, part: ContrastVerdict) -> str:
 
 def _on_new_images(finding: Finding, new: NewImages, *, decided: bool) -> str:
     if (new.low, new.high) == finding.interval:
-        return "On new images of the same kind the interval is as wide: the choice of seeds matters more than that of images."
+        errors = f"standard error {new.images_se:.2g}, beside {new.seeds_se:.2g} over seeds"
+        freedom = f"{new.df:.3g} degrees of freedom instead of {finding.evidence.n - 1}"
+        return (
+            f"On new images of the same kind the interval is no wider: the images add spread ({errors}), but with {freedom} t is smaller."
+        )
     decimals = _decimals((new.high - new.low) / 2)
     text = f"On new images of the same kind the interval is {_signed(new.low, decimals)} to {_signed(new.high, decimals)}"
     if decided and region_position((new.low, new.high), finding.evidence.claim.region) == "undecided":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from resnet_lab.analysis.looks import spending, undecided
-from resnet_lab.analysis.power import planned_power, spreads
+from resnet_lab.analysis.power import planned_power, spreads, too_few_signs
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.console import make_table, say
 from resnet_lab.papers.deviations import first_line
@@ -91,7 +91,13 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
 def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *, alpha: float = ALPHA) -> list[str]:
     """What so many seeds can decide about claims at an error rate, by the spreads in runs that are there already."""
     powers = planned_power(claims, seeds, alpha=alpha, known=spreads(data))
-    return [f"claims {at}:" if claims else f"no claims {at}", *(f"    {power.name}: {power.words}" for power in powers)]
+    lines = [f"claims {at}:" if claims else f"no claims {at}", *(f"    {power.name}: {power.words}" for power in powers)]
+    hopeless = [power.name for power in powers if power.power == 0]
+    if hopeless:
+        lines.append(f"warning: {plural(seeds, 'seed')} cannot decide {', '.join(hopeless)}, whatever the runs show")
+    if few := too_few_signs(claims, seeds, alpha):
+        lines.append(f"warning: {few}")
+    return lines
 
 
 def _pace(prepared: StudyPlan, data: StudyData) -> tuple[Pace, str]:

@@ -1,6 +1,7 @@
 """Seeds needed: the project's table, the formula against noncentral t and simulation, and what a plan is told."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import scipy.stats
 
 from resnet_lab.analysis.power import (
     Spread,
+    joint_power,
     largest_spread,
     least_effect,
     planned_power,
@@ -20,6 +22,7 @@ from resnet_lab.analysis.power import (
     share_power,
     spread_of,
     spreads,
+    too_few_signs,
 )
 from resnet_lab.spec.claims import Claim, Fails, Region
 from resnet_lab.spec.errors import SpecError
@@ -88,19 +91,66 @@ def test_power_of_a_claim_about_failing_is_the_sum_of_its_binomial_terms(n):
     assert share_power(probability, n, region) == pytest.approx(expected)
 
 
-def test_the_limit_of_a_spread_covers_the_truth_as_often_as_it_says():
-    # Catches the other tail of chi square, which would be a lower limit.
-    values = np.random.default_rng(0).normal(size=(2000, 5))
-    assert np.mean([spread_of(row).upper >= 1 for row in values]) == pytest.approx(0.95, abs=0.015)
+def spread(sd=1.0, low=0.6, high=2.9, n=5):
+    """The spread of one contrast."""
+    return Spread(np.array([[sd**2]]), n, low, high)
 
 
-def test_needed_seeds_are_a_range_from_the_spread_and_its_limit():
+def test_the_interval_of_a_spread_covers_the_truth_as_often_as_it_says_and_misses_it_on_either_side():
+    # Catches an interval that ends at the spread measured, as "14 to 58 seeds" did: half of all truths are below it.
+    found = [spread_of(row[None]) for row in np.random.default_rng(0).normal(size=(4000, 5))]
+    below, above = (np.mean([each.low * each.sd > 1 for each in found]), np.mean([each.high * each.sd < 1 for each in found]))
+    assert (below, above) == pytest.approx((0.025, 0.025), abs=0.008)
+    assert (found[0].low, found[0].high) == pytest.approx((0.599, 2.874), abs=0.001)
+
+
+def test_needed_seeds_are_a_range_from_both_ends_of_the_spread():
     claim = Claim("c", PAIR, "> 0", effect=2.0)
-    assert seeds_for(claim, Spread(1.0, 2.0, 5)) == (5, 10)
-    both = seeds_for(Claim("c", PAIR, "within 3", effect=1.0), Spread(1.0, 2.0, 5))
-    assert both == (region_seeds(1.0, 1.0, Region(-3, 3)), region_seeds(1.0, 2.0, Region(-3, 3)))
+    assert seeds_for(claim, spread(low=0.5, high=2.0)) == (seeds_needed(4), seeds_needed(1))
+    both = seeds_for(Claim("c", PAIR, "within 3", effect=1.0), spread(low=0.5, high=2.0))
+    assert both == (region_seeds(1.0, 0.5, Region(-3, 3)), region_seeds(1.0, 2.0, Region(-3, 3)))
     with pytest.raises(SpecError, match="add `effect"):
-        seeds_for(Claim("c", PAIR, "> 0"), Spread(1.0, 2.0, 5))
+        seeds_for(Claim("c", PAIR, "> 0"), spread())
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.95])
+def test_power_of_several_contrasts_is_that_of_showing_all(correlation):
+    """Would catch the power of one of three contrasts (0.84) passing for that of all three (0.6, were they independent)."""
+    covariance = np.full((3, 3), correlation) + (1 - correlation) * np.eye(3)
+    each = power(2.15, 5, 0.05)
+    found = joint_power(2.15, Spread(covariance, 5, 0.6, 2.9), 5, Region(0.0, math.inf), 0.05)
+    draws = np.random.default_rng(9).multivariate_normal([2.15] * 3, covariance, size=(40_000, 5))
+    t = draws.mean(axis=1) / draws.std(axis=1, ddof=1) * math.sqrt(5)
+    assert found == pytest.approx(np.mean(np.all(t > scipy.stats.t.ppf(0.975, 4), axis=1)), abs=0.015)
+    assert found < each - 0.02
+    if correlation == 0:
+        assert found == pytest.approx(each**3, abs=0.015)
+
+
+def test_a_claim_of_several_contrasts_goes_by_all_of_them():
+    claim = Claim("s", (PAIR, {"residual/56": 1.0, "residual/20": -1.0}, {"plain/56": 1.0, "residual/20": -1.0}), "> 0", effect=2.15)
+    several = Spread(np.eye(3), 5, 0.6, 2.9)
+    (told,) = planned_power([claim], 5, known={"s": several})
+    assert told.power == joint_power(2.15, several, 5, claim.region)
+    assert (told.power, told.can_decide) == (pytest.approx(0.83, abs=0.01), True)
+    (less,) = planned_power([replace(claim, effect=1.8)], 5, known={"s": several})
+    assert (power(1.8, 5) > 0.8 > less.power, less.can_decide) == (True, False)
+    low, high = told.needed
+    assert low == 4 or joint_power(2.15, several, low - 1, claim.region, factor=0.6) < 0.8
+    assert joint_power(2.15, several, low, claim.region, factor=0.6) >= 0.8
+    assert (
+        joint_power(2.15, several, high, claim.region, factor=2.9) >= 0.8 > joint_power(2.15, several, high - 1, claim.region, factor=2.9)
+    )
+    (one,) = planned_power([Claim("one", PAIR, "> 0", effect=2.15)], 5)
+    assert told.largest_sd < one.largest_sd  # whatever their correlation
+
+
+def test_divergence_that_could_not_be_decided_is_foretold():
+    """Would catch five seeds in the plan of a net that may diverge, where the sign test of five cannot decide anything."""
+    claims = [Claim(str(i), PAIR, "> 0") for i in range(4)]
+    assert "5 seeds give them a p of 0.0625 at least: no claim could be decided on their cells; 8 seeds could" in too_few_signs(claims, 5)
+    assert "not every claim could be decided" in too_few_signs(claims, 6)
+    assert too_few_signs(claims, 8) == too_few_signs([], 5) == too_few_signs([Claim("f", {"plain/56": 1.0}, fails=Fails(20))], 5) == ""
 
 
 def test_a_plan_is_told_what_its_seeds_can_decide():
@@ -110,9 +160,10 @@ def test_a_plan_is_told_what_its_seeds_can_decide():
         Claim("silent", PAIR, "> 0"),
         Claim("fails", {"plain/56": 1.0}, fails=Fails(20), effect=0.99),
     ]
-    known, unknown, silent, fails = planned_power(claims, 5, known={"known": Spread(1.0, 2.4, 5)})
+    known, unknown, silent, fails = planned_power(claims, 5, known={"known": spread()})
     assert known.can_decide
-    assert known.needed == (seeds_needed(5, 0.0125), seeds_needed(5 / 2.4, 0.0125))
+    assert known.needed == (seeds_needed(5 / 0.6, 0.0125), seeds_needed(5 / 2.9, 0.0125))
+    assert "s = 1 in 5 runs (95 % interval 0.6 to 2.9)" in known.words
     assert unknown.can_decide is None
     assert unknown.largest_sd == pytest.approx(4 / least_effect(5, 0.0125))
     assert silent.can_decide is None
@@ -123,12 +174,12 @@ def test_a_plan_is_told_what_its_seeds_can_decide():
 
 
 def test_words_of_power_fit_the_claim():
-    """Would catch "0 percentage points is found", and the power of one contrast passing for that of all."""
+    """Would catch "0 percentage points is found", and the spread that one contrast may have passing for that of all."""
     within, several = planned_power(
         [Claim("w", PAIR, "within 2", effect=0.0), Claim("s", (PAIR, {"a": 1.0, "b": -1.0}), "> 0", effect=5.0)], 5
     )
     assert "0 percentage points is shown to lie within 2 by 5 seeds" in within.words
-    assert "each of its 2 contrasts; all together less often" in several.words
+    assert "all of its 2 contrasts together, whatever their correlation" in several.words
 
 
 @pytest.mark.parametrize(("claims", "n"), [(1, 6), (4, 8), (10, 9)])

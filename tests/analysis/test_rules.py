@@ -163,5 +163,6 @@ def test_over_new_images_adds_the_spread_of_the_images(study):
     half = max(scipy.stats.t.ppf(0.975, df) * math.sqrt(parts.sum()), (verdict.ci_high - verdict.ci_low) / 2)
     assert (verdict.new_images_low, verdict.new_images_high) == pytest.approx((verdict.effect - half, verdict.effect + half))
     assert "On new images of the same kind the interval is" in verdict.words
+    assert "matters more" not in verdict.words
     assert only(study(claims=[degradation()])).new_images_low is None  # a training error has no new images
     assert only(study(claims=[claim], arrays=False)).new_images_low is None
