@@ -2,8 +2,8 @@
 
 One look, at the planned seeds; or several on the way to a maximum (`--until-decided`): at look k, with n_k seeds, alpha_k = alpha
 (n_k - n_(k-1)) / n_max is spent, a claim is decided where p_k <= alpha_k / r by Holm's steps over the r that are still undecided, and a
-decision stands. The shares add up to alpha, so that the chance of any false decision at any look is at most alpha whatever the correlation
-between looks and claims (group sequential tests: Wassmer & Brannath 2016; with several hypotheses: Maurer & Bretz 2013). It takes no joint
+decision stands. The shares add up to alpha, so that, where each p errs as often as it says, the chance of any false decision at any look is at most
+alpha however looks and claims hang together (group sequential tests: Wassmer & Brannath 2016; with several hypotheses: Maurer & Bretz 2013). It takes no joint
 distribution of the looks, whose usual normal approximation errs at few seeds (Rom & McTague 2020). docs/statistics.md has simulations.
 """
 

@@ -8,6 +8,7 @@ claim's region, of data at least as far inside and of data at least as far outsi
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,6 +161,41 @@ def correlation(first: Floats, second: Floats) -> float:
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return math.nan
     return float(np.corrcoef(first, second)[0, 1])
+
+
+def skewness(values: Floats) -> Floats:
+    """The skewness m3 / m2^1.5 of values (..., n) along their last axis; nan where they do not vary."""
+    away = values - values.mean(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((away**3).mean(axis=-1) / (away**2).mean(axis=-1) ** 1.5)
+
+
+def widest_gap(values: Floats) -> Floats:
+    """The widest gap between neighbors that leaves two values or more on either side, as a share of the range; values (..., n), n > 3."""
+    ordered = np.sort(values, axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.diff(ordered, axis=-1)[..., 1:-1].max(axis=-1) / (ordered[..., -1] - ordered[..., 0]))
+
+
+FEWEST_SHAPED = 5
+"""Values from which on something can be said of their shape."""
+
+
+def is_skewed(values: Floats) -> bool:
+    """Whether values (n,) are more skewed than 95 % of normal samples of their size."""
+    return len(values) >= FEWEST_SHAPED and bool(abs(skewness(values)) > _usual_shape(len(values))[0])
+
+
+def is_in_two(values: Floats) -> bool:
+    """Whether values (n,) lie in two groups that are farther apart than in 95 % of normal samples of their size."""
+    return len(values) >= FEWEST_SHAPED and bool(widest_gap(values) > _usual_shape(len(values))[1])
+
+
+@cache
+def _usual_shape(n: int) -> tuple[float, float]:
+    """The skewness and the widest gap that 95 % of normal samples of n stay below; simulated, with the same draws at every call."""
+    draws = np.random.default_rng(0).normal(size=(max(1000, min(20_000, 1_000_000 // n)), n))
+    return float(np.quantile(abs(skewness(draws)), 0.95)), float(np.quantile(widest_gap(draws), 0.95))
 
 
 def _sides(tails: Tails, region: Region) -> Sides:

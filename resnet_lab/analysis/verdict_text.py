@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from resnet_lab.analysis.contrasts import Evidence
 from resnet_lab.analysis.new_images import NewImages
 from resnet_lab.analysis.rules import region_position
-from resnet_lab.analysis.statistics import HolmStep
+from resnet_lab.analysis.statistics import HolmStep, is_in_two, is_skewed, skewness
 from resnet_lab.analysis.tables import Run
 from resnet_lab.runs.plan import Plan, as_registered
 from resnet_lab.spec.claims import Claim, Trend
@@ -257,6 +259,8 @@ def _remarks(finding: Finding) -> Iterator[str]:
         yield f"At the floor, with next to no errors left: {', '.join(evidence.floor)}."
     if evidence.ceiling:
         yield f"At chance level: {', '.join(evidence.ceiling)}."
+    if finding.interval is not None and not evidence.claim.fails:
+        yield from _shape(evidence)
     if finding.new_images is not None:
         yield _on_new_images(finding, finding.new_images, decided=decided)
     if decided and stage.stopped_early:
@@ -274,6 +278,19 @@ def _remarks(finding: Finding) -> Iterator[str]:
         yield f"Post hoc: added after the first run: {claim_text(evidence.claim)}. It is judged alone."
     elif stage.withdrawn and finding.p is not None:
         yield f"Holm's family holds {plural(stage.withdrawn, 'registered claim')} no longer in the question."
+
+
+def _shape(evidence: Evidence) -> Iterator[str]:
+    """What a reader must know of values that do not look normal."""
+    values = evidence.values
+    if is_skewed(values):
+        more = f"skewness {_signed(float(skewness(values)), 1)}, more than in 95 % of normal samples of {evidence.n}"
+        yield f"The values are skewed over seeds ({more}): t errs more often than it says where differences are skewed."
+    if is_in_two(values):
+        ordered = np.sort(values)
+        split = 2 + int(np.argmax(np.diff(ordered)[1:-1]))
+        groups = " and ".join(f"{len(group)} around {_signed(float(group.mean()), 1)}" for group in (ordered[:split], ordered[split:]))
+        yield f"The values fall into two groups over seeds ({groups}): their mean is that of neither."
 
 
 def _part(evidence: Evidence, part: ContrastVerdict) -> str:

@@ -15,7 +15,7 @@ from resnet_lab.analysis.contrasts import Evidence, Measurements, Mixed, measure
 from resnet_lab.analysis.looks import is_changed, is_post_hoc, withdrawn
 from resnet_lab.analysis.new_images import ImageErrors, over_new_images
 from resnet_lab.analysis.rules import ClaimTest, Tested, tests_of
-from resnet_lab.analysis.statistics import Floats, HolmStep, holm, share_bound
+from resnet_lab.analysis.statistics import Floats, HolmStep, holm, is_in_two, is_skewed, share_bound
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdict_text import ContrastVerdict, Finding, Stage, claim_text, words_of
 from resnet_lab.runs.looks import Looks
@@ -99,6 +99,8 @@ FLAGS: dict[str, str] = {
     "counts only": "two kinds of run in a cell: judged by t and sign test together, no interval",
     "failed runs": "runs of its cells failed",
     "no values": "finished runs without a number for the metric",
+    "skewed": "differences more skewed over seeds than 95 % of normal samples of that size: t errs more often than it says",
+    "two groups": "differences in two groups that are farther apart than in 95 % of normal samples of that size",
     "stopped early": "decided before the last of several looks: such effects are overstated",
     "fewer seeds": "judged at fewer seeds than were planned when the claims were registered",
     "error rate not controlled": "the number of seeds was changed after effects had been seen",
@@ -281,6 +283,7 @@ def _part(test: Tested, step: HolmStep, *, staged: bool) -> ContrastVerdict:
 
 def _flags(test: ClaimTest, stage: Stage, verdict: str) -> tuple[str, ...]:
     evidences = [part.evidence for part in test.parts]
+    means = [part.evidence.values for part in test.parts if part.estimate is not None]
     judged = [part.evidence for part in test.parts if part.sign is not None]
     raised = {
         **{part.why: True for part in test.parts},
@@ -291,6 +294,8 @@ def _flags(test: ClaimTest, stage: Stage, verdict: str) -> tuple[str, ...]:
         "mixed": any(evidence.mixed for evidence in evidences),
         "counts only": any(evidence.diverged or evidence.mixed for evidence in judged),
         "failed runs": any(evidence.failed for evidence in evidences),
+        "skewed": any(is_skewed(values) for values in means),
+        "two groups": any(is_in_two(values) for values in means),
         "stopped early": stage.stopped_early and verdict in ("supported", "contradicted"),
         "fewer seeds": 0 < evidences[0].planned < stage.planned,
         "error rate not controlled": stage.uncontrolled,

@@ -12,6 +12,7 @@ from importlib.resources import files
 
 import jinja2
 
+from resnet_lab.analysis.families import go_together
 from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdict_text import withdrawn_text
@@ -111,6 +112,7 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
         ended=counts["done"] + counts["diverged"],
         planned=len(data.runs),
         headline=headline(plan, verdicts),
+        together=go_together(verdicts),
         first_line=ledger(data).first_line,
         cards=[_card(verdict) for verdict in verdicts],
         pictures=[picture for picture in pictures if not picture.is_of_searches],

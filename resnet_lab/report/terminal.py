@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from resnet_lab.analysis.families import go_together
 from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdict_text import withdrawn_text
@@ -40,6 +41,7 @@ def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableTy
                 f"  {verdict.name}{late}: {words}",
             )
         )
+    parts += [Text(words, style="dim") for words in go_together(verdicts)]
     return Group(*parts)
 
 

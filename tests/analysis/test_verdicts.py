@@ -9,6 +9,7 @@ import scipy.stats
 from factories import DEFAULT_CLAIMS, degradation
 
 from resnet_lab.analysis.contrasts import Measurements
+from resnet_lab.analysis.statistics import is_in_two, is_skewed
 from resnet_lab.analysis.verdicts import FLAGS, Verdict, judge, judge_measured, verdicts_as_json
 from resnet_lab.spec.claims import Claim, parse_expect
 
@@ -257,6 +258,30 @@ def test_an_interval_of_a_level_ends_at_no_error(study):
         )
     )
     assert tested.new_images_low == 0.0
+
+
+@pytest.mark.parametrize(
+    ("deep", "flags", "words"),
+    [
+        ((1.0, 1.1, 0.9, 1.0, 30.0), {"skewed"}, "The values are skewed over seeds (skewness 1.5, more than in 95 % of normal samples of 5)"),
+        ((1.0, 1.2, 30.0, 31.0, 1.1), {"two groups"}, "The values fall into two groups over seeds (3 around 1.1 and 2 around 30.5)"),
+        ((1.0, 1.4, 2.1, 1.7, 1.2), set(), ""),
+        ((1.0, 1.1, 0.9, 30.0), set(), ""),
+    ],
+)  # fmt: skip
+def test_a_shape_that_is_not_normal_is_said(study, deep, flags, words):
+    # Catches a t interval of one outlier, or of two kinds of run, without a word about them. Fewer than five values have no shape.
+    verdict = only(study({"plain/56": np.array(deep) + 5, "plain/20": 5.0}, claims=ONE, seeds=range(len(deep))))
+    assert set(verdict.flags) & {"skewed", "two groups"} == flags
+    assert words in verdict.words
+
+
+def test_normal_samples_are_flagged_as_seldom_as_they_say():
+    # Catches a threshold that does not grow with the number of seeds.
+    for n in (5, 9, 20):
+        values = np.random.default_rng(n).normal(size=(2000, n))
+        for flagged in (is_skewed, is_in_two):
+            assert np.mean([flagged(row) for row in values]) == pytest.approx(0.05, abs=0.015)
 
 
 def test_four_cells_make_a_difference_of_differences(study):
