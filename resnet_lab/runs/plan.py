@@ -187,7 +187,7 @@ def parse_plan(content: bytes, path: str, tag: str = "") -> Plan:
 
     Raises StoreError where it cannot be used, or where its names are none: folders are called by them, and it may come from elsewhere.
     """
-    plan = from_json(Plan, content, path, newest=PLAN_FORMAT, remedy="move it away and run the study again, finished runs are kept")
+    plan = from_json(Plan, content, path, newest=PLAN_FORMAT, remedy="rename it and run the study again, finished runs are kept")
     plan = replace(plan, tag=tag or plan.tag)
     named = [("a question", plan.ablation), ("a scale", plan.scale), *([("a variant", plan.tag)] if plan.tag else [])]
     named += [("an arm", arm) for arm in dict.fromkeys(cell.arm for cell in plan.cells)] + [

@@ -67,8 +67,9 @@ def _is_in_project(path: Path) -> bool:
 
 
 def _is_own_file(path: Path) -> bool:
-    """Whether a question is of the project, and none that lies beside a study's plan, as those from archives do."""
-    return _is_in_project(path) and not (path.parent / "plan.json").exists()
+    """Whether a question is of the project, and none that an import put there: beside a plan, or where one was, as NAME/SCALE/NAME.toml."""
+    came = (path.parent / "plan.json").exists() or path.absolute().parent.parent.name == path.stem
+    return _is_in_project(path) and not came
 
 
 def _digest(sources: dict[str, Path]) -> str:

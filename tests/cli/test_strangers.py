@@ -227,3 +227,22 @@ def test_the_question_that_came_with_a_study_is_found_by_its_name(inline, invoke
     (tmp_path / "ablations").mkdir()
     (tmp_path / "ablations" / "tiny.toml").write_text(TINY.replace("seeds = 2", "seeds = 7"), encoding="utf-8")
     assert "x 7 seeds" in flat(invoke("plan", "tiny", "--studies", "there").output)
+
+
+@pytest.mark.parametrize("came", [False, True], ids=["own", "imported"])
+def test_a_plan_that_was_cut_short_is_mended_as_its_message_says(inline, invoke, refused, tiny, tmp_path, came):
+    """Would catch a remedy that ends in the same message, trains all runs again, or wants a question that is nowhere."""
+    assert inline(tiny, "--seeds", "1").exit_code == 0
+    studies, name = ("there", "tiny") if came else ("studies", tiny)
+    if came:
+        assert invoke("export", "tiny/default", "-o", "gift.tar.gz").exit_code == 0
+        assert invoke("import", "gift.tar.gz", "--studies", studies).exit_code == 0
+        tiny.unlink()
+    plan = tmp_path / studies / "tiny" / "default" / "plan.json"
+    plan.write_bytes(plan.read_bytes()[:500])
+    for words in (("status", "tiny"), ("report", "tiny"), ("study", name)):
+        assert "rename it and run the study again, finished runs are kept" in refused(*words, "--studies", studies)
+    plan.rename(plan.with_name("damaged.json"))
+    assert "all 4 runs are done already" in flat(inline(name, "--seeds", "1", "--studies", studies).output)
+    for words in (("status", "tiny"), ("report", "tiny"), ("runs", "list")):
+        assert invoke(*words, "--studies", studies).exit_code == 0

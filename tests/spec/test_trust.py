@@ -69,6 +69,8 @@ def test_what_came_with_a_study_or_was_installed_is_not_of_the_project(project: 
     for name in ("plan.json", "question.toml"):
         (imported / name).touch()
     assert "is not of the project" in refusal("own", imported / "question.toml")
+    (imported / "plan.json").unlink()
+    assert "is not of the project" in refusal("own", imported / "theirs.toml"), "its plan was moved away"
 
     packages = project / ".venv" / "lib" / "site-packages"
     packages.mkdir(parents=True)

@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -87,6 +88,19 @@ def test_what_was_stored_but_not_told_comes_in_once(plan, url, studies):
     for _ in range(2):
         Trials(plan, url).synchronize(store)
     assert [(trial.state, trial.value) for trial in stored(url, plan).trials] == [(TrialState.FAIL, None), (TrialState.COMPLETE, 12.5)]
+
+
+def test_a_run_that_was_removed_and_done_again_is_one_trial(plan, url, studies):
+    """Would catch a trial more for each run that somebody deletes while its study goes on."""
+    store, cell = factories.fill_store(studies, plan), plan.cells[0]
+    Trials(plan, url).synchronize(store, whole=True)
+    shutil.rmtree(store.folder(cell.fingerprint, 0))
+    trials = Trials(plan, url)
+    trials.synchronize(store)
+    for _ in range(2):
+        trials.tell(cell.fingerprint, 0, factories.make_record(cell, 0))
+        trials.write()
+    assert len(stored(url, plan).trials) == 8
 
 
 def test_a_lost_database_is_filled_from_the_run_store_once(plan, url, studies):
