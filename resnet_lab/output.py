@@ -1,4 +1,4 @@
-"""Files for readers: figures, CSV and LaTeX, in one style; the same content gives the same bytes, and a file appears whole or not at all."""
+"""Files for readers: figures and CSV, in one style; the same content gives the same bytes, and a file appears whole or not at all."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -56,31 +56,6 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     write_atomically(path, to_csv(frame).encode())
 
 
-class Latex(str):
-    """Text that is LaTeX already."""
-
-    __slots__ = ()
-
-
-def to_latex(texts: "pd.DataFrame", *, right: Sequence[bool], comments: Sequence[str] = (), caption: str | None = None) -> str:
-    r"""A table of texts with booktabs rules: a tabular to be \input, or with a caption a longtable that may run over pages.
-
-    `right` says which columns are set to the right; `comments` stand above the table. Cells are set literally, unless they are Latex.
-    """
-    packages = "booktabs" if caption is None else "booktabs,longtable"
-    needs = rf"needs: \usepackage{{{packages}}}; names in Chinese or Japanese need XeLaTeX or LuaLaTeX with a font that has them"
-    head = "".join(f"% {line}\n" for text in (*comments, needs) for line in text.splitlines())
-    escaped = texts.map(latex_escape).set_axis([latex_escape(name) for name in texts.columns], axis=1)
-    columns = f"@{{}}{''.join('r' if each else 'l' for each in right)}@{{}}"
-    said = None if caption is None else latex_escape(caption)
-    return head + escaped.to_latex(index=False, escape=False, column_format=columns, longtable=caption is not None, caption=said)
-
-
-def latex_escape(text: str) -> str:
-    """Text as LaTeX sets it literally. Letters of any script stay as they are; signs that text fonts lack become mathematics."""
-    return text if isinstance(text, Latex) else "".join(_LATEX.get(character, character) for character in text)
-
-
 _STYLE: dict[str, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -112,27 +87,3 @@ _STYLE: dict[str, Any] = {
     "pdf.fonttype": 3,  # outlines again: fonts with CFF outlines (Noto) cannot go into a PDF as TrueType
 }
 _NO_DATES: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "_": r"\_",
-    "%": r"\%",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "[": "{[}",  # after the end of a row, a bracket would be read as its option
-    "<": "$<$",
-    ">": "$>$",
-    "|": "$|$",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "∞": r"$\infty$",
-    "\u202f": r"\,",
-    "\u00a0": "~",
-}

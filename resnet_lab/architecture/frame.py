@@ -8,7 +8,8 @@ import pandas as pd
 
 from resnet_lab.architecture.layers import Description
 from resnet_lab.architecture.table import HEADINGS, SET_LEFT, summary, table_rows
-from resnet_lab.output import Latex, latex_escape, to_csv, to_latex
+from resnet_lab.latex import Latex, latex_escape, to_latex
+from resnet_lab.output import to_csv
 from resnet_lab.text import shape_text
 
 WHOLE = dict.fromkeys(("params", "macs", "repeats"), "int64") | dict.fromkeys(("receptive_field", "stride"), "Int64")
@@ -74,7 +75,7 @@ def csv_text(description: Description, *, full: bool = False) -> str:
 
 
 def latex_text(description: Description, *, full: bool = False) -> str:
-    """A longtable with booktabs rules."""
+    """A table that fits the page, with booktabs rules; a longtable where it is longer than one."""
     set_row = (r"\textbf{%s}", r"\quad %s")
     rows = [(Latex(set_row[row.level] % latex_escape(row.cells[0])), *row.cells[1:]) for row in table_rows(description, full=full)]
     texts = pd.DataFrame(rows, columns=list(HEADINGS))

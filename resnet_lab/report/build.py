@@ -1,6 +1,7 @@
 """From a plan and the run store to a whole report in its folder: `write_report`.
 
     REPORTS/NAME/SCALE/report.html   figures/NAME.svg|pdf|png|csv   tables/NAME.csv|tex   runs.csv  epochs.csv  gradients.csv  verdicts.json
+                       report.tex  references.bib   the tables and figures as one LaTeX document
                        finalists/ARM-1.toml|svg   where the study has searches
 
 Nothing is trained and torch is not imported; a study that is unfinished gives the report of what is there. Files are replaced whole, and the
@@ -22,8 +23,9 @@ from resnet_lab.analysis.looks import with_shown
 from resnet_lab.analysis.searches import point_text, searched_fields
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge, verdicts_as_json
-from resnet_lab.output import FORMATS, figure_bytes, save_figure, to_latex, write_csv
-from resnet_lab.report.tables import TABLES, provenance
+from resnet_lab.output import FORMATS, figure_bytes, save_figure, write_csv
+from resnet_lab.report.document import bibliography, document, table_file
+from resnet_lab.report.tables import TABLES
 from resnet_lab.runs.files import StoreError, inside, write_atomically, writing
 from resnet_lab.runs.looks import Looks, load_looks
 from resnet_lab.runs.plan import Plan
@@ -117,12 +119,12 @@ def _draw(
     for name, table in TABLES.items():
         if table.applies(data):
             write_csv(folder / "tables" / f"{name}.csv", table.frame(data, verdicts))
-            text = table.text(data, verdicts)
-            comments = [f"{data.plan.name}: {provenance(data)}", text.note]
-            write_atomically(folder / "tables" / f"{name}.tex", to_latex(text.frame, right=text.numeric, comments=comments).encode())
+            write_atomically(folder / "tables" / f"{name}.tex", table_file(name, data, verdicts).encode())
     for name, frame in {"runs": data.runs, "epochs": data.epochs, "gradients": data.gradient_ends}.items():
         write_csv(folder / f"{name}.csv", frame)
     write_atomically(folder / "verdicts.json", (json.dumps(verdicts_as_json(verdicts), indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(folder / "report.tex", document(data, verdicts, pictures, formats=formats, damaged=damaged).encode())
+    write_atomically(folder / "references.bib", bibliography(data.plan).encode())
     finalists = _write_finalists(data, folder / "finalists", diagram)
     page = render_page(data, verdicts, pictures, formats=formats, finalists=finalists, damaged=damaged, digest=digest)
     write_atomically(folder / "report.html", page.encode())

@@ -30,7 +30,7 @@ from resnet_lab.papers.deviations import ledger_of
 from resnet_lab.papers.facts import PublishedNet
 from resnet_lab.report import numbers, search_figures, style
 from resnet_lab.report.layout import MOST_LINES, Layout, choose, evenly, layout_of
-from resnet_lab.report.tables import provenance, unit_of
+from resnet_lab.report.tables import has_gradients, provenance, unit_of
 from resnet_lab.spec.claims import parse_expect
 from resnet_lab.text import plural
 
@@ -435,11 +435,6 @@ def gradients_caption(data: StudyData, frame: pd.DataFrame) -> str:
         f"over seeds ({numbers.n_of(frame['n'])}), shaded from the lowest to the highest seed. Norms depend on a block's number of parameters."
         f"{zeros}{diverged}{choose(layout_of(data.plan), 'gradients.csv').words}"
     )
-
-
-def has_gradients(data: StudyData) -> bool:
-    """Whether gradient norms were kept."""
-    return any(record.arrays.get("gradient_norms", np.zeros(0)).size for record in data.records.values())
 
 
 def _panels(frame: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, list[str], dict[str, str]]:

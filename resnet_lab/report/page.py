@@ -128,7 +128,7 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
         shared=shared_settings(plan),
         most_rows=MOST_ROWS,
         machine=machine(data),
-        warnings=[*plan.warnings, *withdrawn_text(plan), *mixed(data), *remarks(data), *damaged],
+        warnings=warnings_of(data, damaged),
         images=_images(data),
         test_curve=any(cell.spec["record"]["test_curve"] for cell in plan.cells),
     )
@@ -151,6 +151,11 @@ def machine(data: StudyData) -> list[tuple[str, str]]:
         lines.append(("first run begun", started[0]))
         lines.append(("last run begun", started[-1]))
     return lines
+
+
+def warnings_of(data: StudyData, damaged: Sequence[str] = ()) -> list[str]:
+    """Everything that a report warns of."""
+    return [*data.plan.warnings, *withdrawn_text(data.plan), *mixed(data), *remarks(data), *damaged]
 
 
 def mixed(data: StudyData) -> list[str]:

@@ -6,9 +6,10 @@ Errors are in percent, effects in the unit of their metric, seconds are the medi
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from resnet_lab.analysis.searches import finalists, point_text
@@ -40,14 +41,24 @@ class TextTable:
         """The same as a DataFrame of texts; two columns may have one name."""
         return pd.DataFrame(self.rows, columns=list(self.headers))
 
+    def without(self, *headers: str) -> "TextTable":
+        """The table without the columns of these names."""
+        kept = [i for i, header in enumerate(self.headers) if header not in headers]
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
+        return replace(self, headers=tuple(self.headers[i] for i in kept), numeric=tuple(self.numeric[i] for i in kept), rows=rows)
+
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the report: as numbers, and as text."""
+    """One table of the report: as numbers, and as text.
+
+    In LaTeX the columns of `not_printed` are left out: the table of costs gives the same numbers to the last digit.
+    """
 
     frame: Callable[[StudyData, Sequence[Verdict]], pd.DataFrame]
     text: Callable[[StudyData, Sequence[Verdict]], TextTable]
     applies: Callable[[StudyData], bool] = lambda data: True
+    not_printed: tuple[str, ...] = ()
 
 
 def came_from(data: StudyData) -> list[str]:
@@ -121,6 +132,73 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     if "diverged" in troubled:
         note += " Runs that diverged have no final error and are in no mean."
     return TextTable("Results", tuple(headers), (False, *[True] * (len(headers) - 1)), tuple(rows), note)
+
+
+def cost_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per cell: weighted layers, parameters, multiply-adds and FLOPs of one image (two per multiply-add), median seconds of a run."""
+    frame = main_frame(data, verdicts)[["cell", "weighted_layers", "params", "macs", "seconds_median"]]
+    frame.insert(4, "flops", 2 * frame["macs"])
+    return frame
+
+
+def cost_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """The costs as read, to the last digit."""
+    rows = tuple(
+        (
+            str(row["cell"]),
+            *(f"{row[name]:,}" for name in ("weighted_layers", "params", "macs", "flops")),
+            numbers.number(row["seconds_median"], 1),
+        )
+        for row in cost_frame(data, verdicts).to_dict("records")
+    )
+    headers = ("cell", "weighted layers", "parameters", "MACs", "FLOPs", "time, s")
+    note = "MACs: multiply-adds of convolutions and linear layers on one image; FLOPs: two per multiply-add. Time: the median run, on the machine that it had."
+    return TextTable("Costs", headers, (False, *[True] * 5), rows, note)
+
+
+def gradients_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per cell: gradient norms of its first and its last block, at initialization and after the last epoch (geometric means over `n` seeds).
+
+    Columns: cell, n, first_start, last_start, first_end, last_end. Norms that are zero or not finite, and the ends of diverged runs, are left out.
+    """
+    table = data.gradient_ends
+    table = table[table["block"].astype(str).str.startswith("stage") & np.isfinite(table["norm"]) & (table["norm"] > 0)]
+    ended = data.runs.loc[data.runs["status"].eq("done"), ["cell", "seed"]].assign(ended=True)
+    table = table.merge(ended, on=["cell", "seed"], how="left")
+    table = table[table["epoch"].eq(0) | table["ended"].eq(True)]
+    by_cell = table.groupby("cell", sort=False)["position"]
+    rows = []
+    for place, position in (("first", by_cell.transform("min")), ("last", by_cell.transform("max"))):
+        of_block = table[table["position"].eq(position)]
+        rows.append(of_block.assign(column=place + of_block["epoch"].eq(0).map({True: "_start", False: "_end"})))
+    norms = pd.concat(rows).assign(log=lambda frame: np.log(frame["norm"].astype(float)))
+    means: pd.DataFrame = np.exp(norms.pivot_table(index="cell", columns="column", values="log", sort=False))
+    means = means.reindex(columns=["first_start", "last_start", "first_end", "last_end"])
+    means.insert(0, "n", norms.groupby("cell")["seed"].nunique())
+    return means.rename_axis(columns=None).reset_index()
+
+
+def gradients_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
+    """The gradient norms as read."""
+    frame = gradients_frame(data, verdicts)
+    norms = frame.drop(columns=["cell", "n"]).to_numpy(float)
+    usual = np.isnan(norms) | ((norms >= 0.001) & (norms < 1000))
+    form = "{:.3g}" if usual.all() else "{:.2e}"
+    rows = tuple(
+        (str(cell), str(n), *(DASH if math.isnan(norm) else form.format(norm) for norm in own))
+        for cell, n, own in zip(frame["cell"], frame["n"], norms, strict=True)
+    )
+    headers = ("cell", "n", "first block, at start", "last block, at start", "first block, at end", "last block, at end")
+    note = (
+        "Euclidean norm of the gradient of the loss with respect to the parameters of one block, on one training batch: geometric means over n seeds, "
+        "at initialization and after the last epoch."
+    )
+    return TextTable("Gradient norms", headers, (False, *[True] * 5), rows, note)
+
+
+def has_gradients(data: StudyData) -> bool:
+    """Whether gradient norms were kept."""
+    return any(record.arrays.get("gradient_norms", np.zeros(0)).size for record in data.records.values())
 
 
 def verdict_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -298,8 +376,8 @@ def trials_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
             str(trial.number),
             trial.state,
             numbers.number(trial.values[0]) if trial.values else DASH,
-            numbers.short(trial.params),
-            numbers.short(trial.macs),
+            f"{trial.params:,}",
+            f"{trial.macs:,}",
             point_text(trial.point),
             trial.proposed_by,
         )
@@ -328,6 +406,19 @@ def shared_settings(plan: Plan) -> dict[str, dict[str, str]]:
         if frame[name].nunique() == 1:
             sections.setdefault(section or "run", {})[field] = str(frame[name].iloc[0])
     return sections
+
+
+def shared_text(data: StudyData, verdicts: Sequence[Verdict] = ()) -> TextTable:
+    """The recipe that all cells share: one row per field."""
+    rows = tuple(
+        (field if section == "run" else f"{section}.{field}", value)
+        for section, fields in shared_settings(data.plan).items()
+        for field, value in fields.items()
+    )
+    note = (
+        f"Resolved values: defaults are filled in, and fields that are not set are left out. Seeds: {', '.join(map(str, data.plan.seeds))}."
+    )
+    return TextTable("Settings of all cells", ("field", "value"), (False, False), rows, note)
 
 
 def unit_of(verdict: Verdict) -> str:
@@ -369,12 +460,15 @@ def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
 
 VERDICT_ICONS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "waiting": "…"}
 TABLES: dict[str, Table] = {
-    "results": Table(main_frame, main_text),
+    "results": Table(main_frame, main_text, not_printed=("params", "MACs", "time")),
+    "cost": Table(cost_frame, cost_text),
     "verdicts": Table(verdict_frame, verdict_text),
     "published": Table(published_frame, published_table, lambda data: bool(published_nets(data.plan))),
     "deviations": Table(deviations_frame, deviations_text, lambda data: bool(ledger(data).rows)),
-    "finalists": Table(finalists_frame, finalists_text, lambda data: not finalists(data).empty),
+    "gradients": Table(gradients_frame, gradients_text, has_gradients),
+    "finalists": Table(finalists_frame, finalists_text, lambda data: not finalists(data).empty, not_printed=("params", "MACs")),
     "trials": Table(lambda data, _: data.trials, trials_text, lambda data: bool(len(data.trials))),
     "settings": Table(lambda data, _: differing_settings(data).frame, differing_settings, lambda data: bool(differing_settings(data).rows)),
+    "shared_settings": Table(lambda data, _: shared_text(data).frame, shared_text, lambda data: bool(data.plan.cells)),
     "checks": Table(checks_frame, checks_text, lambda data: any(record.checks for record in data.records.values())),
 }

@@ -108,9 +108,9 @@ def test_a_file_that_was_deleted_is_drawn(drawn, name):
 
 def test_a_report_that_was_interrupted_is_drawn(drawn, monkeypatch):
     """Catches half a report, from a full disk or Ctrl-C, that passes for a whole one."""
-    whole = build.to_latex
-    monkeypatch.setattr(build, "to_latex", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    whole = build.table_file
+    monkeypatch.setattr(build, "table_file", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         drawn.again(redraw=True)
-    monkeypatch.setattr(build, "to_latex", whole)
+    monkeypatch.setattr(build, "table_file", whole)
     assert drawn.again()

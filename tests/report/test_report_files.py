@@ -24,11 +24,13 @@ def written(made, formats=()):
 def test_every_file_is_there(whole_report):
     """Catches a figure or table without one of its forms, and a figure whose numbers nobody can read."""
     tables = {
-        f"{name}.{form}" for name in ("results", "verdicts", "deviations", "settings", "finalists", "trials") for form in ("csv", "tex")
+        f"{name}.{form}"
+        for name in ("results", "cost", "verdicts", "deviations", "gradients", "settings", "shared_settings", "finalists", "trials")
+        for form in ("csv", "tex")
     }
     figures = {f"{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png", "csv")}
     found = {folder: {path.name for path in (whole_report / folder).iterdir() if path.is_file()} for folder in ("", "figures", "tables")}
-    files = {"epochs.csv", "gradients.csv", "report.html", "runs.csv", "verdicts.json"}
+    files = {"epochs.csv", "gradients.csv", "references.bib", "report.html", "report.tex", "runs.csv", "verdicts.json"}
     assert found == {"": files, "figures": figures, "tables": tables}
     claims = pd.read_csv(whole_report / "figures" / "claims.csv")
     assert {"claim", "value", "low", "high", "verdict"} <= set(claims.columns)
