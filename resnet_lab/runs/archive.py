@@ -244,11 +244,14 @@ def _check(content: Mapping[str, bytes], plan: Plan, where: str) -> None:
         small = {name: data for name, data in content.items() if not name.endswith((".safetensors", _CHECKPOINT))}
         _write_into(there, {f"{plan.name}/{name}" if name in BESIDE else name: data for name, data in small.items()})
 
+        named: set[str] = set()
+
         @cache
         def digest(name: str) -> str:
             sources = sources_of(name, code)
             if not sources:
                 raise StoreError(f"{where} lacks the code of {name}")
+            named.update(path.relative_to(there).as_posix() for path in sources.values())
             return digest_of({module: path.read_bytes() for module, path in sources.items()})
 
         @cache
@@ -281,6 +284,8 @@ def _check(content: Mapping[str, bytes], plan: Plan, where: str) -> None:
                 if record is None:
                     raise StoreError(f"{where} has a damaged run: {str(store.damage(*run)).removeprefix(f'{scratch}/')}")
                 check(record.spec, run[0], f"run {RunStore.run_id(*run)}")
+        if more := {name for name in content if name.startswith(f"{OWN_CODE}/")} - named:
+            raise StoreError(f"{where} has code that none of its runs names: {min(more)}")
 
 
 def _run(name: str) -> str:

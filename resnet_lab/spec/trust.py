@@ -6,8 +6,8 @@ A file may name any module as `package.module:Name`, and importing a module runs
 - Everything else runs only with --trust, which is remembered in the user's cache folder for this state of its source. So it is with whatever a
   stored run names: it may have come from elsewhere.
 
-The project is the working directory and what lies below it, but for installed packages and for questions that came with a study. In the home
-folder, or above it, there is no project: downloads lie there too.
+The project is the working directory and what lies below it, but for installed packages, and for files that came with a study or a report. In the
+home folder, or above it, there is no project: downloads lie there too.
 """
 
 import os
@@ -67,8 +67,9 @@ def _is_in_project(path: Path) -> bool:
 
 
 def _is_own_file(path: Path) -> bool:
-    """Whether a question is of the project, and none that an import put there: beside a plan, or where one was, as NAME/SCALE/NAME.toml."""
-    came = (path.parent / "plan.json").exists() or path.absolute().parent.parent.name == path.stem
+    """Whether a question is of the project, and was not put there by an import or a report: as NAME/SCALE/NAME.toml, or with a plan or a report."""
+    folder, around, *_ = [*path.absolute().parents, Path()]
+    came = around.name == path.stem or any((each / name).exists() for each in (folder, around) for name in ("plan.json", "report.html"))
     return _is_in_project(path) and not came
 
 

@@ -352,6 +352,9 @@ def test_code_that_is_not_that_of_the_runs_is_refused(tmp_path: Path, own_blocks
     with pytest.raises(StoreError, match="its recipe or its code was changed"):
         import_study(tmp_path / "there", repacked(file, {"own-code/lab_helper.py": b"SIDE = 5\n"}, listed=True))
     file.write_bytes(whole)
+    with pytest.raises(StoreError, match=r"code that none of its runs names: own-code/lab/more\.py"):
+        import_study(tmp_path / "there", repacked(file, {"own-code/lab/more.py": b""}, listed=True))
+    file.write_bytes(whole)
     (tmp_path / "elsewhere" / "lab_helper.py").write_text("SIDE = 5\n")
     with pytest.raises(StoreError, match="its recipe or its code was changed"):
         export_study(tmp_path / "here", own_blocks, file)

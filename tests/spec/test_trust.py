@@ -71,6 +71,10 @@ def test_what_came_with_a_study_or_was_installed_is_not_of_the_project(project: 
     assert "is not of the project" in refusal("own", imported / "question.toml")
     (imported / "plan.json").unlink()
     assert "is not of the project" in refusal("own", imported / "theirs.toml"), "its plan was moved away"
+    finalist = project / "reports" / "theirs" / "smoke" / "finalists" / "tpe-1.toml"
+    finalist.parent.mkdir(parents=True)
+    (finalist.parent.parent / "report.html").touch()
+    assert "is not of the project" in refusal("own", finalist), "what a report of theirs has written down"
 
     packages = project / ".venv" / "lib" / "site-packages"
     packages.mkdir(parents=True)
