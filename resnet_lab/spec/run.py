@@ -60,9 +60,15 @@ def canonical(spec: RunSpec, code: Callable[[str], str] = source_digest) -> dict
     }
 
 
-def fingerprint(spec: RunSpec, code: Callable[[str], str] = source_digest) -> str:
-    """sha256 of the canonical form, as 64 hexadecimal digits; `code` as there, by default that of the code that is found here."""
-    return fingerprint_of(canonical(spec, code))
+def fingerprint(spec: RunSpec) -> str:
+    """sha256 of the canonical form, as 64 hexadecimal digits."""
+    return fingerprint_of(canonical(spec))
+
+
+def fingerprints(spec: RunSpec, code: Callable[[str], str]) -> set[str]:
+    """The fingerprints that a run has had in each version of the training so far: what an earlier one measured is still what it was."""
+    now = canonical(spec, code)
+    return {fingerprint_of({**now, "version": version}) for version in range(1, TRAINING_VERSION + 1)}
 
 
 def fingerprint_of(canonical_form: dict[str, Any]) -> str:

@@ -255,6 +255,12 @@ def test_a_run_that_is_not_the_plans_own_is_refused(tmp_path: Path, plan: Plan, 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_runs_of_an_earlier_version_of_the_training_still_come_in(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Would catch evidence that can no longer be looked at once TRAINING_VERSION is raised."""
+    monkeypatch.setattr("resnet_lab.spec.run.TRAINING_VERSION", 3)
+    assert import_study(tmp_path / "there", archive).added == 8
+
+
 def test_a_cell_that_is_not_what_its_fingerprint_says_is_refused(tmp_path: Path, plan: Plan, archive: Path) -> None:
     """Would catch a plan that shows another recipe than its runs were made by."""
     cell = plan.cells[0]
