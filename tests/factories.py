@@ -91,6 +91,9 @@ def make_plan(
     """
     grid = {"layers": (20, 56)} if axes is None else dict(axes)
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    cells = tuple(make_cell(arm, point, data=data, epochs=epochs) for arm in arms for point in points)
+    if claims is DEFAULT_CLAIMS:
+        claims = [claim for claim in claims if set(claim.cells) <= {cell.name for cell in cells}]
     plan = Plan(
         ablation="plain_vs_residual",
         scale="laptop",
@@ -102,7 +105,7 @@ def make_plan(
         varies=("network.shortcut", *(f"network.{axis}" for axis in grid)),
         axes=tuple(grid),
         seeds=tuple(seeds),
-        cells=tuple(make_cell(arm, point, data=data, epochs=epochs) for arm in arms for point in points),
+        cells=cells,
         claims=tuple(claims),
         registered=tuple(claim.digest for claim in claims) if registered is REGISTER_ALL else registered,
         warnings=(),

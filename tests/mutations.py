@@ -1,6 +1,8 @@
-"""Questions as they come out of slips and malice: shipped ones and the tiny one, with mistakes that a seed draws."""
+"""What comes out of slips and malice: questions with mistakes, and JSON values with others in their places, as a seed draws them."""
 
+import copy
 import random
+from typing import Any
 
 from tiny_study import TINY
 
@@ -76,3 +78,35 @@ def mutated(text: str, seed: int) -> str:
             lines[one], lines[other] = lines[other], lines[one]
         text = "\n".join(lines)
     return text
+
+
+EVIL: list[Any] = [
+    None, True, False, 0, -1, 3, 2**63, 10**30, 10**6, 1e300, 2.5, -2.5, "", "x", "\x1b]0;x\x07", "../../x", "$x^{$", "=1+1", "none", "digits", "9" * 300,
+    [], [1], [[1]], {}, {"x": 1}, [{}], [None], float("nan"), float("inf"), "\ud800", "\0",
+]  # fmt: skip
+"""What may stand in the place of another JSON value."""
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every value within a value; of long lists the first six."""
+    items = value.items() if isinstance(value, dict) else enumerate(value[:6]) if isinstance(value, list) else ()
+    return [above, *(place for key, item in items for place in places(item, (*above, key)))]
+
+
+def edited(value: Any, draw: random.Random) -> Any:
+    """A copy of plain values in which one is another, is gone, or is there once more."""
+    value = copy.deepcopy(value)
+    *way, last = draw.choice([place for place in places(value) if place])
+    inner = value
+    for key in way:
+        inner = inner[key]
+    kind = draw.randrange(5)
+    if kind < 3:
+        inner[last] = draw.choice(EVIL)
+    elif kind == 3:
+        del inner[last]
+    elif isinstance(inner, dict):
+        inner[draw.choice(["new", "", "../x"])] = inner[last]
+    else:
+        inner.append(draw.choice(EVIL))
+    return value

@@ -24,7 +24,7 @@ from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.claims import Claim
 
 STUDIES, MOST, SEEDS = 456, 31, 5
-CLAIM = Claim("a/a", {"first": 1.0, "second": -1.0}, "> 0", metric="test_error", pairing="none")
+CLAIM = Claim("a_a", {"first": 1.0, "second": -1.0}, "> 0", metric="test_error", pairing="none")
 SPEC: dict[str, Any] = {"network": {"classes": 10}, "data": {"name": "digits"}}
 
 

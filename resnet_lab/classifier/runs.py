@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -17,7 +18,7 @@ from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.trust import check_trusted
 from resnet_lab.training.weights import fit_weights, load_weights
 
-IMPORTED = "imported"
+IMPORTED: Final = "imported"
 """Status of a run that was not trained here: its weights came from a file."""
 
 

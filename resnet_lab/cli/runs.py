@@ -19,7 +19,7 @@ from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec
-from resnet_lab.text import duration, plural, size
+from resnet_lab.text import duration, plural, printable, size
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -36,7 +36,7 @@ def runs() -> None:
 @exits
 def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
     """List the runs: id, status, errors, time, size, and who uses them."""
-    found = [run for run in usage.stored_runs(studies) if not (unused and run.is_used)]
+    found = [run for run in _stored(studies) if not (unused and run.is_used)]
     if as_json:
         click.echo(usage.as_json(found))
         return
@@ -49,7 +49,7 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
         )
         errors = [_percent(record.train_error), _percent(record.test_error)] if record else ["", ""]
         seconds = f"{record.seconds:.1f}" if record else ""
-        status = f"{record.status}{' elsewhere' if record.origin else ''}" if record else "unfinished"
+        status = f"{run.status}{' elsewhere' if record and record.origin else ''}"
         table.add_row(run.name, status, *errors, seconds, size(run.size), users)
     console = open_console()
     console.print(table)
@@ -66,14 +66,14 @@ def show(run: str, studies: Path, as_json: bool) -> None:
     found = _find(studies, run)
     if as_json:
         if found.record is None:
-            raise SpecError.of(f"{found.name} is unfinished, failed or damaged: it has no record")
+            raise SpecError.of(found.newer or f"{found.name} is unfinished, failed or damaged: it has no record")
         click.echo(json.dumps(found.record.as_json(), indent=1))
         return
     console = open_console()
     say(console, f"{found.name} in {found.folder.absolute()} ({size(found.size)})")
     say(console, f"used by: {', '.join(found.used_by) or 'no study'}")
     if found.record is None:
-        say(console, "unfinished, failed or damaged: there is no whole result.json")
+        say(console, found.newer or "unfinished, failed or damaged: there is no whole result.json")
     else:
         _print_run(found.record, console)
 
@@ -110,7 +110,7 @@ def gc(studies: Path, yes: bool) -> None:
 
 
 def _find(studies: Path, name: str) -> usage.StoredRun:
-    found = usage.stored_runs(studies)
+    found = _stored(studies)
     fitting = [run for run in found if run.name == name] or [run for run in found if run.name.startswith(name)]
     if len(fitting) == 1:
         return fitting[0]
@@ -119,6 +119,15 @@ def _find(studies: Path, name: str) -> usage.StoredRun:
     raise SpecError.of(
         f"no run {name!r} in {studies.absolute()}{nearest(name, [run.name for run in found])}; resnet-lab runs list shows them"
     )
+
+
+def _stored(studies: Path) -> list[usage.StoredRun]:
+    """The runs; a study whose files cannot be used is told of and passed over, so that one bad folder hides no others."""
+    passed_over: list[str] = []
+    found = usage.stored_runs(studies, passed_over)
+    for wrong in passed_over:
+        click.echo(f"warning: who uses which run is not wholly known: {printable(wrong)}", err=True)
+    return found
 
 
 def _agreed(what: str, yes: bool) -> bool:

@@ -24,6 +24,7 @@ import io
 import json
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -32,12 +33,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from resnet_lab.content import check_regular, content_of
 from resnet_lab.runs.files import StoreError, from_json, inside, write_atomically, writing
-from resnet_lab.runs.looks import looks_path
+from resnet_lab.runs.looks import LOOKS_FORMAT, Looks, looks_path
 from resnet_lab.runs.plan import Plan, driven_plan, load_plan, parse_plan
 from resnet_lab.runs.record import Origin
-from resnet_lab.runs.searches import searches_path, trial_runs
-from resnet_lab.runs.store import CHECKPOINTS, ORIGIN, RunStore, checkpoint_iteration, newest_checkpoint
+from resnet_lab.runs.searches import parse_trials, searches_path, trial_runs
+from resnet_lab.runs.store import CHECKPOINTS, ORIGIN, RunStore, checkpoint_iteration, newest_checkpoint, weights_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import digest_of, is_external, sources_of
 from resnet_lab.spec.reading import typed_run
@@ -52,6 +54,8 @@ OWN_CODE = "own-code"
 _CODE_FILE = re.compile(rf"{OWN_CODE}/(\w+/)*\w+\.py")
 _REPORT_FILE = re.compile(r"report/(\w[\w.@-]*/)*\w[\w.@-]*\.(html|svg|png|pdf|csv|tex|json|toml)")
 _RESULT, _CHECKPOINT = "/result.json", f"/{CHECKPOINTS[1]}"
+LEAST_ROOM, MOST_SHRUNK = 250_000_000, 100
+"""What an archive may unpack to: so many bytes, or so many times its own size (results of tables shrink ten times, plans of thousands of cells sixty)."""
 _MEMBER_BYTES = 1024
 """What an archive adds to a file at most: its header and its padding."""
 
@@ -87,7 +91,7 @@ def export_study(
     shared = {"plan.json": replace(driven, file=Path(driven.file).name).as_text().encode()}  # its folder is this machine's
     shared["question.toml"] = plan.toml.encode()
     beside = {"looks.json": looks_path(studies, plan.name), "searches.jsonl": searches_path(studies, plan.name)}
-    shared |= {name: path.read_bytes() for name, path in beside.items() if path.exists()}
+    shared |= {name: content_of(path) for name, path in beside.items() if path.exists()}
     content = {name: data for run in runs for name, data in run.items()} | shared
     shared |= _code_files(_external_names(content, plan), studies / plan.name / OWN_CODE)
     _check(content | shared, plan, f"the study {plan.name}")
@@ -144,7 +148,7 @@ def _run_files(store: RunStore, fingerprint: str, seed: int, *, checkpoints: boo
         newest = newest_checkpoint(folder) if checkpoints else None
         return {} if newest is None else {inside + _CHECKPOINT: newest[1]}
     names = {f"{inside}/{path.name}": path for path in sorted(folder.iterdir()) if path.name not in CHECKPOINTS}
-    return {name: path.read_bytes() for name, path in names.items() if _RUN_FILE.fullmatch(name)}
+    return {name: content_of(path) for name, path in names.items() if _RUN_FILE.fullmatch(name)}
 
 
 def _shared_out(runs: list[dict[str, bytes]], room: int | None) -> list[dict[str, bytes]]:
@@ -239,6 +243,9 @@ def _check(content: Mapping[str, bytes], plan: Plan, where: str) -> None:
 
     `where` they are, in words.
     """
+    if "looks.json" in content:
+        from_json(Looks, content["looks.json"], f"looks.json in {where}", newest=LOOKS_FORMAT, remedy="get the archive again")
+    list(parse_trials(content.get("searches.jsonl", b""), f"searches.jsonl in {where}"))
     with TemporaryDirectory() as scratch:
         there, code = Path(scratch), Path(scratch) / OWN_CODE
         small = {name: data for name, data in content.items() if not name.endswith((".safetensors", _CHECKPOINT))}
@@ -284,8 +291,33 @@ def _check(content: Mapping[str, bytes], plan: Plan, where: str) -> None:
                 if record is None:
                     raise StoreError(f"{where} has a damaged run: {str(store.damage(*run)).removeprefix(f'{scratch}/')}")
                 check(record.spec, run[0], f"run {RunStore.run_id(*run)}")
+                try:
+                    list(record.arrays.values())
+                except StoreError as error:
+                    raise StoreError(f"{where} has a damaged run: {str(error).replace(f'{scratch}/', '')}") from error
+                kept = {f"{_run(name)}/{weights_name(which)}": digest for which, digest in record.weights.items()}
+                there_too = {
+                    each: hashlib.sha256(data).hexdigest() for each, data in content.items() if each.startswith(f"{_run(name)}/weights-")
+                }
+                if not there_too.items() <= kept.items():  # some may have been removed where it was exported
+                    raise StoreError(f"{where} has other weights than run {RunStore.run_id(*run)} kept")
         if more := {name for name in content if name.startswith(f"{OWN_CODE}/")} - named:
             raise StoreError(f"{where} has code that none of its runs names: {min(more)}")
+
+
+class _AtMost:
+    """A stream that ends with a StoreError where it gives more than `room` bytes: a few bytes may unpack to all of the memory."""
+
+    def __init__(self, stream: gzip.GzipFile, room: int, file: Path) -> None:
+        self.stream, self.room, self.file = stream, room, file
+
+    def read(self, most: int) -> bytes:
+        """As a stream does."""
+        content = self.stream.read(most)
+        self.room -= len(content)
+        if self.room < 0:
+            raise StoreError(f"{self.file} unpacks to far more than any study does: nothing of it is used")
+        return content
 
 
 def _run(name: str) -> str:
@@ -306,13 +338,20 @@ def _write_into(root: Path, content: dict[str, bytes]) -> None:
 
 def _verified(file: Path) -> dict[str, bytes]:
     """The files of an archive but for its manifest, which is held against them."""
+    found: dict[str, bytes] = {}
     try:
-        with tarfile.open(file, "r:gz") as archive:
-            found = {member.name: (archive.extractfile(member) or io.BytesIO()).read() for member in archive if member.isfile()}
+        check_regular(file)
+        room = max(LEAST_ROOM, MOST_SHRUNK * file.stat().st_size)
+        with gzip.open(file) as packed, tarfile.open(fileobj=_AtMost(packed, room, file), mode="r|") as archive:  # type: ignore[call-overload]  # it is read
+            for member in archive:
+                if member.name in found:
+                    raise StoreError(f"{file} has two files of one name: {member.name}")
+                if content := archive.extractfile(member):  # else it is no file
+                    found[member.name] = content.read()
         listed = found.pop("manifest.json")
     except FileNotFoundError as error:
         raise StoreError(f"there is no {file}") from error
-    except (tarfile.TarError, OSError, EOFError, KeyError) as error:
+    except (tarfile.TarError, OSError, EOFError, KeyError, ValueError, OverflowError, zlib.error) as error:
         raise StoreError(f"{file} is no study archive, or was cut short: {error}") from error
     sums = from_json(Manifest, listed, f"manifest.json in {file}", newest=ARCHIVE_FORMAT, remedy="get the archive again").sha256
     for name, data in found.items():

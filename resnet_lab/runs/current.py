@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from resnet_lab.runs.plan import Plan, as_registered, load_plan, study_name
+from resnet_lab.runs.plan import Plan, as_registered, load_plan, study_name, study_names
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.claims import Named
 from resnet_lab.spec.errors import SpecError, nearest
@@ -29,7 +29,7 @@ def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, curren
     if all(is_name(part) for part in (wanted, scale or "any", tag or "any")):
         plan = load_plan(studies, study_name(wanted, scale, tag)) if scale else _default_plan(studies, name, wanted, tag)
     if plan is None:
-        known = sorted(path.parent.relative_to(studies).as_posix() for path in studies.glob("*/*/plan.json"))
+        known = study_names(studies)
         there = f"there are {', '.join(known)}" if known else "there is none yet"
         asked = study_name(wanted, scale, tag) if scale else wanted
         raise SpecError.of(f"no study {asked} under {studies.absolute()}: {there}{nearest(asked, known)}")

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
+LARGEST_JSON = 500_000_000
+"""Bytes of a plan of thousands of cells, or of a record of millions of epochs, are fewer."""
 ELSEWHERE = "choose another folder with --studies"
 T = TypeVar("T")
 
@@ -77,6 +79,17 @@ def writing(folder: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
 
 
 @contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what the file system refuses while the block reads a file into a StoreError; a file that is not there stays the OSError that it is."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
 def locked(folder: Path, name: str, elsewhere: str = ELSEWHERE) -> Iterator[None]:
     """Makes `folder` and holds the lock `name` in it while the block runs. Raises StoreError where nothing can be written there."""
     lock = FileLock(folder / f".{name}.lock")
@@ -105,23 +118,43 @@ def from_json(kind: type[T], content: str | bytes, path: str, *, newest: int, re
     `path` and `remedy` are for the errors: raises StoreError for anything else.
     """
     try:
-        plain = json.loads(content)
+        plain = read_json(content)
         found = plain.pop("format")
         if found > newest:
             raise StoreError(
                 f"{path} was written by a newer version of resnet_lab (format {found}, this one reads {newest}): update resnet_lab"
             )
-        return from_plain(kind, plain)
+        with fitting(path, remedy):
+            return from_plain(kind, plain)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, no table, no format or one that is no number
+        raise StoreError(f"{path} was cut short, or is none of ours: {remedy}") from error
+
+
+@contextmanager
+def fitting(path: str, remedy: str) -> Iterator[None]:
+    """Turns what does not fit while the block reads the values of a file into a StoreError that says where."""
+    try:
+        yield
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise StoreError(f"{path} was written by another version of resnet_lab, or changed ({where}: {first['msg']}): {remedy}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, no table, no format
-        raise StoreError(f"{path} was cut short, or is none of ours: {remedy}") from error
 
 
-def from_plain(kind: type[T], plain: dict[str, Any]) -> T:
-    """The dataclass that a table of JSON values holds. Raises pydantic's ValidationError where it has other fields or types."""
+def read_json(content: str | bytes) -> Any:
+    """The values of a JSON text. Raises ValueError where it is none, or Python will not read it: numbers that are none, endless nesting."""
+    try:
+        return json.loads(content, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("tables within each other, too many to be read") from error
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+def from_plain(kind: type[T], plain: Any) -> T:
+    """The dataclass, or what else `kind` says, that JSON values hold. Raises pydantic's ValidationError where it has other fields or types."""
     adapter = _adapter(kind)  # type: ignore[arg-type]  # mypy takes no generic type for hashable
     found: T = adapter.validate_json(json.dumps(plain), strict=True, extra="forbid")  # strict JSON: lists make tuples, "1" is no 1
     return found

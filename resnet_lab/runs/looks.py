@@ -6,8 +6,14 @@ STUDIES/NAME/SCALE/looks.json, beside plan.json. A look is a reading of all unde
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
-from resnet_lab.runs.files import from_json, inside, write_atomically, writing
+from annotated_types import Ge, Le, Len
+from pydantic import StringConstraints
+
+from resnet_lab.content import content_of
+from resnet_lab.runs.files import LARGEST_JSON, from_json, inside, reading, write_atomically, writing
+from resnet_lab.runs.record import Count
 
 LOOKS_FORMAT = 1
 
@@ -16,12 +22,11 @@ LOOKS_FORMAT = 1
 class Decision:
     """What a look said about one claim."""
 
-    verdict: str
-    """`supported`, `contradicted` or `undecided`."""
-    p: float | None
-    level: float
+    verdict: Annotated[str, StringConstraints(pattern="^(supported|contradicted|undecided)$")]
+    p: Annotated[float, Ge(0), Le(1)] | None
+    level: Annotated[float, Ge(0), Le(1)]
     """What p was held against."""
-    remaining: int
+    remaining: Count
     """Claims still undecided at that step of Holm's procedure, this one included."""
 
 
@@ -29,8 +34,8 @@ class Decision:
 class Look:
     """One reading. `decisions`: digest of the claim -> what was said, for every claim that was still undecided and could be judged."""
 
-    seeds: tuple[int, ...]
-    alpha: float
+    seeds: tuple[Count, ...]
+    alpha: Annotated[float, Ge(0), Le(1)]
     """The share of the error rate that this look may spend."""
     decisions: dict[str, Decision]
 
@@ -39,14 +44,14 @@ class Look:
 class Looks:
     """The looks that a study was to have, and those it had."""
 
-    schedule: tuple[int, ...]
+    schedule: Annotated[tuple[Count, ...], Len(1)]
     """Numbers of seeds at which claims are judged, rising; one number where there is one look."""
-    alpha: float = 0.05
+    alpha: Annotated[float, Ge(0), Le(1)] = 0.05
     """Error rate of the family over all looks."""
     done: tuple[Look, ...] = ()
     controlled: bool = True
     """False: the number of seeds was changed after effects had been seen."""
-    shown: int = 0
+    shown: Count = 0
     """The most seeds at which a report showed effects that were still to be judged; 0 where none did."""
 
     @property
@@ -81,7 +86,8 @@ def load_looks(studies: Path, name: str) -> Looks | None:
     """The looks of a study, or None where its verdicts were never read. Raises StoreError where the file cannot be used."""
     path = looks_path(studies, name)
     try:
-        content = path.read_bytes()
+        with reading(path):
+            content = content_of(path, at_most=LARGEST_JSON)
     except (FileNotFoundError, NotADirectoryError):
         return None
     remedy = "restore it from a copy; without it nobody can tell at how many seeds these verdicts were read first"

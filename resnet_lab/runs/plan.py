@@ -11,11 +11,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.runs.files import StoreError, from_json, inside, write_atomically, writing
-from resnet_lab.spec.claims import Claim
+from resnet_lab.content import content_of
+from resnet_lab.runs.files import LARGEST_JSON, StoreError, fitting, from_json, from_plain, inside, reading, write_atomically, writing
+from resnet_lab.spec.bounds import Whole
+from resnet_lab.spec.claims import Claim, claim_problems, problems_beside
 from resnet_lab.spec.names import is_name, not_a_name
+from resnet_lab.spec.run import RunSpec
+from resnet_lab.spec.search import SearchSpec
 
 PLAN_FORMAT = 1
+REMEDY = "rename it and run the study again, finished runs are kept"
 BESIDE_STUDIES = ("runs", "cache")
 """Folders in a studies folder that are no studies: the run store and the decoded images."""
 
@@ -83,7 +88,7 @@ class Plan:
     varies: tuple[str, ...]
     axes: tuple[str, ...]
     """Short names of the grid's axes."""
-    seeds: tuple[int, ...]
+    seeds: tuple[Whole, ...]
     cells: tuple[PlannedCell, ...]
     claims: tuple[Claim, ...]
     """Those that apply at this scale."""
@@ -160,9 +165,11 @@ def load_plan(studies: Path, name: str) -> Plan | None:
     """The plan last driven, or None where the study never ran. Raises StoreError where the file cannot be used, or is of another study."""
     path = plan_path(studies, name)
     try:
-        plan = parse_plan(path.read_bytes(), str(path))
+        with reading(path):
+            content = content_of(path, at_most=LARGEST_JSON)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    plan = parse_plan(content, str(path))
     if plan.name != name:  # its looks and its report would be taken for those of the other
         raise StoreError(f"{path} is the plan of {plan.name}: move its folder back there, or remove it")
     return plan
@@ -170,8 +177,13 @@ def load_plan(studies: Path, name: str) -> Plan | None:
 
 def stored_plans(studies: Path) -> Iterator[Plan]:
     """Every plan of a studies folder, by name. Raises StoreError where one cannot be used."""
-    for path in sorted(studies.glob("*/*/plan.json")):
-        yield parse_plan(path.read_bytes(), str(path))
+    for name in study_names(studies):
+        yield driven_plan(studies, name)
+
+
+def study_names(studies: Path) -> list[str]:
+    """The names of the studies that a folder has a plan of, in order."""
+    return sorted(path.parent.relative_to(studies).as_posix() for path in studies.glob("*/*/plan.json"))
 
 
 def driven_plan(studies: Path, name: str) -> Plan:
@@ -187,7 +199,7 @@ def parse_plan(content: bytes, path: str, tag: str = "") -> Plan:
 
     Raises StoreError where it cannot be used, or where its names are none: folders are called by them, and it may come from elsewhere.
     """
-    plan = from_json(Plan, content, path, newest=PLAN_FORMAT, remedy="rename it and run the study again, finished runs are kept")
+    plan = from_json(Plan, content, path, newest=PLAN_FORMAT, remedy=REMEDY)
     plan = replace(plan, tag=tag or plan.tag)
     named = [("a question", plan.ablation), ("a scale", plan.scale), *([("a variant", plan.tag)] if plan.tag else [])]
     named += [("an arm", arm) for arm in dict.fromkeys(cell.arm for cell in plan.cells)] + [
@@ -199,4 +211,24 @@ def parse_plan(content: bytes, path: str, tag: str = "") -> Plan:
     for cell in plan.cells:
         if not re.fullmatch("[0-9a-f]{64}", cell.fingerprint):  # a run's folder is called by it
             raise StoreError(f"{path}: {cell.fingerprint!r} is no fingerprint")
+    with fitting(path, REMEDY):
+        from_plain(tuple[RunSpec, ...], [cell.spec for cell in plan.cells])
+        from_plain(tuple[SearchSpec, ...], [search.spec for search in plan.searches])
+    if wrong := next(_contradictions(plan), None):
+        raise StoreError(f"{path} contradicts itself ({wrong}): {REMEDY}")
     return plan
+
+
+def _contradictions(plan: Plan) -> Iterator[str]:
+    """What each field may say, but not all of them together."""
+    cells = [cell.name for cell in plan.cells]
+    if not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
+        yield "no seeds, or one of them twice"
+    if not (cells or plan.searches) or len(set(cells)) < len(cells):
+        yield "no cells, or two of one name"
+    if any(tuple(cell.axes) != plan.axes for cell in plan.cells):
+        yield "a cell does not lie on its grid"
+    for claim in plan.claims:
+        resolved = replace(claim, trend=None)
+        found = [*claim_problems(resolved), *(() if plan.searches else problems_beside(resolved, plan.cells))]
+        yield from (f"claim {claim.name!r}: {problem}" for problem in found)

@@ -8,14 +8,19 @@ the network was trained with: what it sees is pixel * scale - shift, pixels coun
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
-from pydantic import SkipValidation
+from pydantic import SkipValidation, StringConstraints
 
 from resnet_lab.runs.files import from_plain
 
+Fingerprint = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+Percent = Annotated[float, Ge(0), Le(100)]
+Count = Annotated[int, Ge(0), Le(2**63 - 1)]
+Seconds = Annotated[float, Ge(0), Le(1e12)]
 FORMAT = 4
 """Version of result.json. A store with a higher number was written by a newer version and is left alone."""
 
@@ -24,18 +29,18 @@ FORMAT = 4
 class EpochRecord:
     """One epoch of training. Errors and loss are running means over the epoch's own batches, augmented and in training mode."""
 
-    epoch: int
+    epoch: Count
     """Counted from 1."""
-    iteration: int
+    iteration: Count
     """Iterations done when the epoch ended."""
     loss: float
-    train_error: float
+    train_error: Percent
     lr: float
     """Learning rate of the epoch's last iteration."""
-    seconds: float
-    images_per_second: float
-    validation_error: float | None = None
-    test_error: float | None = None
+    seconds: Seconds
+    images_per_second: Seconds
+    validation_error: Percent | None = None
+    test_error: Percent | None = None
     """Only where `record.test_curve` asked for it."""
     validation_loss: float | None = None
 
@@ -58,33 +63,33 @@ class RunRecord:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}  # arrays, which no JSON holds
 
-    fingerprint: str
-    seed: int
+    fingerprint: Fingerprint
+    seed: Count
     spec: dict[str, Any]
     """The resolved RunSpec as plain values."""
-    status: str
-    """`done`, or `diverged` where the loss stopped being a number."""
-    train_error: float | None
-    test_error: float | None
+    status: Literal["done", "diverged", "imported"]
+    """`done`, or `diverged` where the loss stopped being a number; `imported` where its weights came from a file."""
+    train_error: Percent | None
+    test_error: Percent | None
     train_loss: float | None
     test_loss: float | None
-    validation_error: float | None
-    params: int
-    macs: int
-    seconds: float
+    validation_error: Percent | None
+    params: Count
+    macs: Count
+    seconds: Seconds
     """Wall time of the run, data loading and final evaluation included."""
     started: str
     """UTC, ISO 8601."""
     epochs: tuple[EpochRecord, ...]
     blocks: tuple[str, ...]
     """Names of the gradient rows: stem, stage1.block1, ..., head."""
-    images: dict[str, int]
+    images: dict[str, Count]
     """Number of train, validation and test images."""
     environment: dict[str, str]
     """Versions, commit, device, processor, threads."""
     warmup_ended: int | None = None
     """Iteration at which a warm-up until a training error ended."""
-    weights: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, Fingerprint] = field(default_factory=dict)
     """The weights kept beside the record: `last`, and `best` of the epoch with the lowest validation error -> sha256 of the file."""
     notes: tuple[str, ...] = ()
     """What a person should know about how the run went: a checkpoint that could not be used, a machine that changed on the way."""
@@ -106,12 +111,29 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], arrays: Mapping[str, NDArray[Any]], checksum: str = "") -> "RunRecord":
-        """The record that `as_json` wrote. Raises ValueError or TypeError where it has other fields or types."""
+        """The record that `as_json` wrote. Raises ValueError or TypeError where it has other fields or types, or says what no run comes to."""
         values = {name: value for name, value in plain.items() if name != "format"}
         values["epochs"] = [
             {**epoch, "loss": math.nan if epoch.get("loss") is None else epoch["loss"]} for epoch in values.get("epochs", ())
         ]
-        return replace(from_plain(cls, values), arrays=arrays, checksum=checksum, origin=None)
+        record = from_plain(cls, values)
+        if [epoch.epoch for epoch in record.epochs] != list(range(1, len(record.epochs) + 1)):
+            raise ValueError("its epochs are not numbered from 1")
+        if set(record.images) != {"train", "validation", "test"} or not set(record.weights) <= {"last", "best"}:
+            raise ValueError("it has other images or weights than a run has")
+        if record.status == "done" and (record.train_error is None or record.train_loss is None):
+            raise ValueError("it lacks what every finished run has")
+        return replace(record, arrays=arrays, checksum=checksum, origin=None)
+
+    @property
+    def array_shapes(self) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+        """Name -> kind (numpy's letter) and shape of each array that a run may keep; None for a length that the record does not know."""
+        return {
+            "gradient_norms": ("f", (len(self.epochs) + 1, len(self.blocks))),
+            "test_correct": ("u", ((self.images["test"] + 7) // 8,)),
+            "pixel_scale": ("f", (None, None, None)),
+            "pixel_shift": ("f", (None, None, None)),
+        }
 
 
 def _or_null(value: Any) -> Any:

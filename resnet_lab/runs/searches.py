@@ -5,13 +5,14 @@ It lies beside plan.json. The runs themselves are in the run store like any othe
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from resnet_lab.runs.files import StoreError, from_plain, inside, writing
+from resnet_lab.content import content_of
+from resnet_lab.runs.files import LARGEST_JSON, fitting, from_plain, inside, read_json, reading, writing
 from resnet_lab.runs.plan import Plan, PlannedSearch
+from resnet_lab.runs.record import Fingerprint
 from resnet_lab.spec.search import SEARCH_SEEDS, Label
 
 State = Literal["running", "complete", "pruned", "infeasible", "failed"]
@@ -32,7 +33,7 @@ class SearchTrial:
     """Parameter -> label (spec/search.py)."""
     proposed_by: Literal["first", "sampler", "random"]
     """`first`: the question names it. `random`: the sampler had nothing new to propose."""
-    fingerprint: str = ""
+    fingerprint: Fingerprint | Literal[""] = ""
     """Of its runs; empty where no network can be built."""
     macs: int = 0
     params: int = 0
@@ -75,7 +76,7 @@ def load_trials(studies: Path, name: str, identities: Mapping[str, str]) -> dict
     Raises StoreError for a file that cannot be read, or holds anything else.
     """
     found: dict[str, dict[int, SearchTrial]] = {search: {} for search in identities}
-    for trial in _lines(searches_path(studies, name)):
+    for trial in _trials(searches_path(studies, name)):
         if identities.get(trial.search) == trial.identity:
             found[trial.search][trial.number] = trial
     return {search: [trials[number] for number in sorted(trials)] for search, trials in found.items()}
@@ -93,25 +94,28 @@ def trial_runs(studies: Path, plan: Plan) -> Iterator[tuple[PlannedSearch, Searc
 
 def earlier_searches(studies: Path, name: str) -> set[tuple[str, str]]:
     """(searched cell, identity) of all searches that were begun here."""
-    return {(trial.search, trial.identity) for trial in _lines(searches_path(studies, name))}
+    return {(trial.search, trial.identity) for trial in _trials(searches_path(studies, name))}
 
 
-def _lines(path: Path) -> Iterator[SearchTrial]:
+def _trials(path: Path) -> Iterator[SearchTrial]:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with reading(path):
+            content = content_of(path, at_most=LARGEST_JSON)
     except (FileNotFoundError, NotADirectoryError):
         return
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        with suppress(json.JSONDecodeError):
-            plain: Any = json.loads(line)
-            try:
-                yield from_plain(SearchTrial, plain)
-            except (ValueError, TypeError) as error:
-                raise StoreError(
-                    f"{path}:{number}: no proposal of a search ({error}): move the file away, finished runs are kept"
-                ) from error
+    yield from parse_trials(content, str(path))
+
+
+def parse_trials(content: bytes, path: str) -> Iterator[SearchTrial]:
+    """What stands in searches.jsonl, line by line, but for lines that were cut short; `path` is named in errors. Raises StoreError for anything else."""
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            plain = read_json(line)
+        except ValueError:
+            continue
+        with fitting(f"{path}:{number}", "move the file away, finished runs are kept"):
+            trial = from_plain(SearchTrial, plain)
+        yield trial
 
 
 def _ends_whole(path: Path) -> bool:

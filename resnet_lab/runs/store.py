@@ -14,10 +14,12 @@ or a bad copy, is noticed by its checksum and treated as not there.
 import hashlib
 import io
 import json
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_lab.runs.files import StoreError, from_plain, write_atomically, writing
+from resnet_lab.content import content_of
+from resnet_lab.runs.files import LARGEST_JSON, StoreError, from_plain, read_json, write_atomically, writing
 from resnet_lab.runs.record import FORMAT, Origin, RunRecord
 from resnet_lab.spec.errors import SpecError
 
@@ -35,6 +38,8 @@ CHECKPOINTS = ("checkpoint.new.bin", "checkpoint.bin", "checkpoint.previous.bin"
 CHECKPOINT_FORMAT = 3
 ORIGIN = "imported.json"
 _CHECKPOINT_HEADER = b"resnet_lab checkpoint %d %d %s\n"  # format, iteration, sha256 of what follows
+LARGEST_ARRAYS = 2 * 10**9
+"""Bytes: of gradient norms of a thousand blocks, half a million epochs."""
 RECENT = 5
 """How many runs are named where one was asked for that is not there."""
 
@@ -58,7 +63,11 @@ class RunStore:
 
     def folder(self, fingerprint: str, seed: int) -> Path:
         """Where a run lies, whether it is there or not."""
-        return self.root / fingerprint[:2] / f"{fingerprint[:32]}-seed{seed}"
+        return self.root / fingerprint[:2] / _folder_name(fingerprint, seed)
+
+    def folders(self) -> list[Path]:
+        """The folders of all runs, finished or not, in the order of their names; what else lies there is nobody's business."""
+        return sorted(folder for folder in self.root.glob("*/*") if run_of(folder) and folder.is_dir())
 
     def load(self, fingerprint: str, seed: int) -> RunRecord | None:
         """The finished run, or None where there is none or it is damaged (`damage` says which). Raises StoreError for a newer format."""
@@ -126,8 +135,9 @@ class RunStore:
     def failure(self, fingerprint: str, seed: int) -> Failure | None:
         """Why the run failed when it was last tried, or None."""
         try:
-            return from_plain(Failure, json.loads((self.folder(fingerprint, seed) / "failure.json").read_bytes()))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            content = content_of(self.folder(fingerprint, seed) / "failure.json", at_most=LARGEST_JSON)
+            return from_plain(Failure, read_json(content))
+        except (OSError, ValueError):
             return None
 
     @staticmethod
@@ -144,9 +154,10 @@ class RunStore:
         found = []
         if match:
             digits, seed = match[1], match[2] or "*"
-            found = sorted(self.root.glob(f"{digits[:2]}/{digits[:32]}*-seed{seed}/result.json"))
+            found = [path for path in sorted(self.root.glob(f"{digits[:2]}/{digits[:32]}*-seed{seed}/result.json")) if run_of(path.parent)]
         if not found:
-            newest = sorted(self.root.glob("*/*/result.json"), key=lambda path: path.stat().st_mtime, reverse=True)[:RECENT]
+            results = [folder / "result.json" for folder in self.folders() if (folder / "result.json").exists()]
+            newest = sorted(results, key=lambda path: path.stat().st_mtime, reverse=True)[:RECENT]
             there = f"the latest are {', '.join(map(_id_of, newest))}" if newest else "there is none yet"
             raise SpecError.of(f"no run {name!r} under {self.root.parent.absolute()}: {there}")
         if len(found) > 1:
@@ -173,17 +184,22 @@ class RunStore:
 
     def __iter__(self) -> Iterator[RunRecord]:
         """Every finished run that can be read."""
-        for path in sorted(self.root.glob("*/*/result.json")):
-            try:
-                yield self._read(path.parent)
-            except _DamagedError:
-                continue
+        for folder in self.folders():
+            if run := run_of(folder):
+                record = self.load(*run)
+                if record is not None:
+                    yield record
 
     def _read(self, folder: Path) -> RunRecord:
         path, arrays = folder / "result.json", folder / "arrays.npz"
-        text = path.read_bytes()
         try:
-            plain = json.loads(text)
+            text = content_of(path, at_most=LARGEST_JSON)
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            raise _DamagedError(f"{path} cannot be read: {error.strerror}") from error
+        try:
+            plain = read_json(text)
             is_newer = plain["format"] > FORMAT
         except (ValueError, KeyError, TypeError) as error:
             raise _DamagedError(f"{path} was cut short or is no result") from error
@@ -196,18 +212,18 @@ class RunStore:
             raise _DamagedError(f"{path} does not match its checksum")
         _check_arrays(arrays, plain.pop("arrays_sha256", ""))
         try:
-            record = RunRecord.from_json(plain, StoredArrays(arrays), checksum)
+            record = RunRecord.from_json(plain, {}, checksum)
         except (ValueError, TypeError, AttributeError) as error:
             raise _DamagedError(f"{path} has other fields than this version: {error}") from error
         if self.folder(record.fingerprint, record.seed) != folder:
             raise _DamagedError(f"{path} is of another run")
-        return replace(record, origin=_origin(folder, checksum))
+        return replace(record, arrays=StoredArrays(arrays, record.array_shapes), origin=_origin(folder, checksum))
 
 
 def _origin(folder: Path, checksum: str) -> Origin | None:
     """Where a run with this checksum came from, if it was imported; a result that was done here in its place is not marked."""
     try:
-        origin = from_plain(Origin, json.loads((folder / ORIGIN).read_bytes()))
+        origin = from_plain(Origin, read_json(content_of(folder / ORIGIN, at_most=LARGEST_JSON)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError):
@@ -219,30 +235,59 @@ class _DamagedError(Exception):
     """A stored run that cannot be trusted; it is done again."""
 
 
+def _check_arrays(path: Path, expected: str) -> None:
+    try:
+        content = content_of(path, at_most=LARGEST_ARRAYS)
+    except FileNotFoundError as error:
+        raise _DamagedError(f"{path} is missing") from error
+    except OSError as error:
+        raise _DamagedError(f"{path} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise _DamagedError(f"{path} was cut short or changed")
+
+
 class StoredArrays(Mapping[str, NDArray[Any]]):
     """Name -> array, of an .npz file that was found whole when the run was looked up; read when asked for, so that ten thousand runs fit in memory.
 
-    Raises OSError or ValueError where the file has gone since.
+    `shapes`: kind and shape of each array that may be asked for. Raises StoreError where the file has gone since, or holds something else.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, shapes: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> None:
+        self.path, self.shapes = path, shapes
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the arrays in the file."""
-        with zipfile.ZipFile(self.path) as archive:
+        with self._opened() as archive:
             return tuple(name.removesuffix(".npy") for name in archive.namelist())
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        with zipfile.ZipFile(self.path) as archive:
-            try:
-                member = archive.open(name + ".npy")
-            except KeyError:
-                raise KeyError(name) from None
-            with member:
-                array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-                return array
+        if name not in self.names:
+            raise KeyError(name)
+        with self._opened() as archive, archive.open(f"{name}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            shape, by_columns, kind = np.lib.format.read_array_header_1_0(member)
+            wanted, due = self.shapes.get(name, ("", ()))
+            if (
+                version != (1, 0)
+                or kind.kind != wanted
+                or len(shape) != len(due)
+                or any(want not in (None, has) for want, has in zip(due, shape, strict=True))
+            ):
+                raise ValueError(f"{name} is {kind} {list(shape)}")
+            count = math.prod(shape) * kind.itemsize
+            content = member.read(min(count, LARGEST_ARRAYS))
+            if len(content) != count:
+                raise ValueError(f"{name} has {len(content)} bytes for {list(shape)}")
+            return np.frombuffer(content, kind).reshape(shape, order="F" if by_columns else "C").copy()
+
+    @contextmanager
+    def _opened(self) -> Iterator[zipfile.ZipFile]:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                yield archive
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
+            raise StoreError(f"the arrays of a run cannot be used ({self.path}: {error}): remove the run and do it again") from error
 
     def __contains__(self, name: object) -> bool:
         return name in self.names
@@ -252,15 +297,6 @@ class StoredArrays(Mapping[str, NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self.names)
-
-
-def _check_arrays(path: Path, expected: str) -> None:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise _DamagedError(f"{path} is missing") from error
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise _DamagedError(f"{path} was cut short or changed")
 
 
 def weights_name(which: str) -> str:
@@ -276,27 +312,36 @@ def checkpoint_header(iteration: int, payload: bytes | memoryview) -> bytes:
 def checkpoint_iteration(content: bytes) -> int | None:
     """After which iteration a checkpoint was written; None for one that was cut short or damaged, or that another version wrote."""
     header, _, payload = content.partition(b"\n")
-    words = header.split(b" ")
-    if len(words) != 5 or not words[3].isdigit() or checkpoint_header(int(words[3]), payload) != header + b"\n":
-        return None
-    return int(words[3])
+    found = re.fullmatch(rb"resnet_lab checkpoint \d{1,9} (\d{1,18}) [0-9a-f]{64}", header)
+    return int(found[1]) if found and checkpoint_header(int(found[1]), payload) == header + b"\n" else None
 
 
 def newest_checkpoint(folder: Path) -> tuple[int, bytes] | None:
     """A run's newest whole checkpoint in its folder: after which iteration it was written, and its content; None where there is none."""
     for name in CHECKPOINTS:
         try:
-            content = (folder / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+            content = content_of(folder / name)
+        except OSError:
             continue
         if (iteration := checkpoint_iteration(content)) is not None:
             return iteration, content
     return None
 
 
+def run_of(folder: Path) -> tuple[str, int] | None:
+    """As much of the fingerprint as a run folder's name has, which is enough for the store, and the seed; None for a folder that is no run's."""
+    found = re.fullmatch(r"([0-9a-f]{32})-seed(0|[1-9]\d{0,18})", folder.name)
+    return (found[1], int(found[2])) if found and folder.parent.name == found[1][:2] else None
+
+
+def _folder_name(fingerprint: str, seed: int) -> str:
+    return f"{fingerprint[:32]}-seed{seed}"
+
+
 def _id_of(result: Path) -> str:
-    fingerprint, _, seed = result.parent.name.rpartition("-seed")
-    return RunStore.run_id(fingerprint, int(seed))
+    run = run_of(result.parent)
+    assert run is not None, "results are looked for in run folders"
+    return RunStore.run_id(*run)
 
 
 def _checksum(plain: dict[str, Any]) -> str:

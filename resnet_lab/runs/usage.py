@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_lab.runs.files import StoreError
-from resnet_lab.runs.plan import stored_plans
+from resnet_lab.runs.plan import driven_plan, study_names
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.searches import trial_runs
-from resnet_lab.runs.store import CHECKPOINTS, RunStore, weights_name
+from resnet_lab.runs.store import CHECKPOINTS, RunStore, run_of, weights_name
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,18 @@ class StoredRun:
     record: RunRecord | None
     size: int
     used_by: tuple[str, ...]
+    newer: str = ""
+    """Why its record cannot be read where a newer version wrote it: then it is left alone."""
 
     @property
     def name(self) -> str:
         """The run's id: the first twelve digits of its fingerprint, and its seed."""
         return RunStore.run_id(*_key(self.folder))
+
+    @property
+    def status(self) -> str:
+        """`done`, `diverged`, `imported`, `unfinished`, or `newer` for one that a newer version wrote."""
+        return self.record.status if self.record else "newer" if self.newer else "unfinished"
 
     @property
     def has_weights(self) -> bool:
@@ -39,7 +46,7 @@ class StoredRun:
     @property
     def is_used(self) -> bool:
         """Whether a study plans it, it was kept for its weights, or it was stopped and can go on from its checkpoint."""
-        return bool(self.used_by) or self.has_weights or self.can_go_on
+        return bool(self.used_by or self.newer) or self.has_weights or self.can_go_on
 
     @property
     def can_go_on(self) -> bool:
@@ -47,32 +54,41 @@ class StoredRun:
         return self.record is None and any((self.folder / name).exists() for name in CHECKPOINTS)
 
 
-def stored_runs(studies: Path) -> list[StoredRun]:
-    """Every run folder of a studies folder, finished or not, in the order of their names. Raises StoreError for a store of a newer version."""
-    store, users = RunStore(studies), users_of_runs(studies)
+def stored_runs(studies: Path, passed_over: list[str] | None = None) -> list[StoredRun]:
+    """Every run folder of a studies folder, finished or not, in the order of their names. `passed_over` as in `users_of_runs`."""
+    store, users = RunStore(studies), users_of_runs(studies, passed_over)
     runs = []
-    for folder in sorted(path for path in store.root.glob("*/*") if path.is_dir()):
-        runs.append(
-            StoredRun(
-                folder=folder,
-                record=store.load(*_key(folder)),
-                size=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-                used_by=tuple(users.get(folder, ())),
-            )
-        )
+    for folder in store.folders():
+        record, newer = None, ""
+        try:
+            record = store.load(*_key(folder))
+        except StoreError as error:
+            newer = str(error)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        runs.append(StoredRun(folder, record, size, tuple(users.get(folder, ())), newer))
     return runs
 
 
-def users_of_runs(studies: Path) -> dict[Path, list[str]]:
-    """Run folder -> names of the cells that use it, as `NAME/SCALE: cell`, and of searches, as `NAME/SCALE: tpe trial 3`."""
+def users_of_runs(studies: Path, passed_over: list[str] | None = None) -> dict[Path, list[str]]:
+    """Run folder -> names of the cells that use it, as `NAME/SCALE: cell`, and of searches, as `NAME/SCALE: tpe trial 3`.
+
+    A study whose files cannot be used is added to `passed_over`, as what is wrong with it. Raises StoreError for it where no list is given: whoever
+    removes what nobody uses must know all who do.
+    """
     store = RunStore(studies)
     users: dict[Path, list[str]] = {}
-    for plan in stored_plans(studies):
-        for cell in plan.cells:
-            for seed in plan.seeds:
-                users.setdefault(store.folder(cell.fingerprint, seed), []).append(f"{plan.name}: {cell.name}")
-        for search, trial, seed in trial_runs(studies, plan):
-            users.setdefault(store.folder(trial.fingerprint, seed), []).append(f"{plan.name}: {search.name} trial {trial.number}")
+    for name in study_names(studies):
+        try:
+            plan = driven_plan(studies, name)
+            runs = [(cell.fingerprint, seed, cell.name) for cell in plan.cells for seed in plan.seeds]
+            runs += [(trial.fingerprint, seed, f"{search.name} trial {trial.number}") for search, trial, seed in trial_runs(studies, plan)]
+        except StoreError as error:
+            if passed_over is None:
+                raise
+            passed_over.append(str(error))
+            continue
+        for fingerprint, seed, what in runs:
+            users.setdefault(store.folder(fingerprint, seed), []).append(f"{name}: {what}")
     return users
 
 
@@ -91,9 +107,9 @@ def remove(runs: Iterable[StoredRun]) -> int:
 
 
 def _key(folder: Path) -> tuple[str, int]:
-    """As much of the fingerprint as a folder's name has, which is enough for the store, and the seed."""
-    fingerprint, _, seed = folder.name.rpartition("-seed")
-    return fingerprint, int(seed)
+    run = run_of(folder)
+    assert run is not None, "the store names folders of runs alone"
+    return run
 
 
 def _in_flight(folder: Path) -> bool:
@@ -122,7 +138,7 @@ def as_json(runs: Iterable[StoredRun]) -> str:
             {
                 "run": run.name,
                 "folder": str(run.folder),
-                "status": run.record.status if run.record else "unfinished",
+                "status": run.status,
                 "imported_from": run.record.origin.archive if run.record and run.record.origin else None,
                 "bytes": run.size,
                 "used_by": run.used_by,

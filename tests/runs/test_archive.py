@@ -4,16 +4,20 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import random
 import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from factories import SCORES, ended_search, fill_store, make_cell, make_plan, make_record, make_searched, make_trials, write_trials
+from mutations import edited
 
 from resnet_lab.analysis.tables import load
+from resnet_lab.analysis.verdicts import judge
 from resnet_lab.runs.archive import Exported, Imported, export_study, import_study
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.looks import Decision, Look, Looks, load_looks
@@ -383,3 +387,91 @@ def test_the_report_goes_out_and_does_not_come_in(tmp_path: Path, plan: Plan) ->
     assert taken == {"report/report.html", "report/figures/curves.svg", "report/tables/results@x.tex"}
     import_study(tmp_path / "there", tmp_path / "study.tar.gz")
     assert not list((tmp_path / "there").rglob("*.html"))
+
+
+def forged(archive: Path, seed: int) -> Path:
+    """The archive with something in it edited, and all its checksums brought up to date."""
+    draw = random.Random(seed)
+    with tarfile.open(archive) as old:
+        content = {member.name: old.extractfile(member).read() for member in old}
+    kind = draw.choice(["plan.json", "plan.json", "looks.json", "result.json", "result.json", "arrays.npz", "manifest.json"])
+    name = draw.choice([name for name in content if name.endswith(kind)])
+    if kind == "arrays.npz":
+        arrays = dict(np.load(io.BytesIO(content[name])))
+        one = draw.choice(list(arrays))
+        arrays[one] = draw.choice(
+            [np.zeros(0), np.array("x"), np.zeros((2, 3, 4)), arrays[one].astype(complex), arrays[one].ravel()[:1], np.array(None)]
+        )
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        content[name] = draw.choice([buffer.getvalue(), buffer.getvalue()[:-30], b""])
+        name = name.replace(kind, "result.json")
+        content[name] = sealed(
+            json.loads(content[name]) | {"arrays_sha256": hashlib.sha256(content[name.replace("result.json", kind)]).hexdigest()}
+        )
+    else:
+        plain = edited(json.loads(content[name]), draw)
+        content[name] = sealed(plain) if kind == "result.json" else json.dumps(plain).encode()
+    if kind == "manifest.json":
+        return repacked(archive, {name: content[name]}, listed=False)
+    return repacked(archive, content, listed=True)
+
+
+def sealed(plain: dict) -> bytes:
+    """A result with the checksum that belongs to it."""
+    plain.pop("sha256", None)
+    return json.dumps(plain | {"sha256": hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()}).encode()
+
+
+def test_an_archive_that_was_edited_is_used_whole_or_refused_whole(tmp_path: Path, plan: Plan) -> None:
+    """Would catch a traceback, half an import, and runs that are imported and cannot be read: 323 of 702 edited archives ended so."""
+    Looks((2, 5), done=(Look((0, 1), 0.02, {"digest": Decision("supported", 0.01, 0.02, 1)}),)).save(tmp_path / "here", plan.name)
+    export_study(tmp_path / "here", plan, tmp_path / "whole.tar.gz")
+    refused = []
+    for seed in range(200):
+        there = tmp_path / f"there-{seed}"
+        shutil.copy(tmp_path / "whole.tar.gz", tmp_path / "edited.tar.gz")
+        try:
+            found = import_study(there, forged(tmp_path / "edited.tar.gz", seed))
+        except StoreError:
+            refused.append(seed)
+            continue
+        data = load(found.plan, RunStore(there))
+        assert found.added == len(list(RunStore(there))), seed
+        assert len(data.gradients) > 0, seed
+        judge(data, looks=load_looks(there, found.plan.name))
+        shutil.rmtree(there)
+    assert not [seed for seed in refused if (tmp_path / f"there-{seed}").exists()], "nothing is left behind"
+    assert 100 < len(refused) < 200, "most are refused, some edits change nothing that matters"
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(
+    tmp_path: Path, plan: Plan, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would catch 6 MB that take 6 GB of memory, in a file or in a header."""
+    monkeypatch.setattr("resnet_lab.runs.archive.LEAST_ROOM", 10_000_000)
+    before = archive.read_bytes()
+    for header in (False, True):
+        member = tarfile.TarInfo("question.toml")
+        member.size, member.type = 20_000_000, tarfile.XHDTYPE if header else tarfile.REGTYPE
+        with gzip.open(archive, "wb") as packed:
+            packed.write(member.tobuf() + bytes(member.size) + bytes(10240))
+        with pytest.raises(StoreError, match="unpacks to far more"):
+            import_study(tmp_path / "there", archive)
+    archive.write_bytes(before)
+    import_study(tmp_path / "there", archive)
+
+
+def test_a_pipe_and_two_files_of_one_name_are_refused(tmp_path: Path, archive: Path) -> None:
+    """Would catch a command that waits for ever, and a first file that is checked while the second is used."""
+    os.mkfifo(tmp_path / "pipe.tar.gz")
+    with pytest.raises(StoreError, match="no regular file"):
+        import_study(tmp_path / "there", tmp_path / "pipe.tar.gz")
+    with tarfile.open(archive) as old:
+        content = [(member, old.extractfile(member).read()) for member in old]
+    with tarfile.open(archive, "w:gz") as new:
+        for member, data in [*content, content[-1]]:
+            new.addfile(member, io.BytesIO(data))
+    with pytest.raises(StoreError, match="two files of one name"):
+        import_study(tmp_path / "there", archive)
+    assert not (tmp_path / "there").exists()

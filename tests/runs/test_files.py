@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.runs.files import StoreError, locked, whole_file, whole_folder
+from resnet_lab.runs.files import StoreError, from_json, locked, whole_file, whole_folder
+from resnet_lab.runs.store import Failure
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -55,3 +56,12 @@ def test_only_failures_to_write_are_put_down_to_the_folder(tmp_path: Path) -> No
     remedy = "name another folder with --data-root"
     with pytest.raises(StoreError, match=f"file cannot be written to: .*{remedy}"), locked(tmp_path / "file", "x", remedy):
         pass
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"format": 1, "seed": NaN}', '{"format": 1, "seed": ' + "9" * 5000 + "}", b"\xff", "{}", '{"format": "1"}']
+)
+def test_json_that_python_chokes_on_is_refused(content: str | bytes) -> None:
+    """Would catch a RecursionError, a number that is none, and a ValueError about the number of digits."""
+    with pytest.raises(StoreError, match=r"x\.json was cut short, or is none of ours: get it again"):
+        from_json(Failure, content, "x.json", newest=1, remedy="get it again")

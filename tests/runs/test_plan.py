@@ -24,8 +24,8 @@ def test_a_plan_comes_back_as_it_was(tmp_path: Path, tag: str) -> None:
 def test_every_kind_of_claim_survives_the_plan() -> None:
     claims = (
         degradation(scales=("laptop",), effect=1.0),
-        Claim("several", ({"plain/20": 1.0}, {"plain/56": 2.0}), "> 0"),
-        Claim("trend", {"plain/20": 1.0}, "> 0", trend=Trend("layers", "plain", "residual"), pairing="none"),
+        Claim("several", ({"plain/20": 1.0}, {"plain/56": 2.0}), "> 1"),
+        Claim("trend", {"plain/20": 1.0, "residual/20": -1.0}, "> 0", trend=Trend("layers", "plain", "residual"), pairing="none"),
         Claim("fails", {"plain/20": 1.0}, fails=Fails(20, 0.6)),
     )
     assert parse_plan(make_plan(claims=claims).as_text().encode(), "plan.json").claims == claims
@@ -104,3 +104,29 @@ def test_a_fingerprint_that_is_a_path_is_refused() -> None:
     hostile = replace(plan, cells=(replace(plan.cells[0], fingerprint="../" * 21 + "x"),))
     with pytest.raises(StoreError, match="no fingerprint"):
         parse_plan(hostile.as_text().encode(), "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seeds": (0, 0)}, "no seeds, or one of them twice"),
+        ({"cells": ()}, "no cells, or two of one name"),
+        ({"axes": ("width",)}, "a cell does not lie on its grid"),
+        ({"claims": (degradation("plain/57"),)}, "claim 'degradation': contrast: no cell 'plain/57'"),
+        ({"claims": (degradation(expect="bigger"),)}, "'bigger' is no expectation"),
+    ],
+)
+def test_a_plan_that_contradicts_itself_is_refused(change: dict[str, object], says: str) -> None:
+    """Would catch a traceback in a report, over a plan of which every field has its type."""
+    with pytest.raises(StoreError, match="contradicts itself") as caught:
+        parse_plan(replace(make_plan(), **change).as_text().encode(), "plan.json")
+    assert says in str(caught.value)
+
+
+def test_a_cell_whose_recipe_is_none_is_refused() -> None:
+    """Would catch a network of a thousand million layers that is built, and a KeyError for a field that is not there."""
+    plan = make_plan()
+    for section, field, value in (("network", "depths", [10**9]), ("training", "lr", "x"), ("data", "name", None)):
+        spec = {**plan.cells[0].spec, section: {**plan.cells[0].spec[section], field: value}}
+        with pytest.raises(StoreError, match=rf"plan.json was written by another version of resnet_lab, or changed \(0.{section}.{field}"):
+            parse_plan(replace(plan, cells=(replace(plan.cells[0], spec=spec), *plan.cells[1:])).as_text().encode(), "plan.json")

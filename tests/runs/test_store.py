@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def test_arrays_are_read_when_asked_for_and_not_kept(store: RunStore, record: Ru
     with pytest.raises(KeyError):
         found.arrays["nothing"]
     (store.folder(record.fingerprint, record.seed) / "arrays.npz").unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StoreError, match="do it again"):
         found.arrays["gradient_norms"]
 
 
@@ -217,3 +218,45 @@ def test_weights_lie_beside_the_record(store, cell):
     store.weights_path(record).unlink()
     with pytest.raises(StoreError, match=r"weights-last\.safetensors is gone"):
         store.weights_path(record)
+
+
+def test_what_is_no_run_lies_in_nobodys_way(store: RunStore, record: RunRecord) -> None:
+    """Would catch one bad folder that breaks every look into the store, and a pipe that is waited for."""
+    folder = store.save(record)
+    for name in (
+        "notes",
+        "ab/notes",
+        "ab/xyz-seed1",
+        f"ab/{'0' * 32}-seed1",
+        f"{'0' * 2}/{'0' * 32}-seedx",
+        f"{'0' * 2}/{'0' * 32}-seed{'9' * 40}",
+    ):
+        (store.root / name).mkdir(parents=True)
+    os.mkfifo(store.root / "pipe")
+    for number, seed in enumerate((4, 5, 6)):
+        strange = store.folder(record.fingerprint, seed)
+        strange.mkdir()
+        (os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero"))[number](strange / "result.json")
+        assert store.load(record.fingerprint, seed) is None
+        assert "cannot be read" in (store.damage(record.fingerprint, seed) or "")
+    assert list(store) == [record]
+    assert store.find(record.fingerprint[:8] + "-3")[0] == folder
+    with pytest.raises(SpecError, match=r"no run 'abcd' .*: the latest are"):
+        store.find("abcd")
+
+
+def test_a_result_in_the_folder_of_another_run_is_not_taken_for_it(store: RunStore, record: RunRecord) -> None:
+    """Would catch a run that is copied to a seed that was never trained."""
+    shutil.copytree(store.save(record), store.folder(record.fingerprint, 7))
+    assert store.load(record.fingerprint, 7) is None
+    assert "is of another run" in (store.damage(record.fingerprint, 7) or "")
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 3)), np.zeros((4, 11), dtype=complex), np.array("x"), np.array(None), np.zeros(0)], ids=str)
+def test_arrays_of_another_shape_are_told_of(store: RunStore, record: RunRecord, array: np.ndarray) -> None:
+    """Would catch a traceback in a report, a pickle that is read, and memory for a shape that only stands in a header."""
+    store.save(replace(record, arrays={**record.arrays, "gradient_norms": array}))
+    found = store.load(record.fingerprint, record.seed)
+    assert found is not None
+    with pytest.raises(StoreError, match="remove the run and do it again"):
+        found.arrays["gradient_norms"]

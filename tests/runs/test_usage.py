@@ -83,3 +83,19 @@ def test_an_unfinished_run_is_listed_without_a_record(studies: Path) -> None:
     found = next(found for found in stored_runs(studies) if found.folder == run.folder)
     assert found.record is None
     assert found.name == run.name
+
+
+def test_one_bad_file_hides_no_other_run(studies: Path) -> None:
+    """Would catch a list that ends at one damaged plan or newer result, and a gc that takes runs of a study that cannot be read for unused."""
+    newer = stored_runs(studies)[0].folder / "result.json"
+    newer.write_text(newer.read_text().replace('"format": ', '"format": 9'))
+    (studies / "other" / "laptop").mkdir(parents=True)
+    (studies / "other" / "laptop" / "plan.json").write_text("{")
+    passed_over: list[str] = []
+    found = stored_runs(studies, passed_over)
+    assert len(found) == 12
+    assert (found[0].status, found[0].is_used, "newer version" in found[0].newer) == ("newer", True, True)
+    assert len(passed_over) == 1
+    assert "other/laptop/plan.json was cut short" in passed_over[0]
+    with pytest.raises(StoreError, match="was cut short"):
+        stored_runs(studies)
