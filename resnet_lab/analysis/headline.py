@@ -17,7 +17,7 @@ _OTHER = {"yes": "no", "no": "yes"}
 
 
 def headline(plan: Plan, verdicts: Sequence[Verdict]) -> str:
-    """`Plain nets: yes, +30 points. Residual nets: slightly, +2.2 points.` Without halves: how many claims were decided, and which how.
+    """`Plain nets: yes, +30 points. Residual nets: slightly, +2.2 points.` Without halves: how many claims are supported, and the others by verdict.
 
     Empty for a study without claims, and at a scale that is no evidence.
     """
@@ -62,11 +62,10 @@ def _effect(verdict: Verdict) -> str:
 
 
 def _counted(verdicts: Sequence[Verdict]) -> str:
-    """How many claims are supported, and the names of the others: `3 of 4 claims are supported. Undecided: c_beats_b.` and the like."""
+    """How many claims are supported, and the names of the others: `Supported: 3 of 4 claims. Undecided: c_beats_b.`"""
     named = {word: [verdict.name for verdict in verdicts if verdict.verdict == word] for word in ("contradicted", "undecided", "waiting")}
     supported = sum(verdict.verdict == "supported" for verdict in verdicts)
-    are = "is" if supported == 1 else "are"
-    first = f"{supported} of {plural(len(verdicts), 'claim')} {are} supported."
+    first = f"Supported: {supported} of {plural(len(verdicts), 'claim')}."
     return " ".join([first, *(f"{word.capitalize()}: {', '.join(names)}." for word, names in named.items() if names)])
 
 

@@ -1,7 +1,7 @@
-"""A verdict as a sentence or two that name the claim's own cells, n, the interval at the level used and p, and say no more than the data.
+"""A verdict in words: first a sentence that anybody can read, then what a reader must know, then the details of the test.
 
-Numbers carry as many decimals as their interval deserves; errors are in percentage points where cells are compared and in percent where
-the claim is about a level; losses are in nats; a slope is per unit of its axis; how often a cell fails is in percent of its seeds.
+Numbers carry as many decimals as their interval deserves. Points are percentage points of error; a level is in percent, a loss in nats; a slope is per
+unit of its axis; how often a cell fails is in percent of its seeds. The words never say more than the data.
 """
 
 import math
@@ -11,13 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resnet_lab.analysis.contrast_text import (
+    claim_text,
+    contrast_text,
+    decimals_of,
+    expected,
+    oriented,
+    shown_interval,
+    signed,
+    told,
+    where,
+)
 from resnet_lab.analysis.contrasts import Evidence
 from resnet_lab.analysis.new_images import NewImages
 from resnet_lab.analysis.rules import region_position
 from resnet_lab.analysis.statistics import HolmStep, is_in_two, is_skewed, skewness
 from resnet_lab.analysis.tables import Run
 from resnet_lab.runs.plan import Plan, as_registered
-from resnet_lab.spec.claims import Claim, Trend
 from resnet_lab.text import MINUS, plural
 
 
@@ -84,26 +94,13 @@ class Finding:
 
 
 def words_of(finding: Finding) -> str:
-    """The verdict in words, beginning with the verdict itself."""
+    """The verdict in words, beginning with the verdict itself: `Supported: plain/56 ends 62.6 points worse than plain/20 ...`."""
     return " ".join([f"{finding.verdict.capitalize()}: {OPENINGS[finding.why](finding)}.", *_remarks(finding)])
 
 
-def contrast_text(contrast: dict[str, float]) -> str:
-    """`plain/56 − plain/20`, with weights where they are not one."""
-    terms = []
-    for cell, weight in contrast.items():
-        size = "" if abs(weight) == 1 else f"{abs(weight):g} × "
-        sign = MINUS if weight < 0 else "+"
-        terms.append(f"{sign} {size}{cell}")
-    return " ".join(terms).removeprefix("+ ")
-
-
-def claim_text(claim: Claim) -> str:
-    """What a claim says: `train error, plain/56 − plain/20 > 0`."""
-    contrasts = [contrast_text(contrast) for contrast in claim.contrasts]
-    of = _slope(claim.trend) if claim.trend else contrasts[0] if len(contrasts) == 1 else f"each of {', '.join(contrasts)}"
-    fails = f" above {claim.fails.above:g} %, share of seeds" if claim.fails else ""
-    return f"{claim.metric.replace('_', ' ')}{fails}, {of} {claim.expectation.replace('-', MINUS)}"
+def details_of(finding: Finding) -> str:
+    """The test behind the verdict: p, what it was held against, and the interval over new images. Empty where nothing was tested."""
+    return " ".join(_details(finding))
 
 
 def withdrawn_text(plan: Plan) -> list[str]:
@@ -113,19 +110,10 @@ def withdrawn_text(plan: Plan) -> list[str]:
     return [f"The registered claim {claim.name} is no longer in the question: {claim_text(claim)}." for claim in gone]
 
 
-def subject(evidence: Evidence) -> str:
-    """What was measured: a contrast, or the slope that it stands for."""
-    trend = evidence.claim.trend
-    return contrast_text(evidence.contrast) if trend is None else _slope(trend)
-
-
-def _slope(trend: Trend) -> str:
-    return f"slope of {trend.arm} over {trend.axis}" + (f" {MINUS} slope of {trend.minus}" if trend.minus else "")
-
-
 def percent(share: float) -> str:
-    """`95 %`, `98.75 %` from 0.95, 0.9875."""
-    return f"{100 * share:.4g} %"
+    """`95 %`, `98.3 %` from 0.95, 0.98333; never rounded up to 100 %."""
+    digits = next((digits for digits in (3, 4, 5, 6) if share == 1 or float(f"{100 * share:.{digits}g}") < 100), 7)
+    return f"{100 * share:.{digits}g} %"
 
 
 def p_text(p: float) -> str:
@@ -136,19 +124,17 @@ def p_text(p: float) -> str:
 
 
 def _from_interval(finding: Finding) -> str:
-    low, high = finding.interval or (math.nan, math.nan)
-    decimals = _decimals((high - low) / 2)
-    interval = f"{percent(1 - finding.step.level)} interval {_signed(low, decimals)} to {_signed(high, decimals)}"
-    return (
-        f"{_equation(finding, decimals)} ({interval}, {_seeds(finding.evidence)}, {_p_in_family(finding)}) {_where(finding.evidence)}"
-        f"{_expectation(finding)}"
-    )
+    evidence, effect = finding.evidence, finding.effect or 0.0
+    ends = finding.interval or (math.nan, math.nan)
+    decimals = decimals_of((ends[1] - ends[0]) / 2)
+    interval = f"{percent(1 - finding.step.level)} interval {_interval(finding, ends)}"
+    return f"{told(evidence.claim, evidence.contrast, effect, decimals)} {where(evidence)} ({_seeds(evidence)}, {interval}){_expectation(finding)}"
 
 
 def _from_zero_spread(finding: Finding) -> str:
     return (
-        f"{_equation(finding)} {_at_every_seed(finding.evidence)}; without spread there is no t and no interval, and the exact sign test "
-        f"decides: {_p_in_family(finding)}{_too_few(finding)}{_expectation(finding)}"
+        f"{_told(finding)} {_at_every_seed(finding.evidence)}. Without spread there is no t test and no interval, so the exact sign test "
+        f"decides{_too_few(finding)}{_expectation(finding)}"
     )
 
 
@@ -161,9 +147,8 @@ def _from_counts(finding: Finding) -> str:
     if evidence.diverged and evidence.is_error:
         kinds.append(f"diverged runs ({_counted(evidence.diverged)}) count as chance, {evidence.chance:.3g} % error")
     return (
-        f"{subject(evidence)} is {evidence.claim.expectation} in {inside} of {evidence.n} seeds "
-        f"{_where(evidence)}, among runs like these: {'; '.join(kinds)}. With them the mean is {_quantity(finding)}; there is no interval, and p is the "
-        f"larger one of t and sign test: {_p_in_family(finding)}{_too_few(finding)}"
+        f"the claim holds in {inside} of {evidence.n} seeds {where(evidence)}, among runs like these: {'; '.join(kinds)}. "
+        f"With them, on average, {_told(finding)}. There is no interval; t test and sign test must agree{_too_few(finding)}{_expectation(finding)}"
     )
 
 
@@ -175,12 +160,12 @@ def _from_share(finding: Finding) -> str:
     cell = next(iter(evidence.contrast))
     text = (
         f"{cell} fails to train ({which} error above {fails.above:g} %) in {int(evidence.values.sum())} of {evidence.n} seeds "
-        f"({percent(1 - finding.step.level)} Clopper-Pearson interval {100 * low:.3g} % to {100 * high:.3g} %, {_p_in_family(finding)})"
+        f"({percent(1 - finding.step.level)} interval {100 * low:.3g} % to {100 * high:.3g} % of runs)"
     )
     if finding.failure_bound is not None:
-        text += f"; no failure seen: with 95 % confidence it fails in at most {100 * finding.failure_bound:.2g} %"
+        text += f". No run failed: with 95 % confidence at most {100 * finding.failure_bound:.2g} % do"
     if finding.verdict == "contradicted":
-        text += f"; the claim expects {evidence.claim.expectation[0]} {percent(fails.share)}"
+        text += f". The claim expects {'more' if evidence.claim.expectation.startswith('>') else 'less'} than {percent(fails.share)}"
     return text + _too_few_to_fail(finding)
 
 
@@ -188,16 +173,16 @@ def _waiting(finding: Finding) -> str:
     evidence, stage = finding.evidence, finding.stage
     if stage.waiting:
         looks = ", ".join(str(n) for n in stage.looks)
-        text = f"undecided so far, the next look is at n = {stage.looks[stage.look]} seeds (looks at {looks}); {evidence.n} are there"
+        text = f"undecided so far. The next look is at {stage.looks[stage.look]} seeds, and {evidence.n} are there (looks at {looks})"
     else:
-        text = f"{evidence.n} of {evidence.planned} seeds are there for all of its cells"
+        text = f"{evidence.n} of {evidence.planned} seeds are there for all its cells"
     if finding.effect is not None:
-        so_far = f"{_share_so_far(finding)}" if evidence.claim.fails else f"{_equation(finding)} {_where(evidence)}"
-        text += f"; so far {so_far}, which is no verdict yet"
+        so_far = f"{_share_so_far(finding)}" if evidence.claim.fails else f"{_told(finding)} {where(evidence)}"
+        text += f". So far {so_far}; this is no verdict yet"
     if uneven := _uneven(evidence):
-        text += f"; its cells have different seeds so far, without {_listed(uneven)}"
+        text += f". Not all cells have the same seeds yet; still to come: {_listed(uneven)}"
     if evidence.failed:
-        text += f"; failed: {_listed(evidence.failed)} (run the study again to try once more)"
+        text += f". Failed: {_listed(evidence.failed)} (run the study again to retry)"
     return text
 
 
@@ -212,33 +197,35 @@ def _share_so_far(finding: Finding) -> str:
 
 
 def _one_seed(finding: Finding) -> str:
-    observed = _share_so_far(finding) if finding.evidence.claim.fails else f"{_equation(finding)} {_where(finding.evidence)}, n = 1 seed"
-    return f"a single seed shows no spread, so there is no interval and no test; {observed}"
+    observed = _share_so_far(finding) if finding.evidence.claim.fails else f"{_told(finding)} {where(finding.evidence)}"
+    return f"{observed}, with 1 seed. A single seed shows no spread, so there is no interval and no test"
 
 
 def _no_loss(finding: Finding) -> str:
     runs, metric = _counted(finding.evidence.diverged), finding.evidence.claim.metric
-    return f"{runs} diverged and have no {metric}; a result without them would be one about chosen runs"
+    return f"{runs} diverged and have no {metric.replace('_', ' ')}. Leaving them out would be choosing runs by their result"
 
 
 def _no_values(finding: Finding) -> str:
-    return f"finished runs have no usable {finding.evidence.claim.metric}: {_listed(finding.evidence.valueless)}"
+    return f"some finished runs have no usable {finding.evidence.claim.metric.replace('_', ' ')}: {_listed(finding.evidence.valueless)}"
 
 
 def _identical(finding: Finding) -> str:
     evidence = finding.evidence
-    zero = f"{subject(evidence)} is exactly zero {_at_every_seed(evidence)}"
+    zero = f"{contrast_text(evidence.contrast)} is exactly zero {_at_every_seed(evidence)}"
     if evidence.diverged:
-        return f"{zero}, since diverged runs ({_counted(evidence.diverged)}) all count as chance: that says nothing about a difference"
-    return f"{zero}: no difference to judge, and no spread to judge it by"
+        return f"{zero}, because diverged runs ({_counted(evidence.diverged)}) all count as chance. This says nothing about a difference"
+    return f"{zero}. There is no difference to judge, and no spread to judge it by"
 
 
 def _saturated(finding: Finding) -> str:
-    return f"{_equation(finding)} {_at_every_seed(finding.evidence)}; without spread there is no interval to hold against the margin (saturated)"
+    return (
+        f"{_told(finding)} {_at_every_seed(finding.evidence)}. Without spread there is no interval to compare with the margin (saturated)"
+    )
 
 
 def _at_every_seed(evidence: Evidence) -> str:
-    return f"at every one of n = {evidence.n} seeds {_where(evidence)}"
+    return f"with each of {evidence.n} seeds {where(evidence)}"
 
 
 def _remarks(finding: Finding) -> Iterator[str]:
@@ -247,92 +234,133 @@ def _remarks(finding: Finding) -> Iterator[str]:
     decided = finding.verdict in ("supported", "contradicted")
     others = [part for part in finding.parts if part.contrast != evidence.contrast]
     if others:
-        listed = ", ".join(_part(evidence, part) for part in others)
-        yield f"The claim has {len(finding.parts)} contrasts, and its verdict rests on this one; the others: {listed}."
+        listed = "; ".join(_part(evidence, part) for part in others)
+        yield f"The claim has {len(finding.parts)} contrasts and this one decides. The {'other' if len(others) == 1 else 'others'}: {listed}."
     if evidence.diverged and evidence.claim.fails:
-        yield f"Diverged: {_counted(evidence.diverged)}, counted as failing."
+        yield f"Diverged and counted as failing: {_counted(evidence.diverged)}."
     elif evidence.diverged and evidence.is_error and finding.why != "counts only":
-        yield f"Diverged: {_counted(evidence.diverged)}, counted as chance ({evidence.chance:.3g} % error)."
+        yield f"Diverged and counted as chance ({evidence.chance:.3g} % error): {_counted(evidence.diverged)}."
     if evidence.is_level:
         yield "This is a level, not a difference."
     if evidence.floor:
-        yield f"At the floor, with next to no errors left: {', '.join(evidence.floor)}."
+        yield f"At the floor, with almost no errors left: {', '.join(evidence.floor)}."
     if evidence.ceiling:
         yield f"At chance level: {', '.join(evidence.ceiling)}."
     if finding.interval is not None and not evidence.claim.fails:
         yield from _shape(evidence)
-    if finding.new_images is not None:
-        yield _on_new_images(finding, finding.new_images, decided=decided)
+    if finding.new_images is not None and decided and _is_about_these_images(finding, finding.new_images):
+        yield f"{_on_new_images(finding, finding.new_images)}, and reaches both sides: the verdict is about these images only."
     if decided and stage.stopped_early:
-        seeds = f"n = {evidence.n} of at most {stage.looks[-1]} seeds"
-        yield f"Decided at look {stage.look + 1} of {len(stage.looks)} ({seeds}): effects of studies that stop early are overstated."
+        seeds = f"{evidence.n} of at most {stage.looks[-1]} seeds"
+        yield f"Decided early, at look {stage.look + 1} of {len(stage.looks)} ({seeds}), so the effect is probably overstated."
     if stage.was and stage.was != finding.verdict:
-        yield f"When that look was taken the verdict was {stage.was}; its runs have changed since."
+        yield f"At that look the verdict was {stage.was}; the runs have changed since."
     if 0 < evidence.planned < stage.planned:
-        yield f"Fewer seeds than planned: {evidence.planned}, where {stage.planned} were planned when the study first ran."
+        yield f"Fewer seeds than planned: {evidence.planned} instead of the {stage.planned} planned when the study first ran."
     if stage.uncontrolled:
-        yield "Error rate not controlled: the number of seeds was changed after effects had been seen."
+        yield "Error rate not controlled: the number of seeds changed after effects had been seen."
     if stage.post_hoc and stage.registered:
         yield f"Post hoc: changed after the first run. The registered claim: {stage.registered}. This one: {claim_text(evidence.claim)}. It is judged alone."
     elif stage.post_hoc:
         yield f"Post hoc: added after the first run: {claim_text(evidence.claim)}. It is judged alone."
-    elif stage.withdrawn and finding.p is not None:
-        yield f"Holm's family holds {plural(stage.withdrawn, 'registered claim')} no longer in the question."
 
 
 def _shape(evidence: Evidence) -> Iterator[str]:
     """What a reader must know of values that do not look normal."""
     values = evidence.values
     if is_skewed(values):
-        more = f"skewness {_signed(float(skewness(values)), 1)}, more than in 95 % of normal samples of {evidence.n}"
-        yield f"The values are skewed over seeds ({more}): t errs more often than it says where differences are skewed."
+        more = f"skewness {signed(float(skewness(values)), 1)}, more than in 95 % of normal samples of {evidence.n}"
+        yield f"The values are skewed over seeds ({more}); the interval may be wrong more often than it says."
     if is_in_two(values):
         ordered = np.sort(values)
         split = 2 + int(np.argmax(np.diff(ordered)[1:-1]))
-        groups = " and ".join(f"{len(group)} around {_signed(float(group.mean()), 1)}" for group in (ordered[:split], ordered[split:]))
-        yield f"The values fall into two groups over seeds ({groups}): their mean is that of neither."
+        groups = " and ".join(f"{len(group)} around {signed(float(group.mean()), 1)}" for group in (ordered[:split], ordered[split:]))
+        yield f"The values fall into two groups over seeds ({groups}), and their mean describes neither."
+
+
+def _details(finding: Finding) -> Iterator[str]:
+    """What only those need who check the test."""
+    stage = finding.stage
+    if finding.p is not None:
+        yield f"{_p_in_family(finding)}{_by(finding)}."
+    if finding.new_images is not None:
+        if (finding.new_images.low, finding.new_images.high) == finding.interval:
+            yield _no_wider(finding, finding.new_images)
+        else:
+            yield f"{_on_new_images(finding, finding.new_images)}."
+    if stage.withdrawn and finding.p is not None and not stage.post_hoc:
+        yield f"The {stage.family} claims include {plural(stage.withdrawn, 'registered claim')} no longer in the ablation."
 
 
 def _part(evidence: Evidence, part: ContrastVerdict) -> str:
-    shown = "" if part.effect is None or evidence.claim.fails else f" = {_amount(evidence, part.effect, _decimals(abs(part.effect) / 10))}"
-    return f"{contrast_text(part.contrast)}{shown} ({part.verdict})"
+    if part.effect is None or evidence.claim.fails:
+        return f"{contrast_text(part.contrast)} ({part.verdict})"
+    return f"{told(evidence.claim, part.contrast, part.effect, decimals_of(abs(part.effect) / 10))} ({part.verdict})"
 
 
-def _on_new_images(finding: Finding, new: NewImages, *, decided: bool) -> str:
-    if (new.low, new.high) == finding.interval:
-        errors = f"standard error {new.images_se:.2g}, beside {new.seeds_se:.2g} over seeds"
-        freedom = f"{new.df:.3g} degrees of freedom instead of {finding.evidence.n - 1}"
-        return (
-            f"On new images of the same kind the interval is no wider: the images add spread ({errors}), but with {freedom} t is smaller."
-        )
-    decimals = _decimals((new.high - new.low) / 2)
-    text = f"On new images of the same kind the interval is {_signed(new.low, decimals)} to {_signed(new.high, decimals)}"
-    if decided and region_position((new.low, new.high), finding.evidence.claim.region) == "undecided":
-        text += ", which is not all on one side: the verdict is about these images"
-    return text + "."
+def _is_about_these_images(finding: Finding, new: NewImages) -> bool:
+    return region_position((new.low, new.high), finding.evidence.claim.region) == "undecided"
+
+
+def _on_new_images(finding: Finding, new: NewImages) -> str:
+    return f"On new images of the same kind the interval is {_interval(finding, (new.low, new.high))}"
+
+
+def _no_wider(finding: Finding, new: NewImages) -> str:
+    errors = f"standard error {new.images_se:.2g}, beside {new.seeds_se:.2g} over seeds"
+    freedom = f"{new.df:.3g} degrees of freedom instead of {finding.evidence.n - 1}"
+    return f"On new images of the same kind the interval is no wider: the images add spread ({errors}), but with {freedom} t is smaller."
+
+
+def _interval(finding: Finding, ends: tuple[float, float]) -> str:
+    """An interval as it stands beside the sentence, and after it the unit where there is one to name."""
+    evidence, effect = finding.evidence, finding.effect or 0.0
+    turned = effect < 0
+    boundaries = evidence.claim.region.boundaries
+    shown = oriented(evidence.claim, evidence.contrast, effect, ends)
+    if turned and shown != ends:
+        boundaries = tuple(-at for at in boundaries)
+    return shown_interval(shown, boundaries)
 
 
 def _expectation(finding: Finding) -> str:
-    claim = finding.evidence.claim
+    """A sentence on how the claim fell short; none where it is supported."""
+    evidence = finding.evidence
     if finding.verdict == "contradicted":
-        return f"; the claim expects {claim.expectation}"
+        return f". The claim expects {expected(evidence.claim, evidence.contrast)}"
     if finding.verdict == "undecided" and finding.interval is not None:
         low, high = finding.interval
-        crossed = [f"{boundary:g}".replace("-", MINUS) for boundary in claim.region.boundaries if low < boundary < high]
-        return f"; the interval contains {' and '.join(crossed)}"
+        shown = [
+            oriented(evidence.claim, evidence.contrast, finding.effect or 0.0, (at, at))[0]
+            for at in evidence.claim.region.boundaries
+            if low < at < high
+        ]
+        return f". The interval includes {' and '.join(f'{at:g}'.replace('-', MINUS) for at in sorted(shown))}"
     return ""
 
 
 def _p_in_family(finding: Finding) -> str:
-    """p, and what it was held against."""
+    """p, and what it was held against: `p = 0.0001, held against 0.0167 (0.05/3, Holm over 4 claims)`."""
     stage, step = finding.stage, finding.step
-    text = f"{p_text(1.0 if finding.p is None else finding.p)} against {step.level:.3g}"
-    look = f" at look {stage.look + 1} of {len(stage.looks)}" if stage.looks else ""
-    if stage.post_hoc or stage.family < 2:
-        return text + look
-    alpha = step.level * step.remaining
-    which = "at the last step of Holm" if step.remaining == 1 else f"= {alpha:.3g}/{step.remaining} by Holm"
-    return f"{text} {which} over {stage.family} claims{look}"
+    text = f"{p_text(1.0 if finding.p is None else finding.p)}, held against {step.level:.3g}"
+    look = f"look {stage.look + 1} of {len(stage.looks)}" if stage.looks else ""
+    family = ""
+    if not stage.post_hoc and stage.family > 1:
+        split = "last step" if step.remaining == 1 else f"{step.level * step.remaining:.3g}/{step.remaining}"
+        family = f"{split}, Holm over {stage.family} claims"
+    why = ", ".join(part for part in (family, look) if part)
+    return f"{text} ({why})" if why else text
+
+
+def _by(finding: Finding) -> str:
+    """Which test gave p."""
+    evidence = finding.evidence
+    test = {
+        "zero spread": "exact sign test",
+        "counts only": "the larger of t and sign test",
+        "fails": "exact binomial test, Clopper-Pearson interval",
+    }
+    return f"; {test.get(finding.why, 'Welch' if evidence.claim.pairing == 'none' else 'paired t test')}"
 
 
 def _too_few(finding: Finding) -> str:
@@ -340,7 +368,7 @@ def _too_few(finding: Finding) -> str:
     n, level = finding.evidence.n, finding.step.level
     if finding.verdict != "undecided" or 2.0 ** (1 - n) <= level:
         return ""
-    return f"; with n = {n} seeds the sign test cannot reach this level, it takes {math.ceil(1 - math.log2(level))}"
+    return f". With {n} seeds the sign test cannot decide: it takes {math.ceil(1 - math.log2(level))}"
 
 
 def _too_few_to_fail(finding: Finding) -> str:
@@ -353,40 +381,16 @@ def _too_few_to_fail(finding: Finding) -> str:
         return ""
     takes = math.ceil(math.log(level / 2) / math.log(least))
     both = f", and {math.ceil(math.log(level / 2) / math.log(likelier))} for the other side" if likelier > least else ""
-    return f"; with n = {n} seeds no outcome could reach this level, it takes {takes}{both}"
+    return f". With {n} seeds no outcome could decide this: it takes {takes}{both}"
 
 
 def _seeds(evidence: Evidence) -> str:
-    return f"n = {evidence.n} seeds" + (" a cell, unpaired (Welch)" if evidence.claim.pairing == "none" else "")
+    return plural(evidence.n, "seed") + (" per cell, unpaired" if evidence.claim.pairing == "none" else "")
 
 
-def _equation(finding: Finding, decimals: int | None = None) -> str:
-    return f"{subject(finding.evidence)} = {_quantity(finding, decimals)}"
-
-
-def _quantity(finding: Finding, decimals: int | None = None) -> str:
+def _told(finding: Finding) -> str:
     effect = finding.effect or 0.0
-    return _amount(finding.evidence, effect, _decimals(abs(effect) / 10) if decimals is None else decimals)
-
-
-def _amount(evidence: Evidence, value: float, decimals: int) -> str:
-    trend = evidence.claim.trend
-    per = f" per unit of {trend.axis}" if trend else ""
-    number = _signed(value, decimals)
-    if evidence.is_level:
-        return f"{number} {'%' if evidence.is_error else 'nats'}{per}"
-    plus = "+" if value > 0 else ""
-    return f"{plus}{number} {'percentage points' if evidence.is_error else 'nats'}{per}"
-
-
-def _where(evidence: Evidence) -> str:
-    if not evidence.claim.metric.startswith("test_"):
-        return "on the training images"
-    if not evidence.images:
-        return "on the test images"
-    if len(evidence.images) > 1:
-        return f"on test sets of {evidence.images[0]} to {evidence.images[-1]} images"
-    return f"on these {evidence.images[0]:,} test images"
+    return told(finding.evidence.claim, finding.evidence.contrast, effect, decimals_of(abs(effect) / 10))
 
 
 def _counted(runs: Sequence[Run]) -> str:
@@ -398,16 +402,6 @@ def _counted(runs: Sequence[Run]) -> str:
 def _listed(runs: Sequence[Run], most: int = 4) -> str:
     shown = ", ".join(f"{cell} seed {seed}" for cell, seed in runs[:most])
     return f"{shown} and {len(runs) - most} more" if len(runs) > most else shown
-
-
-def _decimals(half_width: float) -> int:
-    """So many that half the interval has two digits, but at least one and at most six."""
-    return min(6, max(1, 1 - math.floor(math.log10(half_width)))) if half_width > 0 else 1
-
-
-def _signed(value: float, decimals: int) -> str:
-    text = f"{value:.{decimals}f}"
-    return (text[1:] if float(text) == 0 else MINUS + text[1:]) if text.startswith("-") else text
 
 
 OPENINGS: dict[str, Callable[[Finding], str]] = {

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
+from resnet_lab.analysis.contrast_text import claim_text
 from resnet_lab.analysis.contrasts import Evidence, Measurements, Mixed, measurements
 from resnet_lab.analysis.looks import is_changed, is_post_hoc, withdrawn
 from resnet_lab.analysis.new_images import ImageErrors, over_new_images
 from resnet_lab.analysis.rules import ClaimTest, Tested, tests_of
 from resnet_lab.analysis.statistics import Floats, HolmStep, holm, is_in_two, is_skewed, share_bound
 from resnet_lab.analysis.tables import StudyData
-from resnet_lab.analysis.verdict_text import ContrastVerdict, Finding, Stage, claim_text, words_of
+from resnet_lab.analysis.verdict_text import ContrastVerdict, Finding, Stage, details_of, words_of
 from resnet_lab.runs.looks import Looks
 from resnet_lab.runs.plan import as_registered
 from resnet_lab.spec.claims import Claim
@@ -63,7 +64,9 @@ class Verdict:
     flags: tuple[str, ...]
     """Any of FLAGS."""
     words: str
-    """The verdict in a sentence or two, which never say more than the data."""
+    """The verdict in a few sentences for everybody, which never say more than the data."""
+    details: str
+    """The test behind it: p, what p was held against, the interval over new images. Empty where nothing was tested."""
     unit: str = "percentage points"
     """Of effect and interval: `percentage points`, `%`, `nats`, either per unit of an axis, or `share of seeds`."""
     pairing: str = "seed"
@@ -246,6 +249,7 @@ def _verdict(test: ClaimTest, images: Callable[[Evidence], Floats | None], step:
         diverged=len(evidence.diverged),
         flags=_flags(test, stage, verdict),
         words=words_of(finding),
+        details=details_of(finding),
         unit=claim.unit,
         pairing=claim.pairing,
         wanted=claim.effect,

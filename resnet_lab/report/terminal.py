@@ -17,7 +17,7 @@ from resnet_lab.report.tables import VERDICT_ICONS, TextTable, came_from, main_t
 
 
 def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableType:
-    """The main table, the headline, then each verdict with its words; names are printed as they are, never read as markup."""
+    """The main table, the headline, then each verdict with the details of its test; names are printed as they are, never read as markup."""
     note = Text("mean ± standard deviation over n seeds; intervals are in the report", style="dim")
     first = first_line(data.plan)
     parts: list[RenderableType] = [Text(first, style="bold")] if first else []
@@ -41,6 +41,8 @@ def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableTy
                 f"  {verdict.name}{late}: {words}",
             )
         )
+        if verdict.details:
+            parts.append(Text(f"    {verdict.details}", style="dim"))
     parts += [Text(words, style="dim") for words in go_together(verdicts)]
     return Group(*parts)
 

@@ -47,7 +47,7 @@ def test_a_half_says_how_it_was_judged(study):
 def test_where_no_claim_names_a_half_verdicts_are_counted(study):
     """Would catch a question of one's own whose report has no headline, or one that names the supported claims alone."""
     claims = (degradation(), degradation(name="wrong", expect="< 0"), degradation(name="close", expect="> 30"))
-    assert said(study, (0,) * 5, claims=claims) == "1 of 3 claims is supported. Contradicted: wrong. Undecided: close."
+    assert said(study, (0,) * 5, claims=claims) == "Supported: 1 of 3 claims. Contradicted: wrong. Undecided: close."
 
 
 def test_units_other_than_points(study):

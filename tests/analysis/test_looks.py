@@ -67,7 +67,7 @@ def test_a_look_decides_what_is_clear_and_goes_on_with_the_rest(grown):
     assert "stopped early" in first.flags
     assert "overstated" in first.words
     assert second.verdict == "waiting"
-    assert "next look is at n = 7" in second.words
+    assert "The next look is at 7 seeds, and 5 are there" in second.words
     assert second.p is None
 
 

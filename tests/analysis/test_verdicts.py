@@ -83,8 +83,9 @@ def test_holm_runs_over_the_claims_of_the_study(study):
     assert [verdict.verdict for verdict in verdicts] == ["supported", "supported", "undecided"]
     assert [verdict.ci_level for verdict in verdicts] == pytest.approx([1 - 0.05 / 3, 1 - 0.05 / 2, 0.95])
     assert all(agrees(verdict) for verdict in verdicts)
-    assert "98.33 % interval" in verdicts[0].words
-    assert "by Holm over 3 claims" in verdicts[0].words
+    assert "98.3 % interval" in verdicts[0].words
+    assert "Holm" not in verdicts[0].words
+    assert "held against 0.0167 (0.05/3, Holm over 3 claims)" in verdicts[0].details
 
 
 def test_a_later_claim_is_post_hoc_and_outside_the_family(study):
@@ -103,7 +104,7 @@ def test_a_withdrawn_claim_still_counts_in_the_family(study):
     data = study({"plain/56": DEEP, "plain/20": SHALLOW}, claims=ONE, registered=(degradation().digest, "0123456789abcdef"))
     verdict = only(data)
     assert verdict.ci_level == 0.975
-    assert "no longer in the question" in verdict.words
+    assert "2 claims include 1 registered claim no longer in the ablation" in verdict.details
 
 
 def test_until_all_planned_seeds_are_there_the_verdict_waits(study):
@@ -121,8 +122,8 @@ def test_until_all_planned_seeds_are_there_the_verdict_waits(study):
 def test_waiting_names_the_runs_that_failed(study):
     # Else one waits for a run that will not come by itself.
     verdict = only(study(claims=ONE, failed=[("plain/56", 3)], missing=[("plain/20", 0)]))
-    assert "failed: plain/56 seed 3 (run the study again" in verdict.words
-    assert "plain/20 seed 0" not in verdict.words.partition("failed: ")[2]
+    assert "Failed: plain/56 seed 3 (run the study again" in verdict.words
+    assert "plain/20 seed 0" not in verdict.words.partition("Failed: ")[2]
     assert "failed runs" in verdict.flags
 
 
@@ -140,6 +141,7 @@ def test_one_seed_shows_no_spread(study):
     assert (verdict.verdict, verdict.n, verdict.flags) == ("undecided", 1, ("one seed",))
     assert (verdict.p, verdict.ci_low, verdict.ci_high) == (None, None, None)
     assert "single seed" in verdict.words
+    assert verdict.details == ""
 
 
 @pytest.mark.parametrize(("n", "outcome"), [(5, "undecided"), (6, "supported")])
@@ -207,7 +209,7 @@ def test_diverged_runs_have_no_loss_to_impute(study):
     verdict = only(study(claims=[degradation(metric="train_loss")], diverged=[("plain/56", 1)], seeds=range(9)))
     assert (verdict.verdict, verdict.effect, verdict.p, verdict.correlation) == ("undecided", None, None, None)
     assert "diverged" in verdict.flags
-    assert "train_loss" in verdict.words
+    assert "have no train loss" in verdict.words
 
 
 def test_runs_without_the_metric_leave_the_claim_undecided(study):
@@ -290,7 +292,8 @@ def test_four_cells_make_a_difference_of_differences(study):
     verdict = only(study(measured, claims=[claim for claim in DEFAULT_CLAIMS if claim.name == "difference"]))
     assert list(verdict.per_seed.values()) == pytest.approx((DIFFERENCES - [1, 1, 0, 1, 2]).tolist())
     assert verdict.correlation is None
-    assert "plain/56 − plain/20 − residual/56 + residual/20" in verdict.words
+    size = f"{np.mean(DIFFERENCES - [1, 1, 0, 1, 2]):.1f}"
+    assert f": plain/56 trails plain/20 by {size} points more than residual/56 trails residual/20 on the training images" in verdict.words
 
 
 def test_json_has_every_field_and_no_nan(study):
@@ -345,8 +348,8 @@ def test_cells_with_different_seeds_wait_and_say_for_what(study):
     missing = {("plain/56", 0), ("plain/20", 1), ("plain/56", 2), ("plain/20", 2)}
     (verdict,) = judge(study(claims=[degradation()], seeds=range(4), missing=missing))
     assert (verdict.verdict, verdict.n) == ("waiting", 1)
-    assert "1 of 4 seeds are there for all of its cells" in verdict.words
-    assert "its cells have different seeds so far, without plain/56 seed 0, plain/20 seed 1" in verdict.words.replace(
+    assert "1 of 4 seeds are there for all its cells" in verdict.words
+    assert "Not all cells have the same seeds yet; still to come: plain/56 seed 0, plain/20 seed 1" in verdict.words.replace(
         "plain/20 seed 1, plain/56 seed 0", "plain/56 seed 0, plain/20 seed 1"
     )
     assert "seed 2" not in verdict.words

@@ -80,7 +80,7 @@ def test_power_of_a_claim_that_names_no_effect(asked):
 @pytest.mark.parametrize(
     ("new", "words", "says"),
     [
-        (CLAIM, ("--seeds", "1"), "a single seed shows no spread, so there is no interval and no test; plain/10 − plain/6 ="),
+        (CLAIM, ("--seeds", "1"), "with 1 seed. A single seed shows no spread, so there is no interval and no test."),
         ('contrast = { "plain/10" = 1 }\nexpect = "> 50"', (), "This is a level, not a difference."),
     ],
 )
@@ -95,4 +95,4 @@ def test_diverged_runs_in_a_contrast(asked):
     said = flat(asked(new, "--seeds", "3", "--executor", "inline", old='network.shortcut = "none"', command="study").output)
     assert "diverged: 3 of plain/6, 3 of plain/10" in said
     assert "counted as chance (90 % error)" in said
-    assert "? undecided degradation: plain/10 − plain/6 is exactly zero at every one of n = 3 seeds" in said
+    assert "? undecided degradation: plain/10 − plain/6 is exactly zero with each of 3 seeds" in said
