@@ -20,7 +20,7 @@ from vectorized import judged
 from resnet_lab.spec.claims import Claim
 
 SEEDS = (5, 10)
-CLAIM = Claim("a/a", {"1": 1.0, "0": -1.0}, "> 0")
+CLAIM = Claim("a_a", {"1": 1.0, "0": -1.0}, "> 0")
 Floats = NDArray[np.float64]
 
 

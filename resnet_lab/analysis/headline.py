@@ -62,7 +62,7 @@ def _effect(verdict: Verdict) -> str:
 
 
 def _counted(verdicts: Sequence[Verdict]) -> str:
-    """How many claims are supported, and the names of the others: `Supported: 3 of 4 claims. Undecided: c_beats_b.`"""
+    """How many claims are supported, and the names of the others: `Supported: 3 of 4 claims. Undecided: c_beats_b.` and the like."""
     named = {word: [verdict.name for verdict in verdicts if verdict.verdict == word] for word in ("contradicted", "undecided", "waiting")}
     supported = sum(verdict.verdict == "supported" for verdict in verdicts)
     first = f"Supported: {supported} of {plural(len(verdicts), 'claim')}."
