@@ -89,7 +89,7 @@ def export_study(
     runs = [content for run in _runs_of(studies, plan) if (content := _run_files(store, *run, checkpoints=checkpoints))]
     driven = driven_plan(studies, plan.name)
     shared = {"plan.json": replace(driven, file=Path(driven.file).name).as_text().encode()}  # its folder is this machine's
-    shared["question.toml"] = plan.toml.encode()
+    shared["question.toml"] = driven.toml.encode()
     beside = {"looks.json": looks_path(studies, plan.name), "searches.jsonl": searches_path(studies, plan.name)}
     shared |= {name: content_of(path) for name, path in beside.items() if path.exists()}
     content = {name: data for run in runs for name, data in run.items()} | shared

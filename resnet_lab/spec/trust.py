@@ -30,7 +30,7 @@ Allow = Callable[[str, str], None]
 def trusting(file: Path | None, *, typed: frozenset[str] = frozenset(), trust: bool) -> Allow:
     """What allows the names in a file, `None` for the user's own word; `typed` are those that he said himself. `trust`: whether he said --trust."""
     own = file is None or _is_own_file(file)
-    why = "" if own else f"{file} is not of the project {Path.cwd()}"
+    why = "" if own else f"{file} is not part of the project {Path.cwd()}"
     return cache(lambda name, what: check_trusted(name, what, foreign="" if name in typed else why, trust=trust))
 
 
@@ -46,7 +46,7 @@ def check_trusted(name: str, what: str, *, foreign: str = "", trust: bool) -> No
             "(code that came with a study is in its folder)",
             key=key,
         )
-    reason = foreign or ("" if _is_in_project(sources[module]) else f"that is not of the project {Path.cwd()}")
+    reason = foreign or ("" if _is_in_project(sources[module]) else f"that is not part of the project {Path.cwd()}")
     if not reason:
         return
     digest = _digest(sources)
@@ -54,7 +54,7 @@ def check_trusted(name: str, what: str, *, foreign: str = "", trust: bool) -> No
         _remember(digest, name)
     elif digest not in _remembered():
         raise SpecError.of(
-            f"{what} {name!r} would run {sources[module]}, and {reason}: read that file, and to run it say --trust (in Python trust=True), "
+            f"{what} {name!r} would run {sources[module]}, and {reason}: read that file first; to run it, say --trust (in Python trust=True), "
             "which is remembered until it changes",
             key=key,
         )

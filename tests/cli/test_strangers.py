@@ -135,11 +135,11 @@ def test_a_question_from_elsewhere_asks_first(invoke, refused, evil, tmp_path, m
         ("train", net),
     ):
         message = refused(*words)
-        assert "is not of the project" in message or "is a question, not a network" in message, words
+        assert "is not part of the project" in message or "is a question, not a network" in message, words
         assert not (evil / "ran").exists(), words
     line = stranger.read_text(encoding="utf-8").splitlines().index('network.block = "evil:Block"') + 1
     assert refused("plan", stranger).startswith(f"{stranger}:{line}: network.block: ")
-    with pytest.raises(SpecError, match="is not of the project"):
+    with pytest.raises(SpecError, match="is not part of the project"):
         resnet_lab.describe(str(net))
     assert not (evil / "ran").exists()
     assert invoke("describe", net, "--trust").exit_code == 0
@@ -185,7 +185,7 @@ def test_a_study_with_a_block_of_ones_own_goes_to_a_colleague(invoke, inline, re
     assert f"set PYTHONPATH={code} and say --trust" in said
     assert "code that came with a study is in its folder" in refused("plan", "mine")
     monkeypatch.syspath_prepend(str(code))
-    assert "is not of the project" in refused("plan", "mine")
+    assert "is not part of the project" in refused("plan", "mine")
     assert list(tmp_path.rglob("ran")) == []
     said = inline("mine", "--seeds", "1", "--trust").output
     assert "all 4 runs are done already" in flat(said)

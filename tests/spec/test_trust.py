@@ -48,8 +48,8 @@ def test_what_runs_unasked_is_named_and_written_in_the_project(project: Path, tm
     mine, downloaded = project / "question.toml", tmp_path / "downloads" / "question.toml"
     assert refusal("own", mine) == ""
     assert refusal("own", None) == "", "typed on the command line"
-    assert f"would run {project / 'own.py'}, and {downloaded} is not of the project {project}: " in refusal("own", downloaded)
-    assert f"would run {tmp_path / 'downloads' / 'theirs.py'}, and that is not of the project" in refusal("theirs", mine)
+    assert f"would run {project / 'own.py'}, and {downloaded} is not part of the project {project}: " in refusal("own", downloaded)
+    assert f"would run {tmp_path / 'downloads' / 'theirs.py'}, and that is not part of the project" in refusal("theirs", mine)
     assert "say --trust" in refusal("theirs", None)
     assert "antigravity.py" in refusal("antigravity", mine), "a module of Python itself that opens a browser"
     assert "no Python file of a module" in refusal("nothing.there", mine)
@@ -68,19 +68,19 @@ def test_what_came_with_a_study_or_was_installed_is_not_of_the_project(project: 
     imported.mkdir(parents=True)
     for name in ("plan.json", "question.toml"):
         (imported / name).touch()
-    assert "is not of the project" in refusal("own", imported / "question.toml")
+    assert "is not part of the project" in refusal("own", imported / "question.toml")
     (imported / "plan.json").unlink()
-    assert "is not of the project" in refusal("own", imported / "theirs.toml"), "its plan was moved away"
+    assert "is not part of the project" in refusal("own", imported / "theirs.toml"), "its plan was moved away"
     finalist = project / "reports" / "theirs" / "smoke" / "finalists" / "tpe-1.toml"
     finalist.parent.mkdir(parents=True)
     (finalist.parent.parent / "report.html").touch()
-    assert "is not of the project" in refusal("own", finalist), "what a report of theirs has written down"
+    assert "is not part of the project" in refusal("own", finalist), "what a report of theirs has written down"
 
     packages = project / ".venv" / "lib" / "site-packages"
     packages.mkdir(parents=True)
     (packages / "evil.py").write_text(MARKED)
     sys.path.append(str(packages))
-    assert "site-packages/evil.py, and that is not of the project" in refusal("evil", project / "question.toml")
+    assert "site-packages/evil.py, and that is not part of the project" in refusal("evil", project / "question.toml")
 
 
 def test_the_home_folder_is_no_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
