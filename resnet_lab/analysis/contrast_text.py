@@ -1,7 +1,8 @@
 """How a contrast reads in a sentence: `plain/56 ends 62.6 points worse than plain/20`.
 
-Errors and losses are worse where they are higher. Where two cells are compared the sentence follows the sign of the effect, so that neither the effect
-nor `worse` needs a minus sign; `oriented` turns an interval the same way. Points are percentage points of error.
+Errors and losses are worse where they are higher, accuracies where they are lower. Where two cells are compared the sentence follows the sign
+of the effect, so that neither the effect nor `worse` needs a minus sign; `oriented` turns an interval the same way. Points are percentage
+points of error or accuracy.
 """
 
 import math
@@ -36,16 +37,17 @@ def told(claim: Claim, contrast: Contrast, effect: float, decimals: int) -> str:
     if claim.trend is not None:
         per = f"per unit of {claim.trend.axis}"
         if claim.trend.minus is None:
-            return f"{claim.trend.arm} gets {amount} {_worse(effect)} {per}"
-        return f"{claim.trend.arm} gets {amount} {_worse(effect)} {per} than {claim.trend.minus} does"
+            return f"{claim.trend.arm} gets {amount} {_worse(claim, effect)} {per}"
+        return f"{claim.trend.arm} gets {amount} {_worse(claim, effect)} {per} than {claim.trend.minus} does"
     if is_level(contrast):
         only = next(iter(contrast)) if list(contrast.values()) == [1] else contrast_text(contrast)
-        return f"{only} ends at {signed(effect, decimals)} {'% error' if short_unit(claim) == 'points' else 'nats'}"
+        unit = f"% {claim.metric.partition('_')[2]}" if claim.is_percent else "nats"
+        return f"{only} ends at {signed(effect, decimals)} {unit}"
     if (pair := _pair(contrast)) is not None:
-        return f"{pair[0]} ends {amount} {_worse(effect)} than {pair[1]}"
+        return f"{pair[0]} ends {amount} {_worse(claim, effect)} than {pair[1]}"
     if (four := _two_pairs(contrast)) is not None:
         ahead, behind, other_ahead, other_behind = four
-        return f"{ahead} trails {behind} by {amount} {'less' if effect < 0 else 'more'} than {other_ahead} trails {other_behind}"
+        return f"{ahead} trails {behind} by {amount} {'less' if (effect < 0) != _is_accuracy(claim) else 'more'} than {other_ahead} trails {other_behind}"
     return f"{contrast_text(contrast)} is {'+' if effect > 0 else ''}{signed(effect, decimals)} {short_unit(claim)}"
 
 
@@ -68,14 +70,14 @@ def expected(claim: Claim, contrast: Contrast) -> str:
     bound = region.boundaries[0]
     above = math.isinf(region.high)
     if bound == 0:
-        return f"{one} {'worse' if above else 'better'} than {other}"
+        return f"{one} {_worse(claim, 1 if above else -1)} than {other}"
     size = "more" if above == (bound > 0) else "less"
-    return f"{one} {size} than {_number(abs(bound), unit)} {'worse' if bound > 0 else 'better'} than {other}"
+    return f"{one} {size} than {_number(abs(bound), unit)} {_worse(claim, bound)} than {other}"
 
 
 def short_unit(claim: Claim) -> str:
-    """`points` of error, or `nats` of loss."""
-    return "points" if claim.metric.endswith("error") else "nats"
+    """`points` of error or accuracy, `nats` of loss."""
+    return "points" if claim.is_percent else "nats"
 
 
 def shown_interval(ends: tuple[float, float], boundaries: Sequence[float]) -> str:
@@ -109,8 +111,12 @@ def where(evidence: Evidence) -> str:
     return f"on these {evidence.images[0]:,} test images"
 
 
-def _worse(effect: float) -> str:
-    return "better" if effect < 0 else "worse"
+def _worse(claim: Claim, effect: float) -> str:
+    return "better" if (effect < 0) != _is_accuracy(claim) else "worse"
+
+
+def _is_accuracy(claim: Claim) -> bool:
+    return claim.metric.endswith("accuracy")
 
 
 def _number(value: float, unit: str) -> str:

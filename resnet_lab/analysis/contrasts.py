@@ -1,6 +1,6 @@
 """What the data say about one contrast of a claim before anything is tested: its value for each seed, and what was odd about its runs.
 
-Values are in the metric's unit (percent for errors, nats for losses). A diverged run has no final error: where the metric is an error it
+Values are in the metric's unit (percent for errors and accuracies, nats for losses). A diverged run has no final error: unless the metric is a loss it
 counts as chance level, 100 (1 - 1/classes), and the evidence says so. For a claim about failing the value is 1 where the run failed to
 train, diverged runs among them, and 0 where it did not.
 """
@@ -72,9 +72,9 @@ class Evidence:
         return len(self.values)
 
     @property
-    def is_error(self) -> bool:
-        """Whether the metric is an error in percent, which has a floor and a chance level; a loss has neither."""
-        return self.claim.metric.endswith("error")
+    def is_percent(self) -> bool:
+        """Whether the metric is an error or an accuracy, which have a chance level; a loss has none."""
+        return self.claim.is_percent
 
     @property
     def is_level(self) -> bool:
@@ -89,7 +89,7 @@ class Evidence:
     @property
     def bounds(self) -> tuple[float, float]:
         """The least and the most that the contrast can be: no error is below zero."""
-        return reach(self.contrast, 100.0 if self.is_error else math.inf)
+        return reach(self.contrast, 100.0 if self.is_percent else math.inf)
 
     @property
     def identical(self) -> bool:
@@ -170,12 +170,13 @@ def _evidence(measured: Measurements, claim: Claim, contrast: dict[str, float]) 
     weights = np.array([float(weight) for weight in contrast.values()])
     status, values, chances = measured.status[rows], measured.metrics[claim.metric][rows], measured.chance[rows]
     diverged, gone = status == "diverged", (status == "missing") | (status == "failed")
-    is_error = claim.metric.endswith("error")
-    if is_error:
-        values = np.where(diverged, chances[:, None], values)
+    is_accuracy = claim.metric.endswith("accuracy")
+    if claim.is_percent:
+        values = np.where(diverged, (100 - chances if is_accuracy else chances)[:, None], values)
     finite = np.isfinite(values)
     shared: Any = finite.all(axis=0)
     means = _means(values, finite)
+    errors = 100 - means if is_accuracy else means
     if claim.fails is not None:
         values = np.where(finite, (values > claim.fails.above) | diverged, np.nan)
     affected = chances[diverged.any(axis=1)] if diverged.any() else chances
@@ -189,15 +190,15 @@ def _evidence(measured: Measurements, claim: Claim, contrast: dict[str, float]) 
         seeds=tuple(seed for seed, is_shared in zip(seeds, shared, strict=True) if is_shared),
         values=np.round(weights @ values[:, shared], _DECIMALS) + 0.0,  # + 0.0: no minus zero
         cell_values=values[:, shared],
-        correlation=_two_arms(weights, values[:, shared]) if is_error or not diverged.any() else float("nan"),
+        correlation=_two_arms(weights, values[:, shared]) if claim.is_percent or not diverged.any() else float("nan"),
         planned=len(seeds),
         missing=runs(gone),
         failed=runs(status == "failed"),
         diverged=runs(diverged),
         mixed=() if claim.fails else _mixed(measured, cells),
         valueless=runs(~finite & ~gone & ~diverged),
-        floor=_named(cells, means <= FLOOR) if is_error else (),
-        ceiling=_named(cells, means >= chances - CEILING) if is_error else (),
+        floor=_named(cells, errors <= FLOOR) if claim.is_percent else (),
+        ceiling=_named(cells, errors >= chances - CEILING) if claim.is_percent else (),
         images=tuple(sorted({count for row in rows if (count := measured.images[row]) is not None})),
         chance=float(affected[0]),
     )

@@ -54,7 +54,7 @@ class ImageErrors:
 
     def of(self, evidence: Evidence) -> Floats | None:
         """(N,) the contrast of each test image, mean over the seeds, in percent; None for other metrics and where cells saw other images."""
-        if evidence.claim.metric != "test_error":
+        if evidence.claim.metric not in ("test_error", "test_accuracy"):
             return None
         cells = list(evidence.contrast)
         if any(self._datasets[cell] != self._datasets[cells[0]] for cell in cells):
@@ -64,7 +64,8 @@ class ImageErrors:
             errors = self._cell(cell, evidence.seeds)
             if errors is None or (total is not None and len(errors) != len(total)):
                 return None
-            total = weight * errors if total is None else total + weight * errors
+            values = 100.0 - errors if evidence.claim.metric == "test_accuracy" else errors
+            total = weight * values if total is None else total + weight * values
         return total if total is not None and len(total) > 1 else None
 
     def _cell(self, cell: str, seeds: tuple[int, ...]) -> Floats | None:

@@ -60,7 +60,7 @@ def tested(evidence: Evidence) -> Tested:
     """The test that the evidence gets."""
     if evidence.missing:
         return Tested(evidence, None, None, why="waiting")
-    if evidence.diverged and not evidence.is_error:
+    if evidence.diverged and not evidence.is_percent:
         return Tested(evidence, None, None, why="diverged")
     if evidence.valueless:
         return Tested(evidence, None, None, why="no values")

@@ -1,6 +1,6 @@
 """A study's run records as tidy tables: one row a run, an epoch, a block's gradient norm, or a proposal of a search.
 
-Errors are in percent, losses in nats, times in seconds. Every table begins with `cell`, `arm`, one column a grid axis (its short name)
+Errors and accuracies are in percent, losses in nats, times in seconds. Every table begins with `cell`, `arm`, one column a grid axis (its short name)
 and `seed`. An axis keeps its name: a measured column that is called the same becomes `run_NAME` (`run_lr` beside a grid over `lr`), and
 only where the name is one of the table's own keys (KEYS below) does the axis become `axis_NAME`.
 """
@@ -23,7 +23,10 @@ from resnet_lab.spec.search import FINALIST, SEARCH_SEEDS, parameters
 
 Run = tuple[str, int]
 """(cell name, seed)"""
-METRICS = ("train_error", "test_error", "train_loss", "test_loss")
+MEASURED = ("train_error", "test_error", "train_loss", "test_loss")
+"""What a run records of its end."""
+METRICS = (*MEASURED, "train_accuracy", "test_accuracy")
+"""What claims and comparisons are about; accuracies are 100 - error."""
 KEYS = ("cell", "arm", "seed", "fingerprint", "status", *METRICS, "epoch", "block", "position", "norm")
 """Columns that tables are read by."""
 _EPOCH = ("epoch", "iteration", "loss", "train_error", "validation_error", "test_error", "lr", "seconds", "images_per_second")
@@ -101,7 +104,7 @@ def cell_summary(runs: pd.DataFrame, metric: str, confidence: float = 0.95) -> p
     values = grouped[metric]
     n, mean, sd = values.count(), values.mean(), values.std(ddof=1)
     lone, flat = n < 2, ~(sd > 0)
-    most = 100.0 if metric.endswith("error") else None
+    most = None if metric.endswith("loss") else 100.0
     half = stdtrit(np.maximum(n - 1, 1), 0.5 + confidence / 2) * sd / np.sqrt(np.maximum(n, 1))
     low, high = ((mean + end).clip(0, most).mask(flat) for end in (-half, half))
     summary = summary.assign(n=n, mean=mean, sd=sd.mask(lone), ci_low=low, ci_high=high)
@@ -118,8 +121,9 @@ def _runs_table(plan: Plan, records: Mapping[Run, RunRecord], failures: Mapping[
         for (cell, seed), record in zip(runs, found, strict=True)
     ]
     own: dict[str, Any] = {"fingerprint": [cell.fingerprint for cell, _ in runs], "status": status}
-    for name in (*METRICS, "validation_error"):
+    for name in (*MEASURED, "validation_error"):
         own[name] = np.array([np.nan if record is None else _number(getattr(record, name)) for record in found], dtype=float)
+    own |= {f"{which}_accuracy": 100 - own[f"{which}_error"] for which in ("train", "test")}
     own |= {
         "params": [cell.params for cell, _ in runs],
         "macs": [cell.macs for cell, _ in runs],

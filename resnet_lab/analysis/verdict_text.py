@@ -144,7 +144,7 @@ def _from_counts(finding: Finding) -> str:
     kinds = [
         f"{mixed.failed} of {mixed.n} runs of {mixed.cell} failed to train (error above {mixed.above:g} %)" for mixed in evidence.mixed
     ]
-    if evidence.diverged and evidence.is_error:
+    if evidence.diverged and evidence.is_percent:
         kinds.append(f"diverged runs ({_counted(evidence.diverged)}) count as chance, {evidence.chance:.3g} % error")
     return (
         f"the claim holds in {inside} of {evidence.n} seeds {where(evidence)}, among runs like these: {'; '.join(kinds)}. "
@@ -238,7 +238,7 @@ def _remarks(finding: Finding) -> Iterator[str]:
         yield f"The claim has {len(finding.parts)} contrasts and this one decides. The {'other' if len(others) == 1 else 'others'}: {listed}."
     if evidence.diverged and evidence.claim.fails:
         yield f"Diverged and counted as failing: {_counted(evidence.diverged)}."
-    elif evidence.diverged and evidence.is_error and finding.why != "counts only":
+    elif evidence.diverged and evidence.is_percent and finding.why != "counts only":
         yield f"Diverged and counted as chance ({evidence.chance:.3g} % error): {_counted(evidence.diverged)}."
     if evidence.is_level:
         yield "This is a level, not a difference."

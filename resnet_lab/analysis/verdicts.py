@@ -273,7 +273,7 @@ def _interval(test: Tested, step: HolmStep) -> tuple[float, float] | None:
 
 
 def _effect(evidence: Evidence) -> float | None:
-    counts_nothing = evidence.n == 0 or (bool(evidence.diverged) and not evidence.is_error)  # dropping diverged runs would select
+    counts_nothing = evidence.n == 0 or (bool(evidence.diverged) and not evidence.is_percent)  # dropping diverged runs would select
     return None if counts_nothing else float(evidence.values.mean())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from resnet_lab.analysis.differences import field_differences, only_in, result_differences
-from resnet_lab.analysis.tables import StudyData, load
+from resnet_lab.analysis.tables import METRICS, StudyData, load
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
 from resnet_lab.console import make_table, open_console, say
@@ -20,13 +20,12 @@ from resnet_lab.spec.errors import SpecError
 @click.argument("first")
 @click.argument("second")
 @studies_option
-@click.option("--metric", default="test_error", show_default=True, help="train_error, test_error, train_loss or test_loss.")
+@click.option("--metric", default="test_error", show_default=True, help=f"One of {', '.join(METRICS)}.")
 @exits
 def diff(first: str, second: str, studies: Path, metric: str) -> None:
     """Compare two studies, each as NAME/SCALE or NAME/SCALE@TAG."""
-    metrics = ("train_error", "test_error", "train_loss", "test_loss")
-    if metric not in metrics:
-        raise SpecError.of(f"no metric {metric!r}: {', '.join(metrics)}", key="--metric")
+    if metric not in METRICS:
+        raise SpecError.of(f"no metric {metric!r}: {', '.join(METRICS)}", key="--metric")
     one, other = _load(studies, first), _load(studies, second)
     console = open_console()
     differing = field_differences(one, other)
@@ -41,7 +40,7 @@ def diff(first: str, second: str, studies: Path, metric: str) -> None:
     if one.plan.seeds != other.plan.seeds:
         say(console, f"seeds: {_listed(one.plan.seeds)} | {_listed(other.plan.seeds)}")
     results = result_differences(one, other, metric)
-    unit = "percent" if metric.endswith("error") else "nats"
+    unit = "nats" if metric.endswith("loss") else "percent"
     headings = ("cell", first, second, "difference over shared seeds", "of these equal to the bit")
     table = make_table(*headings, left=("cell",), title=f"{metric}, {unit}")
     for row in results.to_dict("records"):

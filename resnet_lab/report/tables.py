@@ -22,6 +22,8 @@ from resnet_lab.runs.plan import Plan
 from resnet_lab.spec.claims import parse_expect
 from resnet_lab.text import DASH, duration, plural
 
+ACCURACY = "test accuracy, %"
+"""Heading of the column that a terminal has no room for."""
 MOST_WORDS = 4
 """Different findings of one check that are listed; checks.csv has them all."""
 
@@ -80,14 +82,14 @@ def provenance(data: StudyData) -> str:
 
 
 def main_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """One row a cell: how many runs there are of each status, mean, deviation and 95 % t interval of both errors, cost, median seconds."""
+    """One row a cell: how many runs there are of each status, mean, deviation and 95 % t interval of both errors and both accuracies, cost, median seconds."""
     runs = data.runs
-    train = cell_summary(runs, "train_error")
-    frame = train[["cell", "arm", *axis_columns(runs)]].copy()
+    frame = cell_summary(runs, "train_error")[["cell", "arm", *axis_columns(runs)]].copy()
     counts = pd.crosstab(runs["cell"], runs["status"]).reindex(frame["cell"])
     for status in ("done", "diverged", "failed", "missing"):
         frame[f"n_{status}"] = counts[status].to_numpy() if status in counts else 0
-    for metric, summary in (("train_error", train), ("test_error", cell_summary(runs, "test_error"))):
+    for metric in ("train_error", "test_error", "train_accuracy", "test_accuracy"):
+        summary = cell_summary(runs, metric)
         for column in ("n", "mean", "sd", "ci_low", "ci_high", "median", "min", "max"):
             frame[f"{metric}_{column}"] = summary[column]
     cells = {cell.name: cell for cell in data.plan.cells}
@@ -105,7 +107,7 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     """The main table as read: a row a cell."""
     frame = main_frame(data, verdicts)
     troubled = [status for status in ("diverged", "failed", "missing") if frame[f"n_{status}"].sum()]
-    headers = ["cell", "n", "train error, %", "95 % interval", "test error, %", "95 % interval", "params", "MACs", "time"]
+    headers = ["cell", "n", "train error, %", "95 % interval", "test error, %", "95 % interval", ACCURACY, "params", "MACs", "time"]
     headers[2:2] = troubled
     nets = published_nets(data.plan)
     if nets:
@@ -116,6 +118,7 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
         for metric in ("train_error", "test_error"):
             errors.append(numbers.spread(row[f"{metric}_mean"], row[f"{metric}_sd"]))
             errors.append(numbers.interval(row[f"{metric}_ci_low"], row[f"{metric}_ci_high"]))
+        errors.append(numbers.number(row["test_accuracy_mean"], numbers.digits(row["test_error_mean"])))
         cost = [numbers.short(row["params"]), numbers.short(row["macs"]), duration(row["seconds_median"])]
         published = [(published_text(nets[row["cell"]]) if row["cell"] in nets else "") or DASH] if nets else []
         rows.append((str(row["cell"]), str(row["n_done"]), *(str(row[f"n_{status}"]) for status in troubled), *errors, *published, *cost))

@@ -19,7 +19,7 @@ from resnet_lab.spec.errors import Problem, SpecError, nearest
 
 SMALL = 0.1
 """A bound below a tenth of a percentage point is asked about: single runs spread several times as far."""
-Metric = Literal["train_error", "test_error", "train_loss", "test_loss"]
+Metric = Literal["train_error", "test_error", "train_loss", "test_loss", "train_accuracy", "test_accuracy"]
 Contrast = Annotated[dict[str, float], Len(1)]
 _EXPECT = re.compile(r"\s*(?P<kind>>|<|within)\s*(?P<bound>[-+]?\d+(\.\d*)?([eE][-+]?\d+)?)\s*(?P<unit>%|[a-zA-Z][a-zA-Z ]*)?\s*$")
 
@@ -98,7 +98,7 @@ class Claim:
     statement: str = ""
     """The claim as a sentence."""
     metric: Metric = "train_error"
-    """What is measured: final errors in percent (no augmentation, evaluation mode), or losses in nats."""
+    """What is measured: final errors or accuracies in percent (no augmentation, evaluation mode), or losses in nats."""
     scales: tuple[str, ...] | None = None
     """Scales at which the claim is put to the test. Default: every scale."""
     trend: Trend | None = None
@@ -111,6 +111,11 @@ class Claim:
     """What the claim wants to see, in the unit of `expect`: what the number of seeds needed is worked out from."""
     answers: Answers | None = None
     """The half of the question that the claim answers. A question whose claims name none has a headline that counts verdicts."""
+
+    @property
+    def is_percent(self) -> bool:
+        """Whether the metric is an error or an accuracy, between 0 and 100 %; else it is a loss."""
+        return not self.metric.endswith("loss")
 
     @property
     def contrasts(self) -> tuple[dict[str, float], ...]:
@@ -144,7 +149,7 @@ class Claim:
         """Of the claim's value: percentage points, % of a level, nats; per unit of a trend's axis; a share of the seeds."""
         if self.fails is not None:
             return "share of seeds"
-        unit = "nats" if not self.metric.endswith("error") else "%" if self.is_level else "percentage points"
+        unit = "nats" if not self.is_percent else "%" if self.is_level else "percentage points"
         return f"{unit} per unit of {self.trend.axis}" if self.trend else unit
 
     @property
@@ -226,8 +231,8 @@ def _fails_problems(claim: Claim) -> Iterator[Problem]:
 
 
 def _reach_problems(claim: Claim, region: Region) -> Iterator[Problem]:
-    """Errors lie between 0 and 100 %: a region that holds none of the values a contrast can take, or all, is in the wrong unit."""
-    if not claim.metric.endswith("error") or claim.fails is not None:
+    """Errors and accuracies lie between 0 and 100 %: a region that holds none of the values a contrast can take, or all, is in the wrong unit."""
+    if not claim.is_percent or claim.fails is not None:
         return
     for contrast in claim.contrasts:
         least, most = reach(contrast)
@@ -251,7 +256,7 @@ def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
         yield Problem(f"{effect:g} does not lie in `{claim.expectation}`: it is what the claim wants to see", key="effect")
     elif claim.fails is not None and not 0 <= effect <= 1:
         yield Problem(f"{effect:g} is a share of the seeds here, from 0 to 1", key="effect")
-    elif claim.fails is None and claim.metric.endswith("error"):
+    elif claim.fails is None and claim.is_percent:
         for least, most in map(reach, claim.contrasts):
             if not least <= effect <= most:
                 yield Problem(f"{effect:g} can never be seen: this contrast lies between {least:g} and {most:g} {claim.unit}", key="effect")
@@ -280,18 +285,19 @@ def small_margins(claims: Sequence[Claim], images: Mapping[str, int]) -> Iterato
     `images`: how many the smallest set has that `train_error` is measured on, and `test_error`.
     """
     for claim in claims:
-        if not claim.metric.endswith("error") or claim.trend is not None or claim.fails is not None:
+        if not claim.is_percent or claim.trend is not None or claim.fails is not None:
             continue
-        count = images[claim.metric]
+        count = images[claim.metric.replace("accuracy", "error")]
         sizes = [(f"expects `{claim.expectation}`", abs(bound), max(SMALL, min(1, 100 / count))) for bound in claim.region.boundaries]
         if claim.effect is not None:  # the mean of several seeds can well be a fraction of an image
             sizes.append((f"wants to see an effect of {claim.effect:g}", abs(claim.effect), SMALL))
         small = next(((what, size) for what, size, least in sizes if 0 < size < least), None)
         if small is not None:
             what, size = small
+            percents = "accuracies" if claim.metric.endswith("accuracy") else "errors"
             why = f"less than one image of {count}" if size < 100 / count else "next to nothing"
             yield (
-                f"claim {claim.name!r} {what}, and errors are in percent: {size:g} {claim.unit} is {why}; "
+                f"claim {claim.name!r} {what}, and {percents} are in percent: {size:g} {claim.unit} is {why}; "
                 f"for {100 * size:g} % write {100 * size:g}"
             )
 

@@ -26,6 +26,16 @@ def test_what_was_measured_in_words(contrast, effect, says):
     assert told(Claim("x", contrast, "> 0"), contrast, effect, 1) == says
 
 
+def test_a_higher_accuracy_is_better():
+    """Would catch the better of two nets being called the worse one because its number is higher."""
+    claim = degradation(metric="test_accuracy", expect="< -2")
+    assert told(claim, PAIR, -62.61, 1) == "plain/56 ends 62.6 points worse than plain/20"
+    assert told(claim, FOUR, -2.0, 1) == "plain/56 trails plain/20 by 2.0 points more than residual/56 trails residual/20"
+    assert told(claim, {"plain/56": 1.0}, 36.8, 1) == "plain/56 ends at 36.8 % accuracy"
+    assert expected(claim, PAIR) == "plain/56 more than 2 points worse than plain/20"
+    assert expected(degradation(metric="test_accuracy", expect="> 0"), PAIR) == "plain/56 better than plain/20"
+
+
 def test_slopes_and_losses_have_their_own_units():
     """Would catch a slope or a loss in percentage points of error."""
     slope = Claim("x", {"plain/20": -0.5, "plain/56": 0.5}, "> 0", metric="test_loss", trend=Trend("layers", "plain", minus="residual"))

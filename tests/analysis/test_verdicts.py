@@ -51,6 +51,26 @@ def test_a_claim_is_judged_by_the_paired_t_test(study):
     assert (verdict.n, verdict.n_planned, verdict.diverged, verdict.post_hoc, verdict.level, verdict.flags) == (5, 5, 0, False, False, ())
 
 
+@pytest.mark.parametrize("trouble", [{}, {"diverged": {("plain/56", 2)}}, {"measured": {"plain/20": 0.0, "plain/56": 90.0}}])
+def test_a_claim_on_accuracy_is_its_mirror_image_on_errors(study, trouble):
+    """Catches a diverged run that counts as an accuracy of 90 %, a floor or chance level seen at the wrong end, and intervals of other width."""
+    claims = [
+        degradation(metric="test_error"),
+        Claim("accuracy", {"plain/56": 1, "plain/20": -1}, "< 0", metric="test_accuracy"),
+        Claim("error_level", {"plain/20": 1}, "< 3", metric="test_error"),
+        Claim("accuracy_level", {"plain/20": 1}, "> 97", metric="test_accuracy"),
+    ]
+    # each alone: Holm's procedure would judge them at levels of their own
+    error, accuracy, error_level, accuracy_level = (only(study(claims=[claim], metric="test_error", **trouble)) for claim in claims)
+    assert (accuracy.verdict, accuracy.flags, accuracy.p) == (error.verdict, error.flags, pytest.approx(error.p))
+    assert (accuracy_level.verdict, accuracy_level.unit) == (error_level.verdict, "%")
+    for ours, theirs, at in ((accuracy, error, 0), (accuracy_level, error_level, 100)):
+        assert ours.effect == pytest.approx(at - theirs.effect)
+        for low, high in (("ci_low", "ci_high"), ("new_images_low", "new_images_high")):
+            mirrored = [None if (end := getattr(theirs, name)) is None else pytest.approx(at - end) for name in (high, low)]
+            assert [getattr(ours, low), getattr(ours, high)] == mirrored
+
+
 @pytest.mark.parametrize(
     ("expect", "outcome"), [("> 0", "supported"), ("> 60", "contradicted"), ("< 47", "undecided"), ("< 90", "supported")]
 )

@@ -21,6 +21,17 @@ def test_main_table_by_value(study):
     assert frame.loc["plain/20", "seconds_median"] == pytest.approx(2.1)
 
 
+def test_accuracy_stands_beside_error(study):
+    """Catches an accuracy that is not 100 - error, with the ends of its interval exchanged, and one that the table does not show."""
+    made = study()
+    frame = main_frame(made.data, made.verdicts)
+    assert (frame["test_accuracy_mean"] + frame["test_error_mean"]).tolist() == pytest.approx([100.0] * 4)
+    assert (frame["test_accuracy_ci_low"] + frame["test_error_ci_high"]).tolist() == pytest.approx([100.0] * 4)
+    table = main_text(*_of(made))
+    shown = [row[table.headers.index("test accuracy, %")] for row in table.rows]
+    assert [float(text) for text in shown] == pytest.approx(frame["test_accuracy_mean"].tolist(), abs=0.051)
+
+
 def test_main_table_shows_trouble_only_where_there_is_some(study):
     """Catches a diverged run that the table does not tell of."""
     assert "diverged" not in main_text(*_of(study())).headers
