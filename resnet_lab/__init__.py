@@ -2,7 +2,7 @@
 
 import resnet_lab
 result = resnet_lab.run_study("plain_vs_residual")       # trains what is missing, writes the report
-study = resnet_lab.load_study("plain_vs_residual")       # tidy tables: study.runs, study.epochs, study.gradients
+study = resnet_lab.load_study("plain_vs_residual")       # study.results, study.verdicts; tidy tables: study.runs, study.epochs, study.gradients
 model = resnet_lab.build("resnet50", classes=10)         # any network of `resnet-lab list networks`, as a torch module
 layers = resnet_lab.describe("resnet50")                  # its layers as a DataFrame; a notebook shows its diagram
 run = resnet_lab.train("resnet18", "folder:pets")        # one network on your own images

@@ -1,10 +1,13 @@
 """A study from Python: run a question, load what was measured. Behind the command line and notebooks alike."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
+import pandas as pd
 from rich.console import Console
 
 from resnet_lab.analysis.headline import headline
@@ -13,7 +16,8 @@ from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge
 from resnet_lab.architecture.drawn import run_diagram
 from resnet_lab.console import say
-from resnet_lab.report.build import write_report
+from resnet_lab.report.build import note_shown, write_report
+from resnet_lab.report.tables import TextTable, main_frame, main_text
 from resnet_lab.runs.current import asked_question, stored_plan
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import driven_plan, load_plan
@@ -22,9 +26,35 @@ from resnet_lab.sequential import run_until_decided, seeds_warnings
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.study.driver import check_writable, drive_study
 from resnet_lab.study.plan import Options, StudyPlan, plan_study
+from resnet_lab.text import plural
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
+class Study(StudyData):
+    """A study that ran, as `load_study` gives it: the tidy tables, its results and its verdicts."""
+
+    studies: Path = Path("studies")
+
+    @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What became of its claims. Of an unfinished study that shows effects, which is noted as a report would note it."""
+        looks = load_looks(self.studies, self.plan.name)
+        verdicts = judge(self, looks=looks)
+        if not self.runs["status"].isin(["done", "diverged"]).all():
+            note_shown(self.plan, verdicts, looks, self.studies)
+        return verdicts
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """One row per cell: errors and accuracies with their intervals, counts of runs, cost."""
+        return main_frame(self, ())
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what it is, and its results."""
+        return f"<p>{escape(repr(self))}</p>{_html(main_text(self, ()))}"
+
+
+@dataclass(frozen=True, repr=False)
 class StudyResult:
     """What a study came to: tidy tables, verdicts, the report, and how many runs failed for good."""
 
@@ -38,12 +68,27 @@ class StudyResult:
         """The question answered in one line, from the verdicts; empty without claims, and at a scale that is no evidence."""
         return headline(self.data.plan, self.verdicts)
 
+    @property
+    def results(self) -> pd.DataFrame:
+        """One row per cell: errors and accuracies with their intervals, counts of runs, cost."""
+        return main_frame(self.data, self.verdicts)
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{verdict.name} {verdict.verdict}" for verdict in self.verdicts)
+        return f"StudyResult({self.data.plan.name}: {said or 'no claims'}; {plural(self.failed, 'failed run')}; {self.report})"
+
     def _repr_html_(self) -> str:
-        """In a notebook: headline and verdicts, and where the report is."""
-        rows = "".join(
+        """In a notebook: headline, results, verdicts, and a link to the report."""
+        said = "".join(
             f"<li><b>{escape(verdict.verdict)}</b> {escape(verdict.name)}: {escape(verdict.words)}</li>" for verdict in self.verdicts
         )
-        return f"<p>{escape(self.data.plan.question)} <b>{escape(self.headline)}</b></p><ul>{rows}</ul><p>Report: {escape(str(self.report))}</p>"
+        link = f'<a href="{escape(quote(self.report.as_posix()))}">{escape(str(self.report))}</a>'
+        question = f"<p>{escape(self.data.plan.question)} <b>{escape(self.headline)}</b></p>"
+        return f"{question}{_html(main_text(self.data, self.verdicts))}<ul>{said}</ul><p>Report: {link}</p>"
+
+
+def _html(table: TextTable) -> str:
+    return str(table.frame.to_html(index=False, border=0))
 
 
 def run_study(
@@ -122,7 +167,8 @@ def finish_study(prepared: StudyPlan, reports: Path, *, until_decided: int | Non
     return StudyResult(data, verdicts, report, failed=failed)
 
 
-def load_study(name: str, scale: str | None = None, *, tag: str = "", studies: str | Path = "studies") -> StudyData:
-    """The tidy tables of a study that ran: `.runs`, `.epochs`, `.gradients`. Raises SpecError where there is none, naming those there are."""
+def load_study(name: str, scale: str | None = None, *, tag: str = "", studies: str | Path = "studies") -> Study:
+    """A study that ran: `.runs`, `.epochs`, `.gradients`, `.results`, `.verdicts`. Raises SpecError where there is none, naming those there are."""
     folder = Path(studies)
-    return load(stored_plan(folder, name, scale, tag), RunStore(folder))
+    data = load(stored_plan(folder, name, scale, tag), RunStore(folder))
+    return Study(**{each.name: getattr(data, each.name) for each in fields(data)}, studies=folder)

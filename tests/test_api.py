@@ -2,6 +2,7 @@
 
 import html
 import io
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,8 @@ from tiny_training import FIELDS
 import resnet_lab
 from resnet_lab import api
 from resnet_lab.classifier.runs import find_run, network_of
+from resnet_lab.runs.looks import load_looks
+from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.catalogue import named_network
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import NetworkSpec
@@ -68,6 +71,37 @@ def test_a_study_from_python_gives_tables_verdicts_and_a_report(tiny, tmp_path):
     assert data.runs.equals(runs)
     assert data.epochs.equals(result.data.epochs)
     assert resnet_lab.load_study(str(tiny), "default", studies=tmp_path / "studies").runs.equals(runs)
+
+
+def test_a_notebook_shows_a_study_in_short(tiny):
+    """Would catch a repr of a quarter of a million characters, a study without its verdicts and results, and a report that nobody can click on."""
+    result = run(tiny)
+    study = resnet_lab.load_study("tiny")
+    assert repr(study) == "Study(tiny/default: 4 cells, 4 of 4 runs have ended)"
+    assert len(repr(result)) < 200
+    assert study.verdicts == result.verdicts
+    assert study.results["test_accuracy_mean"].tolist() == result.results["test_accuracy_mean"].tolist()
+    assert '<a href="reports/tiny/default/report.html">' in result._repr_html_()
+    for shown in (study, result):
+        assert all(f"<td>{cell.name}</td>" in shown._repr_html_() for cell in study.plan.cells)
+
+
+def test_verdicts_of_an_unfinished_study_are_a_look(tiny):
+    """Would catch somebody who watches verdicts in a notebook and stops when he likes them, unseen by the report."""
+    run(tiny, seeds=3)
+    (Path("studies") / "tiny" / "default" / "looks.json").unlink()  # as if it had been stopped before its last run
+    (cell, *_) = resnet_lab.load_study("tiny").plan.cells
+    shutil.rmtree(RunStore(Path("studies")).folder(cell.fingerprint, 2))
+    assert {verdict.verdict for verdict in resnet_lab.load_study("tiny").verdicts} == {"waiting"}
+    looks = load_looks(Path("studies"), "tiny/default")
+    assert looks is not None
+    assert looks.shown == 2
+
+
+def test_tab_completion_lists_what_there_is():
+    """Would catch a name of the package that a notebook's TAB does not offer, or one that is offered and not there."""
+    assert {"run_study", "load_study", "build", "describe", "train"} <= set(dir(resnet_lab))
+    assert all(hasattr(resnet_lab, name) for name in dir(resnet_lab))
 
 
 def test_what_ran_is_not_run_again(tiny, tmp_path):

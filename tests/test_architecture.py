@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"spec", "runs", "content"},
     "training": {"spec", "runs", "networks", "data", "text", "content"},
     "search": {"spec", "runs"},
-    "study": {"spec", "text", "papers", "runs", "networks", "data", "training", "search", "console"},
+    "study": {"spec", "text", "papers", "runs", "networks", "data", "training", "search", "console", "testing"},
     "analysis": {"spec", "runs", "text"},
     "text": set(),
     "content": {"text"},

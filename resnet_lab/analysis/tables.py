@@ -32,7 +32,7 @@ KEYS = ("cell", "arm", "seed", "fingerprint", "status", *METRICS, "epoch", "bloc
 _EPOCH = ("epoch", "iteration", "loss", "train_error", "validation_error", "test_error", "lr", "seconds", "images_per_second")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyData:
     """A study as it stands: its plan, and what of it is in the store."""
 
@@ -47,6 +47,10 @@ class StudyData:
     """Search -> what it proposed, by number; empty for a study without searches."""
     judged_by: dict[str, RunRecord] = field(default_factory=dict)
     """Finalist -> a run of the trial that it was chosen by, where the store has one: on how many images it was trained and judged, and how long."""
+
+    def __repr__(self) -> str:
+        ended = int(self.runs["status"].isin(["done", "diverged"]).sum())
+        return f"{type(self).__name__}({self.plan.name}: {len(self.plan.cells)} cells, {ended} of {len(self.runs)} runs have ended)"
 
     @cached_property
     def epochs(self) -> pd.DataFrame:

@@ -69,7 +69,7 @@ def write_report(
     damaged = _damaged(data, store)
     if not data.runs["status"].isin(["done", "diverged"]).all():
         verdicts = judge(data, looks=looks) if verdicts is None else verdicts
-        looks, unnoted = _with_shown(plan, verdicts, looks, studies)
+        looks, unnoted = note_shown(plan, verdicts, looks, studies)
         damaged += unnoted
     digest = _inputs_digest(data, looks, damaged, formats, is_drawn=diagram is not None)
     if redraw or not _is_fresh(page, digest):
@@ -80,7 +80,7 @@ def write_report(
     return page
 
 
-def _with_shown(plan: Plan, verdicts: Sequence[Verdict], looks: Looks | None, studies: Path) -> tuple[Looks | None, list[str]]:
+def note_shown(plan: Plan, verdicts: Sequence[Verdict], looks: Looks | None, studies: Path) -> tuple[Looks | None, list[str]]:
     """The looks, in which it is noted that an unfinished study's report shows effects; and what went wrong where that cannot be written."""
     shown = max((verdict.n for verdict in verdicts if verdict.verdict == "waiting" and verdict.effect is not None), default=0)
     after = with_shown(looks, plan, shown)

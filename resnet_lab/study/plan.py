@@ -463,7 +463,25 @@ def _planned(cell: Cell, known: dict[str, Cost]) -> PlannedCell:
 def _count(run: RunSpec) -> Cost:
     from resnet_lab.networks.cost import cost  # imports torch: nobody waits for it where every cost is known
 
-    return cost(run.network, run.data.image_size)
+    try:
+        return cost(run.network, run.data.image_size)
+    except SpecError:
+        raise
+    except Exception as error:  # whatever a block from outside raises
+        if not is_external(run.network.block):
+            raise
+        raise SpecError.of(_broken(run.network.block, error), key="network.block") from error
+
+
+def _broken(block: str, error: Exception) -> str:
+    """What is wrong with a block from outside that raised an error: the promise that it breaks, else the error."""
+    from resnet_lab.testing import check_block
+
+    try:
+        check_block(block)
+    except AssertionError as broken:
+        return str(broken)
+    return f"{block} raised {type(error).__name__} in this network: {error}"
 
 
 def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard | None:

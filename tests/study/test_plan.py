@@ -178,6 +178,15 @@ def test_changed_code_of_a_block_is_said_and_a_changed_docstring_changes_nothing
     assert [said.partition(" was changed")[0] for said in prepare(**asked).plan.changes] == ["the code of mylab.blocks:Sound"]
 
 
+def test_a_broken_block_is_refused_by_the_promise_that_it_breaks(prepare, lab):
+    """Would catch a traceback of two hundred lines through torch where a sentence says what is wrong with one's own block."""
+    broken = "\n\nclass Broken(Sound):\n    def forward(self, x):\n        return super().forward(x)[:, :1, 0]\n"
+    with (lab.folder / "mylab" / "blocks.py").open("a", encoding="utf-8") as file:
+        file.write(broken)
+    with pytest.raises(SpecError, match=r"network.block.*Broken\(in_channels=8, out_channels=8, stride=1\) turns .* expected is"):
+        prepare(overrides=["network.block=mylab.blocks:Broken"])
+
+
 def test_a_recipe_changed_after_the_first_look_is_said_and_stays_said(prepare, studies):
     """Would catch results replaced in place without a word, under claims that were made for others."""
     register_claims(prepare().plan).save(studies)
