@@ -77,7 +77,8 @@ def test_the_report_has_every_name_that_other_tools_rely_on(smoke):
     assert len(gradients) == 2 * sum(2 * (2 + (layers - 2) // 2) * 2 for layers in (20, 56))  # epochs x arms, seeds and blocks
 
     verdicts = json.loads((smoke.report / "verdicts.json").read_text(encoding="utf-8"))
-    assert [verdict["name"] for verdict in verdicts] == ["degradation", "degradation_on_test", "rescue", "difference_in_differences"]
+    names = ["degradation", "residual_nets_do_not_degrade", "degradation_on_test", "rescue", "difference_in_differences"]
+    assert [verdict["name"] for verdict in verdicts] == names
     for verdict in verdicts:
         assert {"name", "verdict", "effect", "ci_low", "ci_high", "ci_level", "p", "p_sign", "n"} <= set(verdict)
         assert verdict["n"] == 2
