@@ -92,6 +92,8 @@ def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *
     """What so many seeds can decide about claims at an error rate, by the spreads in runs that are there already."""
     powers = planned_power(claims, seeds, alpha=alpha, known=spreads(data))
     lines = [f"claims {at}:" if claims else f"no claims {at}", *(f"    {power.name}: {power.words}" for power in powers)]
+    if not data.plan.evidence:
+        return lines
     hopeless = [power.name for power in powers if power.power == 0]
     if hopeless:
         lines.append(f"warning: {plural(seeds, 'seed')} cannot decide {', '.join(hopeless)}, whatever the runs show")

@@ -150,6 +150,15 @@ def test_looks_after_a_study_that_was_extended_lead_somewhere(ran, invoke, stopp
     assert "looks at  seeds" not in said
 
 
+def test_a_plan_warns_of_what_its_seeds_could_not_decide(invoke, stopping):
+    """Would catch five seeds of nets that may diverge, and a claim about failing that five seeds cannot decide, planned without a word."""
+    edit(stopping, 'expect = "> -50"', 'expect = "> -50"\n[[claims]]\nname = "fails"\ncontrast = { still = 1 }\nfails = { above = 20 }')
+    said = flat(invoke("plan", stopping, "--device", "cpu").output)
+    assert "warning: 5 seeds cannot decide fails, whatever the runs show" in said
+    assert "warning: if runs diverge, signs have to agree too, and 5 seeds give them a p of 0.0625 at least" in said
+    assert "warning" not in flat(invoke("plan", stopping, "--seeds", "8", "--device", "cpu").output)
+
+
 @pytest.mark.parametrize("words", [("--trial", "--until-decided")])
 def test_a_trial_decides_nothing(stopping, refused, words):
     """Would catch seeds being added until claims are decided that are not judged."""
