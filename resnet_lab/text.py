@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 
 DASH = "–"
 MINUS = "\u2212"
@@ -65,6 +66,19 @@ def size(count: float) -> str:
         if count >= scale:
             return f"{count / scale:.3g} {unit}"
     return f"{count / 1e3:.3g} kB" if count else "0 kB"
+
+
+def value_text(value: object) -> str:
+    """A field's value as a sentence says it: `kernel 3, stride 1` for a table, `[1, 2]` for a list, `none` for what is not set."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{name} ({value_text(item)})" if isinstance(item, Mapping) else f"{name} {value_text(item)}" for name, item in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(value_text, value)) + "]"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def shape_text(shape: Sequence[int]) -> str:

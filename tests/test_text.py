@@ -2,7 +2,8 @@
 
 import pytest
 
-from resnet_lab.text import duration, parse_duration, size
+from resnet_lab.spec.network import StemSpec
+from resnet_lab.text import duration, parse_duration, size, value_text
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,10 @@ def test_durations_as_people_type_them(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     """Would catch words that pass for nothing, or for zero."""
     assert parse_duration(text) is None
+
+
+def test_a_value_is_said_without_python():
+    """Would catch `StemSpec(kernel=3, ...)` and `{'iterations': 22}` in a message."""
+    assert value_text({"iterations": 22, "lr": None, "pool": {"kernel": 3}}) == "iterations 22, lr none, pool (kernel 3)"
+    assert value_text((1, 2.50)) == "[1, 2.5]"
+    assert value_text(StemSpec(kernel=3)).startswith("kernel 3, stride ")

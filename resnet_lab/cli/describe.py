@@ -10,14 +10,12 @@ from resnet_lab.architecture import table
 from resnet_lab.architecture.layers import describe_network
 from resnet_lab.architecture.resolve import find_network, parse_shape
 from resnet_lab.cli.errors import exits
-from resnet_lab.cli.options import data_root_option, studies_option, trust_option
+from resnet_lab.cli.options import FILE, data_root_option, studies_option, trust_option, write
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.runs.current import stored_cells
-from resnet_lab.runs.files import StoreError, write_atomically
 from resnet_lab.spec.errors import SpecError
 
 input_option = click.option("--input", "shape", metavar="CxHxW", help="Shape of the images, as in 3x224x224; default: the network's own.")
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def picture_options(command: Any) -> Any:
@@ -33,7 +31,7 @@ def picture_options(command: Any) -> Any:
 @click.option("--full", is_flag=True, help="Give every repetition of a block its own rows.")
 @picture_options
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write the table as CSV.")
-@click.option("--latex", type=FILE, metavar="FILE", help="Write the table as LaTeX (booktabs, longtable).")
+@click.option("--latex", type=FILE, metavar="FILE", help="Write the table as LaTeX (array, booktabs, longtable, siunitx).")
 @trust_option
 @data_root_option
 @studies_option
@@ -91,16 +89,6 @@ def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) ->
         scene = draw(descriptions)
         for form, path in wanted.items():
             write(path, render(scene, form))
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file and say where it is. Raises StoreError where that cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {path.absolute()}")
 
 
 def _facts(data_root: Path | None, studies: Path) -> Any:

@@ -1,9 +1,12 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how one writes the file that an option names."""
 
 from pathlib import Path
 
 import click
 
+from resnet_lab.runs.files import StoreError, write_atomically
+
+FILE = click.Path(dir_okay=False, path_type=Path)
 studies_option = click.option(
     "--studies", type=click.Path(path_type=Path), default=Path("studies"), show_default=True, metavar="DIR", help="Run store and plans."
 )
@@ -17,3 +20,13 @@ trust_option = click.option("--trust", is_flag=True, help=TRUST)
 data_root_option = click.option(
     "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Where datasets lie (else RESNET_LAB_DATA, else the user's cache)."
 )
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file and say where it is. Raises StoreError where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    click.echo(f"wrote {path.absolute()}")

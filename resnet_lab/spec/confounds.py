@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from resnet_lab.spec.errors import Problem
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.run import RunSpec
+from resnet_lab.text import value_text
 
 IMPLIED: dict[str, tuple[str, ...]] = {
     "network.like": tuple(f"network.{each.name}" for each in fields(NetworkSpec)),
@@ -52,7 +53,7 @@ class Confound:
     @property
     def words(self) -> str:
         """Which arms have which value: `plain: 0.1, residual: 0.3`."""
-        return ", ".join(f"{arm}: {_said(value)}" for arm, value in self.values.items())
+        return ", ".join(f"{arm}: {value_text(value)}" for arm, value in self.values.items())
 
 
 def confounds(cells: Sequence[CellLike], varies: Sequence[str]) -> list[Confound]:
@@ -102,9 +103,3 @@ def _differing(alike: Sequence[CellLike]) -> Iterator[tuple[str, list[Any]]]:
                 values = [getattr(part, each.name) for part in parts]
                 if any(value != values[0] for value in values[1:]):
                     yield f"{section}.{each.name}", values
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_said(item) for item in value) + "]"
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -34,12 +34,14 @@ def test_a_study_does_not_differ_from_one_with_other_seeds(invoke, inline, smoke
     """Would catch means over different seeds taken for a difference: each run that both have is the same to the last bit."""
     result = inline("plain_vs_residual", "--scale", "smoke", "--seeds", "1", "--tag", "one")
     assert result.exit_code == 0, result.output
-    said = invoke("diff", "plain_vs_residual/smoke", "plain_vs_residual/smoke@one").output
+    said = invoke("diff", "plain_vs_residual/smoke", "plain_vs_residual/smoke@one", "--csv", "d.csv", "--latex", "d.tex").output
     assert "no field differs" in said
     assert "seeds: 0, 1 | 0" in said
     rows = re.findall(r"^(?:plain|residual)/\d+ .*$", said, re.MULTILINE)
     assert len(rows) == 4
-    assert all(re.search(r"\+0\.00 +1 of 1$", row) for row in rows), rows
+    assert all(re.search(r"0\.00 +– +– +1 +1$", row) for row in rows), rows
+    assert (smoke_copy / "d.csv").read_text(encoding="utf-8").startswith("cell,first,first_sd,first_n,second")
+    assert r"\begin{table}" in (smoke_copy / "d.tex").read_text(encoding="utf-8")
 
 
 @pytest.fixture
