@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 
@@ -56,7 +57,7 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
     `looks`: that it is a plan of the next one of these looks, at which a share of the error rate may be spent on the claims still undecided.
     """
     plan, data = prepared.plan, load(prepared.plan, RunStore(prepared.options.studies))
-    pace, unknown = _pace(prepared, data)
+    pace, unknown = _pace(prepared, data, console)
     left = Counter(task.fingerprint for task in prepared.missing)
     searches = [search_line(each) for each in prepared.searching]
     table = make_table("cell", "layers", "parameters", "MACs", "done", "a run", left=("cell",))
@@ -75,15 +76,17 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
     claims, alpha, at = (plan.claims, ALPHA, "at this scale")
     if looks is not None:
         claims, alpha, at = undecided(plan, looks), spending(looks.schedule, looks.alpha)[len(looks.done)], "at this look"
+    precisions = {cell.spec["training"]["precision"] for cell in plan.cells} | {task.run.training.precision for task in prepared.expected}
     lines = (
         f"{plan.name}: {plural(len(plan.cells), 'cell')} x {plural(len(plan.seeds), 'seed')} = {plural(len(prepared.tasks), 'run')}, "
         f"{len(prepared.missing)} to do",
-        f"precision: {', '.join(sorted({cell.spec['training']['precision'] for cell in plan.cells}))}",
+        f"precision: {', '.join(sorted(precisions))}",
         *([str(prepared.parallel), *_needs(prepared, pace, unknown)] if prepared.expected else []),
         f"data: {plan.data_description}",
-        *power_lines(claims, len(plan.seeds), data, at, alpha=alpha),
     )
     for line in lines:
+        say(console, line)
+    for line in power_lines(claims, len(plan.seeds), data, at, alpha=alpha):  # which may take seconds
         say(console, line)
     return pace
 
@@ -102,11 +105,12 @@ def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *
     return lines
 
 
-def _pace(prepared: StudyPlan, data: StudyData) -> tuple[Pace, str]:
+def _pace(prepared: StudyPlan, data: StudyData, console: Console) -> tuple[Pace, str]:
     """How long runs take, and why that is not known where it is not."""
     if prepared.expected:
         try:
-            return estimated(prepared.plan, prepared.expected, data.records.values(), prepared.devices[0], prepared.parallel), ""
+            device, tell = prepared.devices[0], partial(say, console)
+            return estimated(prepared.plan, prepared.expected, data.records.values(), device, prepared.parallel, tell), ""
         except TooLargeError as error:
             return Pace(prepared.plan), str(error)
         except Exception as error:  # its runs will say so, with their traceback

@@ -23,6 +23,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from resnet_lab.console import say
+from resnet_lab.data.cache import cache_folder as images_folder
 from resnet_lab.data.cache import prepare as prepare_images
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.plan import load_plan, same_study
@@ -118,6 +119,8 @@ def _driver(
     try:
         with time_limit(None if ends is None else ends - time.monotonic(), stop.ask):
             for spec, facts in study.facts.items():
+                if not images_folder(spec, facts, study.cache).exists():
+                    say(console, f"decoding {facts.says}")
                 prepare_images(spec, facts, data_root=options.data_root, cache=study.cache)
             say(console, str(study.parallel))
             driver = Driver(store, trials, executor, _watcher(study, store, executor.free, console), stop, held)

@@ -4,7 +4,7 @@ Seconds come from finished runs. Only where there are none, and somebody asks be
 """
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import heapreplace
 
@@ -131,8 +131,15 @@ class Pace:
         return START_SECONDS + max(busy) if self._done and tasks else 0.0
 
 
-def estimated(plan: Plan, missing: Sequence[Task], records: Iterable[RunRecord], device: str, parallel: Parallelism) -> Pace:
-    """The pace of the missing runs: from stored runs of this device, else from timed steps of the longest.
+def estimated(
+    plan: Plan,
+    missing: Sequence[Task],
+    records: Iterable[RunRecord],
+    device: str,
+    parallel: Parallelism,
+    tell: Callable[[str], None] = lambda words: None,
+) -> Pace:
+    """The pace of the missing runs: from stored runs of this device, else from timed steps of the longest, which `tell` is told of beforehand.
 
     Raises what a step raises, and TooLargeError instead of trying one that this processor is not up to.
     """
@@ -142,6 +149,7 @@ def estimated(plan: Plan, missing: Sequence[Task], records: Iterable[RunRecord],
     pace.stored(records, device_name(device))
     if missing and not pace.of(missing[0].fingerprint):
         task = longest(missing)
+        tell(f"timing a few training steps of {task.cell}")
         crowded = SIDE_BY_SIDE if device == "cpu" and parallel.runs > 1 else 1.0
         pace.finished(task.fingerprint, crowded * timed_run(task, device, parallel.threads))
     return pace

@@ -208,7 +208,9 @@ def test_an_estimate_is_within_40_percent_of_the_truth(prepare, monkeypatch):
         "widths = [2, 2]": "widths = [8, 16, 32]",
     }
     prepared = prepare(seeds=1, replace=digits, overrides=["training.epochs=4", "grid.network.layers=[14, 26]"])
-    pace = estimated(prepared.plan, prepared.missing, (), "cpu", prepared.parallel)
+    told = []
+    pace = estimated(prepared.plan, prepared.missing, (), "cpu", prepared.parallel, told.append)
+    assert told == [f"timing a few training steps of {estimate.longest(prepared.missing).cell}"]  # nobody waits without knowing for what
     taken = []
 
     def timed(task, place):
