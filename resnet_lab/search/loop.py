@@ -16,11 +16,8 @@ from optuna.trial import Trial, TrialState
 
 from resnet_lab.runs.searches import SearchTrial, State
 from resnet_lab.search.record import STATES, quiet, suggest
-from resnet_lab.search.samplers import pruner, sampler
+from resnet_lab.search.samplers import is_stuck, pruner, sampler
 from resnet_lab.spec.search import MOST_IN_A_ROW, Label, Parameter, Point, SearchSpec, constraints
-
-AT_RANDOM_AFTER = 20
-"""Proposals in a row that count for nothing, after which the next ones are drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +160,9 @@ class Search:
         self._settle()
         number = self._next
         seed = int.from_bytes(hashlib.sha256(f"{self._spec.seed} {self._name} {number}".encode()).digest()[:4])
-        is_random = self._in_a_row >= AT_RANDOM_AFTER
-        self._study.sampler = RandomSampler(seed) if is_random else sampler(self._spec, seed, self._useless)
+        again = number - 1 - max(self._trials, default=-1)
+        is_random = is_stuck(self._spec, again)
+        self._study.sampler = RandomSampler(seed) if is_random else sampler(self._spec, seed, self._useless, again)
         asked = self._ask(self._first[number] if number < len(self._first) else {})
         point = suggest(asked, self._chosen)
         key = frozenset(point.items())
@@ -200,7 +198,7 @@ class Search:
         assert trial.number == self._next
         self._next += 1
         if self._spec.sampler == "nsgaii":  # also of what was named or drawn at random: it may become a parent
-            generations = sampler(self._spec, 0, 0)
+            generations = sampler(self._spec, 0)
             assert isinstance(generations, NSGAIISampler)
             generation = generations.get_trial_generation(self._study, self._study.get_trials(deepcopy=False)[trial.number])
             generations.get_parent_population(self._study, generation)  # kept: asked for the first time, it comes in another order
@@ -211,7 +209,7 @@ class Search:
         self._trials[trial.number] = trial
         if trial.fingerprint:
             self._seen.add(trial.fingerprint)
-        if (broken := _broken(trial)) is not None:
+        if (broken := _broken(trial)) is not None and (self._bounds or self._spec.sampler != "gp"):  # it wants the same ones of all trials
             asked.set_constraint("constraints", broken)
         if trial.state == "infeasible":
             self._untold.append(trial.number)
@@ -233,20 +231,21 @@ class Search:
     def _settle(self) -> None:
         """Tell the sampler of infeasible trials.
 
-        TPE learns from them as they are, and NSGA-II makes none of them a parent. A Gaussian process of the constraint wants them with a value, which
-        nobody measured: it gets the median of those that were, once there are some, and its constraint keeps it away.
+        TPE learns from them as they are, and NSGA-II makes none of them a parent. A Gaussian process wants them with a value, which nobody measured, and
+        has to wait until some were: the median of these, since the model of the constraint keeps it away; the worst where there is no constraint.
         """
-        told = [number for number in self._untold if self._spec.sampler != "gp" or not self._bounds]
-        for number in told:
-            state = TrialState.FAIL if self._spec.sampler == "gp" else TrialState.PRUNED
-            self._study.tell(number, state=state)
-            self._useless += state == TrialState.PRUNED
-        self._untold = [number for number in self._untold if number not in told]
-        if self._untold and (complete := [each.values for each in self._trials.values() if each.state == "complete"]):
-            for number in self._untold:
-                self._study.tell(number, [median(column) for column in zip(*complete, strict=True)])
-            self._useless += len(self._untold)
-            self._untold = []
+        if not self._untold:
+            return
+        values: list[float] | None = None
+        if self._spec.sampler == "gp":
+            complete = [trial.values for trial in self._trials.values() if trial.state == "complete"]
+            if not complete:
+                return
+            values = [(median if self._bounds else max)(column) for column in zip(*complete, strict=True)]
+        for number in self._untold:
+            self._study.tell(number, values, state=None if values else TrialState.PRUNED)
+        self._useless += len(self._untold)
+        self._untold = []
 
     def _replay(self, trial: SearchTrial) -> None:
         """Bring the study in memory to where an earlier drive had it with this trial."""

@@ -27,13 +27,19 @@ class OneThreadGP(GPSampler):
             return super().sample_relative(study, trial, search_space)
 
 
-def sampler(spec: SearchSpec, seed: int, useless: int) -> BaseSampler:
+def sampler(spec: SearchSpec, seed: int, useless: int = 0, again: int = 0) -> BaseSampler:
     """A new sampler, as one is made for every proposal: nothing that it would remember can be lost.
 
-    `useless`: trials in the study that are no part of the budget; the random start is not made shorter by them.
+    `useless`: trials in the study that are no part of the budget; the random start is not made shorter by them. `again`: how many duplicates in a row
+    were proposed before this one.
     """
     with quiet():
-        return SAMPLERS[spec.sampler](spec, seed, STARTUP + useless)
+        return SAMPLERS[spec.sampler](spec, seed, STARTUP + useless, again)
+
+
+def is_stuck(spec: SearchSpec, again: int) -> bool:
+    """Whether so many duplicates in a row say that the sampler has nothing new to propose."""
+    return again >= PATIENCE[spec.sampler]
 
 
 def pruner(spec: SearchSpec) -> BasePruner:
@@ -47,23 +53,27 @@ def population(spec: SearchSpec) -> int:
     return max(4, min(50, round(math.sqrt(spec.trials))))
 
 
-def _tpe(spec: SearchSpec, seed: int, startup: int) -> BaseSampler:
-    return TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=True)
+def _tpe(spec: SearchSpec, seed: int, startup: int, again: int) -> BaseSampler:
+    """Of 24 draws from where the good ones are TPE takes the most promising, in a small space soon the same again and again: then of fewer."""
+    candidates = max(1, 24 >> again)
+    return TPESampler(seed=seed, n_startup_trials=startup, n_ei_candidates=candidates, multivariate=True, group=True, constant_liar=True)
 
 
-def _nsgaii(spec: SearchSpec, seed: int, startup: int) -> BaseSampler:
+def _nsgaii(spec: SearchSpec, seed: int, startup: int, again: int) -> BaseSampler:
     return NSGAIISampler(seed=seed, population_size=population(spec))
 
 
-def _gp(spec: SearchSpec, seed: int, startup: int) -> BaseSampler:
+def _gp(spec: SearchSpec, seed: int, startup: int, again: int) -> BaseSampler:
     return OneThreadGP(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
 
 
-def _random(spec: SearchSpec, seed: int, startup: int) -> BaseSampler:
+def _random(spec: SearchSpec, seed: int, startup: int, again: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[str, Callable[[SearchSpec, int, int], BaseSampler]] = {"tpe": _tpe, "nsgaii": _nsgaii, "gp": _gp, "random": _random}
+SAMPLERS: dict[str, Callable[[SearchSpec, int, int, int], BaseSampler]] = {"tpe": _tpe, "nsgaii": _nsgaii, "gp": _gp, "random": _random}
+PATIENCE = {"tpe": 20, "nsgaii": 20, "gp": 3, "random": 20}
+"""Duplicates in a row after which proposals are drawn at random. A Gaussian process takes a second for each, and seldom changes its mind."""
 PRUNERS: dict[str, Callable[[], BasePruner]] = {
     "none": NopPruner,
     "median": lambda: MedianPruner(n_startup_trials=5, n_warmup_steps=2),  # the first epoch judges nothing: a high rate begins badly
