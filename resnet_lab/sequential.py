@@ -34,8 +34,8 @@ def seeds_warnings(prepared: StudyPlan) -> list[str]:
         return []
     if not plan.registered_seeds and n < asked:
         return [
-            f"this registers the study with {plural(n, 'seed')}, where the question plans {asked}. With more seeds later its report will say that the error "
-            "rate is not controlled. To try it out first, add --trial: it runs in a folder of its own, without claims, and the study reuses its runs"
+            f"this registers the study with {plural(n, 'seed')}, but the ablation plans {asked}. If you add seeds later, the report will say that the "
+            "error rate is not controlled. To try it first, add --trial: a trial has its own folder and no claims, and the study reuses its runs"
         ]
     found = []
     if looks is not None and looks.controlled and not begin(looks, (n,)).controlled:
@@ -45,7 +45,7 @@ def seeds_warnings(prepared: StudyPlan) -> list[str]:
             "is not controlled"
         )
     if n < plan.registered_seeds:
-        found.append(f"{plan.registered_seeds} seeds were planned when the study first ran: its report will say that there are fewer")
+        found.append(f"{plan.registered_seeds} seeds were planned when the study first ran: the report will say that there are fewer")
     return found
 
 
@@ -60,7 +60,7 @@ def looks_warnings(looks: Looks, most: int) -> list[str]:
             f"effects of this study were seen at {had} seeds{unplanned}: its error rate is no longer controlled, and its report will say so"
         )
     if looks.schedule[-1] != most:
-        found.append(f"this study was already judged in looks up to {looks.schedule[-1]} seeds: a maximum of {most} changes nothing")
+        found.append(f"this study was already judged in looks up to {looks.schedule[-1]} seeds: --max-seeds {most} changes nothing")
     return found
 
 

@@ -34,7 +34,7 @@ def _said(group: Sequence[Verdict]) -> str:
     names = ", ".join(verdict.name for verdict in group[:-1]) + f" and {group[-1].name}"
     n = len(set.intersection(*(set(verdict.per_seed) for verdict in group)))
     are = "views of nearly one finding" if len(group) > 2 else "two views of nearly one finding"
-    return f"The contrasts of {names} go together over the {n} seeds (correlations of {np.floor(100 * least) / 100:.2f} and more): they are {are}."
+    return f"The contrasts of {names} rise and fall together over the {n} seeds (correlations of {np.floor(100 * least) / 100:.2f} or more), so they are {are}."
 
 
 def _correlation(one: Verdict, other: Verdict) -> float:

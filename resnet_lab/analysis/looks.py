@@ -31,7 +31,7 @@ def schedule(max_seeds: int) -> tuple[int, ...]:
     Raises SpecError for fewer than two seeds.
     """
     if max_seeds < 2:
-        raise SpecError.of(f"{plural(max_seeds, 'seed')}: one shows no spread, give at least 2", key="--max-seeds")
+        raise SpecError.of(f"{plural(max_seeds, 'seed')}: one shows no spread; give at least 2", key="--max-seeds")
     steps = (round(FIRST * math.sqrt(2) ** k) for k in range(2 * max_seeds.bit_length()))
     return (*(n for n in steps if n < max_seeds), max_seeds)
 

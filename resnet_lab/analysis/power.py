@@ -192,7 +192,7 @@ def too_few_signs(claims: Sequence[Claim], n: int, alpha: float = 0.05) -> str:
 def seeds_for(claim: Claim, spread: Spread, level: float = 0.05) -> tuple[int | None, int | None]:
     """Seeds that a claim needs at both ends of the interval of its spread. Raises SpecError where the claim says no `effect`."""
     if claim.effect is None:
-        raise SpecError.of(f"{claim.name!r} does not say what it wants to see: add `effect = ...` to the claim", key="effect")
+        raise SpecError.of(f"{claim.name!r} has no `effect`: add `effect = ...` to the claim", key="effect")
     return _joint_seeds(claim.effect, spread, claim.region, level, spread.low), _joint_seeds(
         claim.effect, spread, claim.region, level, spread.high
     )
@@ -219,11 +219,11 @@ def _of_claim(claim: Claim, n: int, level: float, spread: Spread | None) -> Clai
     if claim.fails is not None:
         return _of_failing(claim, n, level)
     if n < 2:
-        return ClaimPower(claim.name, n, 0.0, None, None, False, "one seed decides nothing: it shows no spread")
+        return ClaimPower(claim.name, n, 0.0, None, None, False, "one seed cannot decide anything: it shows no spread")
     count = len(claim.contrasts)
     if claim.effect is None:
         least = least_effect(n, level, _each(count))
-        words = f"it says no `effect`: with {n} seeds an effect {least:.2g} times the spread over seeds is found; add `effect = ...` to the claim"
+        words = f"it has no `effect`: with {n} seeds an effect {least:.2g} times the spread over seeds is found; add `effect = ...` to the claim"
         return ClaimPower(claim.name, n, None, None, None, None, words)
     largest = largest_spread(claim.effect, n, claim.region, level, _each(count))
     found = "found" if len(claim.region.boundaries) == 1 else f"shown to lie {claim.expectation}"
@@ -245,9 +245,9 @@ def _of_failing(claim: Claim, n: int, level: float) -> ClaimPower:
     extremes = min(share_sides(count, n, region).p for count in (0, n)) if n else 1.0
     if extremes > level:
         least = _least_failing(region, level)
-        return ClaimPower(claim.name, n, 0.0, None, None, False, f"{n} seeds cannot decide it whatever happens: it takes {least}")
+        return ClaimPower(claim.name, n, 0.0, None, None, False, f"{n} seeds can never decide it: it takes {least}")
     if claim.effect is None:
-        words = f"{n} seeds can decide it where nearly all runs fail, or none; add `effect = ...`, the share expected, for its power"
+        words = f"{n} seeds can decide it if nearly all runs fail, or none; add `effect = ...`, the share expected, for its power"
         return ClaimPower(claim.name, n, None, None, None, None, words)
     effect = claim.effect
     likely = share_power(effect, n, region, level)

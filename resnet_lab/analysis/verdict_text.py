@@ -107,7 +107,7 @@ def withdrawn_text(plan: Plan) -> list[str]:
     """A sentence for each registered claim that is no longer in the question."""
     there = {claim.digest for claim in plan.claims}
     gone = [claim for claim in as_registered(plan) if claim.digest not in there]
-    return [f"The registered claim {claim.name} is no longer in the question: {claim_text(claim)}." for claim in gone]
+    return [f"The registered claim {claim.name} is no longer in the ablation: {claim_text(claim)}." for claim in gone]
 
 
 def percent(share: float) -> str:
@@ -340,9 +340,9 @@ def _expectation(finding: Finding) -> str:
 
 
 def _p_in_family(finding: Finding) -> str:
-    """p, and what it was held against: `p = 0.0001, held against 0.0167 (0.05/3, Holm over 4 claims)`."""
+    """p, and what it was held against: `p = 0.0001, compared with 0.0167 (0.05/3, Holm over 4 claims)`."""
     stage, step = finding.stage, finding.step
-    text = f"{p_text(1.0 if finding.p is None else finding.p)}, held against {step.level:.3g}"
+    text = f"{p_text(1.0 if finding.p is None else finding.p)}, compared with {step.level:.3g}"
     look = f"look {stage.look + 1} of {len(stage.looks)}" if stage.looks else ""
     family = ""
     if not stage.post_hoc and stage.family > 1:

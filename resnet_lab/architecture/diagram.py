@@ -166,7 +166,7 @@ class _Column:
         """Put the column down: its sections of the given heights from y = 0 on, its title above."""
         title, bold = self.description.title, has_bold(self.description.title)
         lines = [(line, BIG) for line in wrapped(title, BIG, self.width, bold=bold)]
-        lines += [(f"{self.description.params:,} parameters", SMALL), (f"{short(self.description.macs)} multiply-adds an image", SMALL)]
+        lines += [(f"{self.description.params:,} parameters", SMALL), (f"{short(self.description.macs)} multiply-adds per image", SMALL)]
         y = -0.42 + LINE / 2
         for text, size in reversed(lines):
             y -= LINE * (1.35 if size == BIG else 1.0)
@@ -273,7 +273,7 @@ def _put_legend(scene: Scene, descriptions: Sequence[Description], y: float) -> 
         (each, text) for each, text in LEGEND.items() if any(line.style == each for line in scene.lines)
     ]
     if any(fold.times > 1 for description in descriptions for fold in description.folds):
-        entries.append((None, "× n: so many blocks in a row"))
+        entries.append((None, "× n: n blocks in a row"))
     if any(description.is_foreign for description in descriptions):
         entries.append((None, "operations without a module are not shown"))
     for style, text in entries:

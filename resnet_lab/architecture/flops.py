@@ -178,9 +178,9 @@ _SAID = {"moving_statistics": "their parameters include the {:,} moving means an
 _REASONS = {
     "stride_conv": "the stride of a bottleneck sits on {there} there, on {here} here",
     "conv_bias": "convolutions have biases: {there} there, {here} here",
-    "order": "norms and activations stand in another order ({there} there, {here} here)",
-    "shortcut": "the shortcuts are of another kind ({there} there, {here} here)",
-    "join": "shortcut and residual function are joined otherwise ({there} there, {here} here)",
+    "order": "norms and activations are in a different order ({there} there, {here} here)",
+    "shortcut": "the shortcuts are of a different kind ({there} there, {here} here)",
+    "join": "shortcut and residual function are joined differently ({there} there, {here} here)",
     "strides": "the stages' strides are {there} there, {here} here",
     "stride_block": "they sit in a stage's {there} block there, in its {here} one here",
 }

@@ -113,7 +113,7 @@ def _facts(others: Facts | None, data: DataSpec) -> DatasetFacts:
 
 def _of_catalogue(name: str) -> NamedNetwork:
     if name not in catalogue() and name in find_ablations():
-        raise SpecError.of(f"{name} is a question, not a network: name one of its cells, as in {name}:{_some_cell(name)}")
+        raise SpecError.of(f"{name} is an ablation, not a network: name one of its cells, as in {name}:{_some_cell(name)}")
     if name not in catalogue() and Path(name).with_suffix(".toml").is_file():
         raise SpecError.of(f"no network is called {name!r}; did you mean the file {Path(name).with_suffix('.toml')}?")
     if name not in catalogue():
@@ -144,7 +144,7 @@ def _of_cell(text: str, facts: Facts, stored: Stored, trust: bool) -> NamedNetwo
 def _of_file(path: Path, shape: Shape | None, facts: Facts, trust: bool) -> NamedNetwork:
     if "question" in parse_toml(read_text(path), path):
         read_ablation(path)  # what is wrong with it comes first
-        raise SpecError.of(f"is a question, not a network: name one of its cells, as in {path}:{_some_cell(path)}", file=str(path))
+        raise SpecError.of(f"is an ablation, not a network: name one of its cells, as in {path}:{_some_cell(path)}", file=str(path))
     raw, text = read_sections(path)
     try:
         asked, allow = typed_fragment(merge(raw)), trusting(path, trust=trust)

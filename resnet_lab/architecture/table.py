@@ -41,7 +41,7 @@ def summary(description: Description) -> str:
     macs, flops = f"{description.macs:,}", f"{2 * description.macs:,}"
     return (
         f"{description.title}: {shape_text(description.shape_in)} images, {description.classes} classes, {description.params:,} parameters, "
-        f"{macs} MACs ({flops} FLOPs) an image"
+        f"{macs} MACs ({flops} FLOPs) per image"
     )
 
 

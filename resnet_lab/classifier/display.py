@@ -39,9 +39,9 @@ def announce(job: Job, console: Console) -> None:
     if recipe.freeze:
         lines.append(f"frozen: {', '.join(recipe.freeze)}")
     if job.done is not None:
-        lines.append("trained already: this is what is stored")
+        lines.append("already trained; showing the stored result")
     elif job.interrupted:
-        lines.append("resuming from the checkpoint of an interrupted try")
+        lines.append("resuming an interrupted run from its checkpoint")
     for line in lines:
         say(console, line)
 

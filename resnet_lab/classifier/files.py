@@ -41,7 +41,7 @@ def read_tensors(path: Path) -> Tensors:
         raise SpecError.of(f"no file {path}")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise SpecError.of(f"{path} is no weights file known here: {', '.join(READERS)} are")
+        raise SpecError.of(f"{path} is not a known kind of weights file: {', '.join(READERS)} are")
     tensors = reader(path)
     if not tensors:
         raise SpecError.of(f"{path} is no checkpoint: it holds no tensors")
@@ -65,7 +65,7 @@ def _read_torch(path: Path) -> Tensors:
 
 def _tensors_of(content: Any, path: Path) -> Iterator[tuple[str, Tensor]]:
     if not isinstance(content, Mapping):
-        raise SpecError.of(f"{path} is no checkpoint: it holds a {type(content).__name__} where a table of tensors is due")
+        raise SpecError.of(f"{path} is no checkpoint: it holds a {type(content).__name__} instead of a table of tensors")
     inner = next((content[key] for key in NESTED if isinstance(content.get(key), Mapping)), None)
     if inner is not None:
         yield from _tensors_of(inner, path)

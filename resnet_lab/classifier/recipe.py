@@ -66,7 +66,7 @@ def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path, trust
     own, text = read_sections(path) if path.suffix == ".toml" else ({"network": {"like": _known(wanted.network)}}, "")
     given = merge(own, wanted.fields)
     if not given["data"].get("name"):
-        raise SpecError.of("say on which images: --data folder:PATH, signs, cifar10, ...", key="data.name")
+        raise SpecError.of("name the images: --data folder:PATH, signs, cifar10, ...", key="data.name")
     seen: list[DatasetFacts] = []
 
     def facts(spec: DataSpec) -> DatasetFacts:

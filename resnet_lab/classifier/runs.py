@@ -54,7 +54,7 @@ def spec_of(record: RunRecord) -> RunSpec:
         return typed_run(record.spec)
     except SpecError as error:
         name = RunStore.run_id(record.fingerprint, record.seed)
-        raise StoreError(f"run {name} was described by another version of resnet_lab ({error.problems[0]}): do it again") from error
+        raise StoreError(f"run {name} was written by a different version of resnet_lab ({error.problems[0]}): train it again") from error
 
 
 def network_of(run: FinishedRun, studies: Path, which: str = "last") -> Network:
@@ -66,7 +66,7 @@ def network_of(run: FinishedRun, studies: Path, which: str = "last") -> Network:
     model = build(run.spec.network, seed=run.record.seed, init_salt=run.spec.training.init_salt)
     weights = load_weights(RunStore(studies).weights_path(run.record, which), run.record.weights[which])
     if fit_weights(model, weights):
-        raise StoreError(f"the weights of run {run.id} lack its classifier: remove the run and do it again")
+        raise StoreError(f"the weights of run {run.id} lack the classifier: remove the run and train it again")
     return model.eval()
 
 

@@ -17,7 +17,7 @@ from resnet_lab.runs.current import stored_plan
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: NAME-SCALE.tar.gz in the working directory."
 )
-@click.option("--checkpoints", is_flag=True, help="Unfinished runs too: where the archive is imported, the same command resumes them.")
+@click.option("--checkpoints", is_flag=True, help="Add unfinished runs; after import the same command resumes them.")
 @click.option(
     "--at-most",
     type=click.IntRange(1),
@@ -40,16 +40,16 @@ def export_command(name: str, output: Path | None, checkpoints: bool, at_most: i
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--tag", default="", metavar="T", help="Give the imported study its own name: NAME/SCALE@T.")
-@click.option("--separate", is_flag=True, help="Into a studies folder of its own: no other study counts its runs.")
+@click.option("--separate", is_flag=True, help="Import into a separate studies folder, so that no other study uses its runs.")
 @studies_option
 @exits
 def import_command(file: Path, tag: str, separate: bool, studies: Path) -> None:
-    """Unpack an exported study into the studies folder; runs already there stay as they are, those that came are marked."""
+    """Unpack an exported study into the studies folder. Existing runs stay as they are; imported runs are marked."""
     found = import_study(studies, file, tag, separate=separate)
     where = "" if found.studies == Path("studies") else f" --studies {shlex.quote(str(found.studies))}"
     unfinished = f", {found.checkpoints} checkpoints added" if found.checkpoints else ""
-    said = f"{found.plan.name}: {found.added} runs added, {found.there} were there{unfinished}"
+    said = f"{found.plan.name}: {found.added} runs added, {found.there} already there{unfinished}"
     click.echo(f"{said}; its report: resnet-lab report {shlex.quote(found.plan.name)}{where}")
     if found.code is not None:
         path = shlex.quote(str(found.code.absolute()))
-        click.echo(f"its runs name code, which is in {found.code}: read it; to use them, set PYTHONPATH={path} and say --trust")
+        click.echo(f"its runs need code that is now in {found.code}. Read it first; to use it, set PYTHONPATH={path} and add --trust")

@@ -21,7 +21,7 @@ def data() -> None:
 @click.option(
     "--url",
     metavar="URL",
-    help="Take it from here instead: http(s)://, file:// or a path. Needs --sha256 unless it is the official archive.",
+    help="Download from here instead: http(s)://, file:// or a path. Needs --sha256 unless it is the official archive.",
 )
 @click.option("--sha256", metavar="HEX", help="Checksum that the download must have.")
 @exits

@@ -29,7 +29,7 @@ which_option = click.option(
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--data", metavar="NAME", help="Test images of another dataset (cifar10, folder:PATH, ...). Default: the run's own.")
+@click.option("--data", metavar="NAME", help="Use the test images of this dataset (cifar10, folder:PATH, ...). Default: the run's own.")
 @which_option
 @click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps.")
 @trust_option

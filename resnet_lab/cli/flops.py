@@ -55,11 +55,11 @@ def _show(description: Any, console: Console) -> None:
         if each.why:
             click.echo(f"{each.published.by}: {'; '.join(each.why)}")
     if known is None:
-        click.echo("no published count of this network is known here")
+        click.echo("no published count of this network is known")
     elif not there:
         click.echo(f"published counts are of {shape_text(known)} images: leave --input out to see them")
     else:
-        click.echo("agrees: our count of the network they counted, in their way of counting, gives their number to the digits they give")
+        click.echo("agrees: counting their network in their way, we get their number to the digits they give")
 
 
 def _counts(params: float | None, macs: float | None) -> tuple[str, str, str]:

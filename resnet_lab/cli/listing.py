@@ -15,7 +15,7 @@ from resnet_lab.spec.reading import read_ablation
 @click.argument("what", type=click.Choice(["ablations", "networks", "datasets"]), default="ablations")
 @exits
 def list_command(what: str) -> None:
-    """List the questions (shipped ones and those in ./ablations) with their scales, the networks, or the datasets."""
+    """List the ablations (shipped ones and those in ./ablations) with their scales, the networks, or the datasets."""
     PRINTERS[what]()
 
 
@@ -42,7 +42,7 @@ def _print_datasets() -> None:
     """One paragraph per dataset that has a name, and how to name a folder of your own."""
     for name, facts in DATASETS.items():
         click.echo(f"{name}\n    {facts.says}")
-    click.echo("folder:PATH\n    your own JPEG or PNG images, one sub-folder a class; train/, val/ and test/ are splits where they exist")
+    click.echo("folder:PATH\n    your own JPEG or PNG images, one sub-folder per class; train/, val/ and test/ are used if they exist")
 
 
 PRINTERS = {"ablations": _print_ablations, "networks": _print_networks, "datasets": _print_datasets}

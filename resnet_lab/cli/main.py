@@ -6,16 +6,16 @@ import resnet_lab
 from resnet_lab.cli.groups import Commands, LazyGroup
 
 COMMANDS: Commands = {
-    "Questions": {
-        "list": ("listing:list_command", "List the questions, the networks or the datasets."),
-        "new": ("new:new", "Write a commented question to start from."),
-        "plan": ("study:plan", "Say what a study would train and what it needs; train nothing."),
-        "study": ("study:study", "Run a question as a study and report its verdicts."),
-        "status": ("status:status", "Say how a study stands, from another terminal."),
-        "report": ("report:report", "Write a study's report from the run store."),
+    "Ablations": {
+        "list": ("listing:list_command", "List the ablations, the networks or the datasets."),
+        "new": ("new:new", "Write a commented ablation to start from."),
+        "plan": ("study:plan", "Show what a study would train and what it needs."),
+        "study": ("study:study", "Run an ablation as a study and report its verdicts."),
+        "status": ("status:status", "Show the progress of a study, from another terminal."),
+        "report": ("report:report", "Draw a study's report from stored runs."),
         "diff": ("diff:diff", "Compare two studies: fields and results."),
         "paper": ("paper:paper", "Show a paper's tables beside our counts and results."),
-        "schema": ("new:schema", "Print the JSON Schema of a question, for editors."),
+        "schema": ("new:schema", "Print the JSON Schema of an ablation, for editors."),
     },
     "Networks": {
         "describe": ("describe:describe", "Show the layers of a network, or draw it."),
@@ -40,7 +40,7 @@ COMMANDS: Commands = {
 @click.group(cls=LazyGroup, commands_by_group=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(resnet_lab.__version__, prog_name="resnet_lab")
 def main() -> None:
-    """Questions about residual networks: a TOML file in, a verdict with its evidence out.
+    """A question about residual networks goes in as a TOML file; a verdict with its evidence comes out.
 
     Exit codes: 0 done, 1 some run failed for good, 2 bad usage or question, 3 with --check where a claim is not supported, 130 interrupted.
     """

@@ -20,20 +20,20 @@ from resnet_lab.spec.reference import reference
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=Path("ablations"), show_default=True, metavar="DIR", help="Where to put it."
 )
-@click.option("--like", metavar="QUESTION", help="A copy of this question, shipped or a path, instead of the template.")
+@click.option("--like", metavar="ABLATION", help="Copy this ablation (a name or a path) instead of the template.")
 @exits
 def new(name: str, folder: Path, like: str | None) -> None:
-    """Write a commented question to start from, as DIR/NAME.toml."""
+    """Write a commented ablation to start from, as DIR/NAME.toml."""
     if not name.replace("-", "_").isidentifier():
         raise SpecError.of(f"{name!r}: letters, digits, _ and - make a name")
     if is_shipped(name):
         raise SpecError.of(
-            f"{name!r} is a shipped question, and a file in ./ablations would hide it: choose another name, "
+            f"{name!r} is a shipped ablation, and a file in ./ablations would hide it: choose another name, "
             f"as in `resnet-lab new my_{name} --like {name}`"
         )
     path = folder / f"{name}.toml"
     if path.exists():
-        raise SpecError.of("is there already: choose another name, or delete it first", file=str(path))
+        raise SpecError.of("exists already: choose another name, or delete it first", file=str(path))
     if like is None:
         text, first = _template(name), f"resnet-lab study {name} --scale quick"
     else:
@@ -48,7 +48,7 @@ def new(name: str, folder: Path, like: str | None) -> None:
 
 
 @click.command()
-@click.option("--markdown", is_flag=True, help="As a table of every field instead, for reading.")
+@click.option("--markdown", is_flag=True, help="Print a table of all fields instead, for reading.")
 def schema(markdown: bool) -> None:
     """Print the JSON Schema of an ablation file, for editors (taplo, Even Better TOML)."""
     click.echo(reference() if markdown else json.dumps(json_schema(), indent=2), nl=not markdown)

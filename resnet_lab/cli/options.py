@@ -13,12 +13,15 @@ studies_option = click.option(
 reports_option = click.option(
     "--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, metavar="DIR", help="Where reports go."
 )
-scale_option = click.option("--scale", metavar="S", help="One of the question's scales; default: its first.")
+scale_option = click.option("--scale", metavar="S", help="One of the ablation's scales; default: its first.")
 tag_option = click.option("--tag", default="", metavar="T", help="Keep this variant under its own name.")
-TRUST = "Run code that is not of this folder, or that a stored run names; asked once, until it changes."
+TRUST = "Run code from outside this folder, or code that a stored run names. Needed once for each version."
 trust_option = click.option("--trust", is_flag=True, help=TRUST)
 data_root_option = click.option(
-    "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Where datasets lie (else RESNET_LAB_DATA, else the user's cache)."
+    "--data-root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the datasets are (else RESNET_LAB_DATA, else the user's cache).",
 )
 
 

@@ -96,7 +96,7 @@ def _print_replications(console: Console, key: str) -> None:
     found = [each for each in replications() if nets & set(each.errors)]
     if not found:
         return
-    say(console, "\nIndependent replications, CIFAR-10 test error in percent, each its authors' own claim:")
+    say(console, "\nIndependent replications, CIFAR-10 test error in percent, as their authors report it:")
     for each in found:
         errors = ", ".join(f"{net} {' ± '.join(f'{value:g}' for value in error)}" for net, error in each.errors.items())
         how = "; ".join([*([f"{each.runs} runs"] if each.runs else []), *([f"selects the {each.selection}"] if each.selection else [])])
@@ -105,7 +105,7 @@ def _print_replications(console: Console, key: str) -> None:
 
 def _print_studies(console: Console, here: Sequence[Any], studies: Path) -> None:
     if not here:
-        say(console, f"\nNo study at this paper's scale under {studies.absolute()}: nothing of ours to put beside its errors.")
+        say(console, f"\nNo study at this paper's scale under {studies.absolute()}: so there are no results of ours to compare.")
         return
     for study in here:
         say(console, f"\n{study.name}, here:")

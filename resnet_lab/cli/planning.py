@@ -37,16 +37,16 @@ def print_looks(prepared: StudyPlan, most: int, console: Console) -> None:
     if stage is None:
         over = "the last of them is over" if looks.next is None else "every claim is decided"
         print_plan(prepared, console)
-        say(console, f"looks at {numbers} seeds: {over}, there is nothing left to do")
+        say(console, f"looks at {numbers} seeds: {over}, nothing is left to do")
         return
     pace, whole = print_plan(stage, console, looks), last_stage(prepared, looks)
     seconds = pace.wall(whole.missing, whole.parallel.runs)
     takes = f", about {duration(seconds, rough=True)}" if seconds else ""
     say(console, f"looks at {numbers} seeds: this is look {len(looks.done) + 1} of {len(looks.schedule)}")
-    say(console, f"until the last look, where claims stay undecided: {len(whole.missing)} runs to do{takes}")
+    say(console, f"until the last look, if claims stay undecided: {len(whole.missing)} runs to do{takes}")
     if len(looks.done) + 1 < len(looks.schedule):
         data, share = load(whole.plan, RunStore(whole.options.studies)), spending(looks.schedule, looks.alpha)[-1]
-        at, left = "at the last look, were they undecided till then", undecided(whole.plan, looks)
+        at, left = "at the last look, if still undecided", undecided(whole.plan, looks)
         for line in power_lines(left, len(whole.plan.seeds), data, at, alpha=share):
             say(console, line)
 
@@ -60,7 +60,7 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
     pace, unknown = _pace(prepared, data, console)
     left = Counter(task.fingerprint for task in prepared.missing)
     searches = [search_line(each) for each in prepared.searching]
-    table = make_table("cell", "layers", "parameters", "MACs", "done", "a run", left=("cell",))
+    table = make_table("cell", "layers", "parameters", "MACs", "done", "time per run", left=("cell",))
     for cell in plan.cells[:MOST_CELLS]:
         done = len(plan.seeds) - left[cell.fingerprint]
         seconds = duration(pace.of(cell.fingerprint) or None, rough=True)
@@ -99,7 +99,7 @@ def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *
         return lines
     hopeless = [power.name for power in powers if power.power == 0]
     if hopeless:
-        lines.append(f"warning: {plural(seeds, 'seed')} cannot decide {', '.join(hopeless)}, whatever the runs show")
+        lines.append(f"warning: {plural(seeds, 'seed')} cannot decide {', '.join(hopeless)}, whatever the results")
     if few := too_few_signs(claims, seeds, alpha):
         lines.append(f"warning: {few}")
     return lines

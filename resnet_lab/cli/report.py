@@ -23,16 +23,16 @@ from resnet_lab.runs.store import RunStore
 @tag_option
 @studies_option
 @reports_option
-@click.option("--redraw", is_flag=True, help="Draw it again even if nothing has changed.")
+@click.option("--redraw", is_flag=True, help="Draw it even if nothing has changed.")
 @click.option(
     "--claims",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Judge the claims of this question file; those that were not registered are post hoc.",
+    help="Judge the claims of this ablation file; unregistered ones are post hoc.",
 )
 @exits
 def report(name: str, scale: str | None, tag: str, studies: Path, reports: Path, redraw: bool, claims: Path | None) -> None:
-    """Write the report of the study NAME from what is in the run store; trains nothing."""
+    """Draw the report of the study NAME from stored runs; trains nothing."""
     plan, console = stored_plan(studies, name, scale, tag, claims=claims), open_console()
     data = load(plan, RunStore(studies))
     verdicts = judge(data, looks=load_looks(studies, plan.name))

@@ -26,7 +26,7 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 @click.group()
 def runs() -> None:
-    """Look into the run store, and tidy it."""
+    """List, show and remove stored runs."""
 
 
 @runs.command("list")
@@ -73,7 +73,7 @@ def show(run: str, studies: Path, as_json: bool) -> None:
     say(console, f"{found.name} in {found.folder.absolute()} ({size(found.size)})")
     say(console, f"used by: {', '.join(found.used_by) or 'no study'}")
     if found.record is None:
-        say(console, found.newer or "unfinished, failed or damaged: there is no whole result.json")
+        say(console, found.newer or "unfinished, failed or damaged: it has no complete result.json")
     else:
         _print_run(found.record, console)
 
@@ -97,10 +97,10 @@ def rm(names: tuple[str, ...], studies: Path, yes: bool) -> None:
 @yes_option
 @exits
 def gc(studies: Path, yes: bool) -> None:
-    """Remove the runs that no study uses, after saying which and how much; those kept for their weights, or stopped and resumable, stay."""
+    """Remove the runs that no study uses, after listing them. Runs kept for their weights and stopped runs that can resume stay."""
     unused = [run for run in usage.stored_runs(studies) if not run.is_used]
     if not unused:
-        click.echo("every run is used: nothing to remove")
+        click.echo("every run is in use: nothing to remove")
         return
     for run in unused:
         seconds = f"{run.record.seconds:.1f} s of training" if run.record else "unfinished"
@@ -126,7 +126,9 @@ def _stored(studies: Path) -> list[usage.StoredRun]:
     passed_over: list[str] = []
     found = usage.stored_runs(studies, passed_over)
     for wrong in passed_over:
-        click.echo(f"warning: who uses which run is not wholly known: {printable(wrong)}", err=True)
+        click.echo(
+            f"warning: some studies could not be read, so a run may be in use although it seems unused: {printable(wrong)}", err=True
+        )
     return found
 
 
@@ -134,7 +136,7 @@ def _agreed(what: str, yes: bool) -> bool:
     try:
         return yes or click.confirm(f"{what}?", default=False)
     except click.Abort:  # nobody is there to answer
-        click.echo("nothing removed; --yes does not ask")
+        click.echo("nothing removed; use --yes to remove without asking")
         return False
 
 
@@ -147,7 +149,7 @@ def _print_run(record: RunRecord, console: Console) -> None:
     for line in _came_out(record):
         say(console, line)
     for title, rows in (
-        *((f"[{section}] (what is not here is as by default)", _said(section, record.spec.get(section, {}))) for section in SECTIONS),
+        *((f"[{section}] (other fields have their defaults)", _said(section, record.spec.get(section, {}))) for section in SECTIONS),
         ("checks", record.checks),
         ("made on", record.environment),
     ):
@@ -155,7 +157,7 @@ def _print_run(record: RunRecord, console: Console) -> None:
             say(console, f"\n{title}")
             console.print(_pairs(rows))
     if record.epochs:
-        say(console, "\nepochs (running means over the batches as they were trained on)")
+        say(console, "\nepochs (running means over the training batches)")
         console.print(_epochs(record.epochs))
 
 
@@ -173,7 +175,7 @@ def _came_out(record: RunRecord) -> Iterator[str]:
     errors = [f"{what} {_percent(error)} of {count:,} images" for what, (error, count) in measured.items() if error is not None]
     yield f"seed {record.seed}: {record.status}, {', '.join(errors) or 'no final errors'}"
     if record.origin:
-        yield f"not done here: it came with {record.origin.archive}, imported {record.origin.imported}"
+        yield f"imported from {record.origin.archive} on {record.origin.imported}, not trained here"
     yield f"{record.params:,} parameters, {record.macs:,} MACs an image; {duration(record.seconds)}, begun {record.started}"
     if record.weights:
         yield f"kept weights: {', '.join(record.weights)}"

@@ -26,12 +26,12 @@ from resnet_lab.text import duration
 @studies_option
 @exits
 def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
-    """Say how the study NAME stands: runs done, running, failed, how far its searches are, and who is driving it."""
+    """Show the progress of the study NAME: runs done, running and failed, its searches, and who is driving it."""
     plan = stored_plan(studies, name, scale, tag, current=False)
     data, console = load(plan, RunStore(studies)), open_console()
     counts = data.runs["status"].value_counts()
     said = ", ".join(f"{counts[status]} {status}" for status in ("done", "diverged", "failed", "missing") if status in counts)
-    say(console, f"{plan.name}: {len(data.runs)} runs: {said}" if said else f"{plan.name}: no cells yet, its searches come first")
+    say(console, f"{plan.name}: {len(data.runs)} runs: {said}" if said else f"{plan.name}: no cells yet: its searches come first")
     driver, flights = driver_of(studies / plan.name), _in_flight(studies / plan.name / "driver" / "runs")
     say(console, f"being driven by {driver}{_time_left(data, flights)}" if driver else "nobody is driving it")
     for told in flights:

@@ -60,7 +60,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-question, machine, files = panel_option("The question"), panel_option("This machine"), panel_option("Files")
+question, machine, files = panel_option("The study"), panel_option("This machine"), panel_option("Files")
 cluster = panel_option("On a cluster (docs/clusters.md)")
 rarely = partial(cluster, hidden=True)
 """Options that few need: `MORE_OPTIONS` names them under `--help`."""
@@ -68,30 +68,34 @@ _directory = click.Path(path_type=Path)
 COUNT = {"type": Parsed("number", _number), "default": "auto", "metavar": "N"}
 
 STUDY_OPTIONS: tuple[Decorator, ...] = (
-    question("--scale", metavar="S", help="One of the question's scales. Default: its first."),
+    question("--scale", metavar="S", help="One of the ablation's scales. Default: its first."),
     question("--seeds", type=Parsed("seeds", _seeds), metavar="N", help="How many seeds (5), or which (3,4,8 or 10-14)."),
     question("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a field, as in training.lr=0.05. Makes a variant."),
     question("--tag", default="", metavar="T", help="Keep this variant under its own name."),
     question("--strict", is_flag=True, help="Refuse arms that differ in a field that `varies` does not name."),
-    question("--trial", is_flag=True, help="Try it out in a folder of its own: no claims are registered or judged."),
+    question("--trial", is_flag=True, help="Try it in a separate folder: registers and judges no claims."),
     question("--trust", is_flag=True, hidden=True, help=TRUST),
-    question("--until-decided", is_flag=True, help="Add seeds in planned looks until every claim is decided."),
-    question("--max-seeds", type=click.IntRange(2), metavar="N", help="The most seeds of --until-decided. Default: as planned, or 20."),
-    machine("--workers", help="How many runs at a time. Default: one per core, or per GPU.", **COUNT),
+    question("--until-decided", is_flag=True, help="Add seeds at planned looks until every claim is decided."),
+    question("--max-seeds", type=click.IntRange(2), metavar="N", help="Most seeds for --until-decided. Default: as planned, or 20."),
+    machine("--workers", help="How many runs at once. Default: one per core, or per GPU.", **COUNT),
     machine("--threads", help="Threads of each run. Default: 1.", **COUNT),
     machine("--device", default="auto", metavar="D", help="cpu, cuda, cuda:0,cuda:1 or mps. Default: all CUDA devices, else cpu."),
     machine("--runs-per-device", help="How many runs share one GPU. Default: 1.", **COUNT),
-    machine("--time-limit", type=Parsed("time", parse_time_limit), metavar="T", help="Stop in time: 2h, 90m, 3h50m, 1d."),
+    machine("--time-limit", type=Parsed("time", parse_time_limit), metavar="T", help="Stop within this time: 2h, 90m, 3h50m, 1d."),
     files("--studies", type=_directory, default=Path("studies"), metavar="DIR", help="Runs and plans. Default: studies."),
     files("--data-root", type=_directory, metavar="DIR", help="Datasets. Default: RESNET_LAB_DATA, else the user's cache."),
     cluster("--executor", default="processes", metavar="E", help="processes (default), ray or inline."),
     rarely(
-        "--shard", type=Parsed("shard", parse_shard), default="auto", metavar="I/N", help="Do share I (from 0) of N. Default: from Slurm."
+        "--shard",
+        type=Parsed("shard", parse_shard),
+        default="auto",
+        metavar="I/N",
+        help="Train share I (from 0) of N. Default: from Slurm.",
     ),
     rarely("--storage", metavar="URL", help="Optuna storage. Default: sqlite in the studies folder."),
-    rarely("--ray-address", metavar="HOST:PORT", help="A running Ray cluster. Default: one of its own on this machine."),
+    rarely("--ray-address", metavar="HOST:PORT", help="A running Ray cluster. Default: start one on this machine."),
     rarely("--scratch", type=_directory, metavar="DIR", help="Decoded images, and with Ray checkpoints. Default: --studies."),
-    rarely("--take-over", is_flag=True, help="Take the study from a driver on another machine that is gone."),
+    rarely("--take-over", is_flag=True, help="Take over a study whose driver on another machine is dead."),
     rarely("--log-json", type=_directory, metavar="FILE", help="Append one JSON object per event."),
 )
 """Everything that says what a study is and how it is run, in the order in which `--help` shows it."""
@@ -112,15 +116,15 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("name", required=False)
 @study_options
 @files("--reports", type=click.Path(path_type=Path), default=Path("reports"), metavar="DIR", help="Reports. Default: reports.")
-@question("--check", is_flag=True, help="Exit with 3 where a claim is not supported.")
+@question("--check", is_flag=True, help="Exit with 3 if a claim is not supported.")
 @exits
 def study(name: str | None, reports: Path, check: bool, until_decided: bool, max_seeds: int | None, **options: Any) -> None:
-    """Run the question NAME (or FILE.toml) as a study, and report its verdicts.
+    """Run the ablation NAME (or FILE.toml) as a study, and report its verdicts.
 
     Finished runs are not trained again; an interrupted study resumes where it stopped.
     """
     if name is None:
-        raise click.UsageError("which question? Give its NAME or a FILE.toml; `resnet-lab list` shows them")
+        raise click.UsageError("which ablation? Give its NAME or a FILE.toml; `resnet-lab list` shows them")
     _check_looks(until_decided, max_seeds, options)
     prepared, console = _prepare(name, options), open_console()
 
@@ -138,7 +142,7 @@ def study(name: str | None, reports: Path, check: bool, until_decided: bool, max
         most = max_seeds or usual_end(prepared) if until_decided else None
         result = finish_study(prepared, reports, until_decided=most, console=console)
     except KeyboardInterrupt:
-        say(console, "stopped: finished runs are kept, and so are checkpoints of unfinished ones; resume with")
+        say(console, "stopped; finished runs and checkpoints of unfinished ones are kept. To resume:")
         say(console, f"    {_typed_command()}")
         say(console, where)
         sys.exit(INTERRUPTED)
@@ -155,7 +159,7 @@ def study(name: str | None, reports: Path, check: bool, until_decided: bool, max
 @study_options
 @exits
 def plan(name: str, until_decided: bool, max_seeds: int | None, **options: Any) -> None:
-    """Print the cells of the question NAME, their costs, what is done and the predicted time; train nothing."""
+    """Show the cells of the ablation NAME, their costs, what is done and the predicted time; trains nothing."""
     _check_looks(until_decided, max_seeds, options)
     prepared, console = _prepare(name, options), open_console()
 
@@ -174,7 +178,7 @@ def _check_looks(until_decided: bool, max_seeds: int | None, options: dict[str, 
         raise click.UsageError("--max-seeds goes with --until-decided; --seeds says how many seeds a study has")
     if until_decided and isinstance(options["seeds"], int):
         raise click.UsageError(
-            "--until-decided plans how many seeds there are: say the most with --max-seeds, or which come first (--seeds 3,4,8)"
+            "--until-decided plans the seeds itself: give the most with --max-seeds, or a list of the first ones (--seeds 3,4,8)"
         )
     if until_decided and options["trial"]:
         raise click.UsageError("a trial judges no claims, so there is nothing to decide: leave out --until-decided or --trial")
@@ -187,7 +191,7 @@ def _check_looks(until_decided: bool, max_seeds: int | None, options: dict[str, 
 def _announce(prepared: StudyPlan, where: str, console: Console, *, until_decided: bool) -> None:
     """Say what will be done, and what a person should know before."""
     say(console, where)
-    warnings = [*prepared.plan.warnings, *(f"this run will be done again: {damage}" for damage in prepared.damaged)]
+    warnings = [*prepared.plan.warnings, *(f"this run will be repeated: {damage}" for damage in prepared.damaged)]
     for line in filter(None, (first_line(prepared.plan), prepared.plan.question, *(f"warning: {warning}" for warning in warnings))):
         say(console, line)
     for each in prepared.searching:

@@ -18,7 +18,7 @@ from resnet_lab.console import open_console, say
 @click.argument("network")
 @click.option("--data", metavar="NAME", help="folder:PATH, signs, cifar10, ...: images to train on (`resnet-lab list datasets`).")
 @click.option(
-    "--image-size", type=click.IntRange(4), metavar="N", help="Side in pixels. Default: as the images are, or 128 where they differ."
+    "--image-size", type=click.IntRange(4), metavar="N", help="Side in pixels. Default: that of the images, or 128 if they differ."
 )
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the training images. Default: 10.")
 @click.option("--optimizer", type=click.Choice(["adam", "sgd", "adamw"]), help="Default: adamw.")
@@ -35,7 +35,7 @@ from resnet_lab.console import open_console, say
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "auto"]),
-    help="auto: bf16 where the processor or GPU computes in it, else fp32. Default: the file's, or auto.",
+    help="auto: bf16 if the processor or GPU computes in it, else fp32. Default: the file's, or auto.",
 )
 @click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps.")
 @click.option("--threads", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="0: one per core.")
@@ -43,7 +43,7 @@ from resnet_lab.console import open_console, say
     "--init",
     default="",
     metavar="RUN|FILE|torchvision:NAME",
-    help="Start from these weights; a classifier of other classes is initialized anew.",
+    help="Start from these weights. If the classes differ, the classifier starts from scratch.",
 )
 @click.option("--freeze", default="", metavar="PARTS", help="Modules that keep their weights, as in stem,stage1.")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be decoded.")

@@ -126,7 +126,7 @@ _Splits = dict[str, tuple[Iterable[NDArray[np.uint8]], NDArray[np.int64]]]
 def _from_memory(spec: DataSpec, facts: DatasetFacts, data_root: Path | None) -> tuple[_Splits, tuple[str, ...]]:
     images = load_images(spec.name, resolve_data_root(data_root))
     if facts.identity and identity_of(images) != facts.identity:
-        raise SpecError.of(f"{spec.name} gives other images than it gave when the study was planned: plan it again", key="data.name")
+        raise SpecError.of(f"{spec.name} returns different images than when the study was planned: plan it again", key="data.name")
     splits: _Splits = {split: (_averaged(pixels, facts.cached_size), labels) for split, (pixels, labels) in images.splits.items()}
     return splits, images.class_names
 

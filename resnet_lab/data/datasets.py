@@ -227,7 +227,7 @@ def _read_signs(path: Path, split: str) -> tuple[Pixels, Labels, tuple[str, ...]
             f"{path} is no SIGNS file ({error}): it needs {split}_set_x, {split}_set_y and list_classes", key="data.name"
         ) from error
     if pixels.ndim != 4:
-        raise SpecError.of(f"{path}: images are {pixels.dtype} {list(pixels.shape)}, where uint8 [N, S, S, C] is due", key="data.name")
+        raise SpecError.of(f"{path}: images are {pixels.dtype} {list(pixels.shape)}, instead of uint8 [N, S, S, C]", key="data.name")
     names = tuple(value.decode() if isinstance(value, bytes) else str(value) for value in classes.reshape(-1).tolist())
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels.reshape(-1).astype(np.int64), names
 
@@ -236,18 +236,18 @@ def _checked(images: object, name: str) -> Images:
     """What a loader returned. Raises SpecError where that is not well-formed Images."""
     if not isinstance(images, Images):
         raise SpecError.of(
-            f"the loader {name} returned {type(images).__name__} where resnet_lab.data.datasets.Images is due", key="data.name"
+            f"the loader {name} returned {type(images).__name__} instead of resnet_lab.data.datasets.Images", key="data.name"
         )
     shape = images.train.shape[1:]
     for split, (pixels, labels) in images.splits.items():
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != shape or shape[1] != shape[2] or not len(pixels):
             raise SpecError.of(
-                f"the loader {name}: {split} images are {pixels.dtype} {list(pixels.shape)} where uint8 [N, C, S, S] is due",
+                f"the loader {name}: {split} images are {pixels.dtype} {list(pixels.shape)} instead of uint8 [N, C, S, S]",
                 key="data.name",
             )
         if labels.dtype != np.int64 or labels.shape != (len(pixels),) or labels.min() < 0 or labels.max() >= len(images.class_names):
             raise SpecError.of(
-                f"the loader {name}: {split} labels must be int64, one an image, from 0 to {len(images.class_names) - 1} "
+                f"the loader {name}: {split} labels must be int64, one per image, from 0 to {len(images.class_names) - 1} "
                 "(the number of class names less one)",
                 key="data.name",
             )

@@ -114,9 +114,9 @@ def _download(url: str, known_hash: str, *, folder: Path, progressbar: bool) -> 
         return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
     except ValueError as error:  # pooch's own for a wrong checksum
         remedy = "nothing was kept; name the sha256 you expect with --sha256 HEX"
-        raise SpecError.of(f"{url} is not what it should be: {error} ({remedy})", key="sha256") from error
+        raise SpecError.of(f"{url} is not the expected file: {error} ({remedy})", key="sha256") from error
     except (requests.RequestException, FileNotFoundError) as error:
-        raise SpecError.of(f"{url} cannot be had: {error}", key="url") from error
+        raise SpecError.of(f"{url} cannot be downloaded: {error}", key="url") from error
 
 
 def _copy(url: str, output: Any, _: Any) -> None:

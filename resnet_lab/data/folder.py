@@ -253,9 +253,9 @@ def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int,
         parts.append(f"the largest centered square of each averaged down to {kept}x{kept}{crops}")
         parts += [f"{smaller} smaller ones enlarged"] if smaller else []
     if folder.passed_over:
-        parts.append(f"passed over: {', '.join(folder.passed_over)}")
+        parts.append(f"skipped: {', '.join(folder.passed_over)}")
     if folder.left_out:
-        parts.append(f"left out, since they cannot be decoded: {', '.join(folder.left_out)}")
+        parts.append(f"left out because they cannot be decoded: {', '.join(folder.left_out)}")
     return "; ".join(parts)
 
 
@@ -300,7 +300,7 @@ def _decode_or_problem(path: Path, size: int) -> NDArray[np.uint8] | Problem:
 
 
 def _problem(path: Path, error: Exception) -> Problem:
-    remedy = "repair it, take it away, or go on without it by `data.skip_bad = true` (--skip-bad)"
+    remedy = "repair it, remove it, or skip it with `data.skip_bad = true` (--skip-bad)"
     return Problem(f"the image {path} cannot be read ({what_is_wrong(error)}): {remedy}", key="data.name")
 
 

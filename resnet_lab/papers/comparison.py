@@ -158,7 +158,7 @@ def _words(net: PublishedNet, errors: Floats, diverged: int, found: Gap | None) 
     if found is not None:
         return found.words
     if diverged:
-        return f"{diverged} of {n + diverged} runs diverged: no comparison of means, which would be one of chosen runs"
+        return f"{diverged} of {n + diverged} runs diverged, so the means cannot be compared fairly"
     if net.test_error is not None:
         return "one run shows no spread: no comparison"
-    return "read off a figure: no number to compare with" if net.read_off else "the paper gives no number"
+    return "read off a figure, so there is no exact number to compare with" if net.read_off else "the paper gives no number"

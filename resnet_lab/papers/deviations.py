@@ -62,7 +62,7 @@ def ledger_of(plan: Plan, machines: Iterable[str] = ()) -> Ledger:
     words = f"What {paper.short} (arXiv:{paper.arxiv}) did, {protocol.section}, and what this study does."
     if elsewhere := source.elsewhere:
         rows = (Deviation("experiment", elsewhere.says, ", ".join(sorted(datasets)), DIFFERS, True), *rows)
-        words += f" The claims are of {elsewhere.data}; the rows below the first are held against {protocol.section}."
+        words += f" The claims are of {elsewhere.data}; the rows below the first are compared with {protocol.section}."
     return Ledger(source, protocol, rows, words, at_scale, _first_line(plan, source, rows, at_scale))
 
 
@@ -73,12 +73,10 @@ def first_line(plan: Plan) -> str:
 
 def _no_paper(source: Source) -> str:
     if not source.text.strip():
-        return "This question names no source: it is its author's own, and there is no protocol to hold it against."
+        return "This ablation names no source, so there is no protocol to compare it with."
     if not source.unknown:
-        return f"Its source, “{source.text}”, names no paper whose protocol is known here: there is nothing to hold it against."
-    return (
-        f"The protocol of its source, arXiv:{source.unknown}, is not among those that are known here: there is nothing to hold it against."
-    )
+        return f"Its source, “{source.text}”, names no paper whose protocol is known here, so there is nothing to compare it with."
+    return f"The protocol of its source, arXiv:{source.unknown}, is not known here, so there is nothing to compare it with."
 
 
 def _first_line(plan: Plan, source: Source, rows: Sequence[Deviation], at_scale: frozenset[str]) -> str:
@@ -90,13 +88,13 @@ def _first_line(plan: Plan, source: Source, rows: Sequence[Deviation], at_scale:
     named = " and ".join(filter(None, (", ".join(fields[:-1]), *fields[-1:])))
     if len(at_scale) == len(plan.cells):
         if elsewhere is not None:
-            return f"This study tests the direction of its claims, not their numbers. It differs from {paper.short} in {named}."
+            return f"This study tests the direction of its claims, not their size. It differs from {paper.short} in {named}."
         return f"At the scale of {paper.short}, from which this study differs in {named}." if named else ""
     if at_scale:
         where, they = f" in {len(plan.cells) - len(at_scale)} of {len(plan.cells)} cells", ("these test", "They differ")
     else:
         where, they = "", ("this study tests", "It differs")
-    return f"At reduced scale{where}: {they[0]} the direction of a claim, not its number. {they[1]} from {paper.short} in {named}."
+    return f"At reduced scale{where}: {they[0]} the direction of a claim, not its size. {they[1]} from {paper.short} in {named}."
 
 
 def _deviation(expected: Expected, plan: Plan, machines: Sequence[str]) -> Deviation:

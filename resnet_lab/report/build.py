@@ -88,7 +88,7 @@ def note_shown(plan: Plan, verdicts: Sequence[Verdict], looks: Looks | None, stu
         if after is not None and after != looks:
             after.save(studies, plan.name)
     except StoreError as error:
-        return looks, [f"It could not be noted that this report shows effects at {shown} seeds: {error}"]
+        return looks, [f"looks.json could not be written, so it does not record that this report shows effects at {shown} seeds: {error}"]
     return after, []
 
 
@@ -174,7 +174,7 @@ def _damaged(data: StudyData, store: RunStore) -> list[str]:
     fingerprints = {cell.name: cell.fingerprint for cell in data.plan.cells}
     missing = data.runs.loc[data.runs["status"].eq("missing"), ["cell", "seed"]]
     found = (store.damage(fingerprints[str(cell)], int(seed)) for cell, seed in zip(missing["cell"], missing["seed"], strict=True))
-    return [f"{what}; the next run of the study does it again." for what in found if what]
+    return [f"{what}; the next run of the study repeats it." for what in found if what]
 
 
 def _is_fresh(page: Path, digest: str) -> bool:

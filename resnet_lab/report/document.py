@@ -42,7 +42,7 @@ def document(
     plan = data.plan
     lines = [*_PREAMBLE, rf"\title{{{latex_prose(plan.question or plan.ablation)}}}", rf"\author{{{latex_prose(plan.name)}}}"]
     lines += [rf"\date{{{latex_prose(provenance(data))}}}", r"\begin{document}", r"\maketitle"]
-    lines += ["" if plan.evidence else r"\noindent\textbf{Not evidence: this scale checks the machinery only.}\par"]
+    lines += ["" if plan.evidence else r"\noindent\textbf{Not evidence: this scale only checks that the program works.}\par"]
     answers = [answer for answer in (headline(plan, verdicts), first_line(plan), plan.scale_description) if answer]
     lines += [line for answer in answers for line in (latex_prose(answer), "")]
     lines += _items(r"\section*{Warnings}", warnings_of(data, damaged))

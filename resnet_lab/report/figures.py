@@ -151,8 +151,8 @@ def draw_macs(frame: pd.DataFrame, layout: Layout) -> Figure:
 
 def depth_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What `depth_vs_error` and `depth_vs_accuracy` show and on how many runs."""
-    joined = " The line joins means and says nothing between them." if layout_of(data.plan).numeric else ""
-    return f"Dots are single runs, larger marks the mean of a cell{_caption(data, frame, joined)}"
+    joined = " Lines only connect the means." if layout_of(data.plan).numeric else ""
+    return f"Dots are single runs; larger marks are the means of cells{_caption(data, frame, joined)}"
 
 
 def macs_caption(data: StudyData, frame: pd.DataFrame) -> str:
@@ -160,7 +160,7 @@ def macs_caption(data: StudyData, frame: pd.DataFrame) -> str:
     axis = layout_of(data.plan).axis
     labels = "" if axis == "arm" else f" (labeled with its {axis})"
     counted = " Multiply-adds count convolutions and linear layers of one image in evaluation mode."
-    return f"Marks are the mean of a cell{labels}{_caption(data, frame, counted)}"
+    return f"Marks are the means of cells{labels}{_caption(data, frame, counted)}"
 
 
 def has_ended(data: StudyData) -> bool:
@@ -282,20 +282,20 @@ def _caption(data: StudyData, frame: pd.DataFrame, between: str) -> str:
     """What mean and interval are and of how many runs, what diverged, what is published, what is left out."""
     means, layout, paper = frame[frame["kind"] == "cell"], layout_of(data.plan), ledger_of(data.plan).paper
     n = numbers.n_of(means["n"])
-    words = f" with its 95 % t interval{' (none where all runs agree)' if means['low'].isna().any() else ''}; {n} seeds a cell."
+    words = f" with its 95 % t interval{' (none where all runs agree)' if means['low'].isna().any() else ''}; {n} seeds per cell."
     if not (means["n"] > 1).any():
-        words = f" ({n} seed a cell: no interval can be given)." if len(means) else "; no run has ended with a finite loss yet."
+        words = f" ({n} seed per cell, so there is no interval)." if len(means) else "; no run has finished with a finite loss yet."
     count = int(frame.loc[(frame["kind"] == "diverged") & (frame["metric"] == frame["metric"].iloc[0]), "n"].sum())
     if count:
         where = "bottom" if frame["metric"].iloc[0].endswith("accuracy") else "top"
-        words += f" Crosses at the {where} count runs that diverged ({plural(count, 'run')}); they are in no mean."
+        words += f" Crosses at the {where} count runs that diverged ({plural(count, 'run')}); they are not in the means."
     words += between
     theirs = frame[frame["kind"] == PUBLISHED]
     if paper is not None and len(theirs):
         words += f" Stars are what {paper.short} (arXiv:{paper.arxiv}) published."
         words += " Dotted: a range that others read off the paper's figure." if (theirs["low"] < theirs["high"]).any() else ""
     drawn, there = len(_series(layout)), len(layout.series)
-    return words + (f" Drawn are {drawn} of {there:,} series, evenly spread; runs.csv has them all." if drawn < there else "")
+    return words + (f" {drawn} of {there:,} series are drawn, evenly spread; runs.csv has all." if drawn < there else "")
 
 
 # Learning curves: a panel a series, colored by depth (or whatever the grid's axis is).
@@ -353,7 +353,7 @@ def curves_caption(data: StudyData, frame: pd.DataFrame) -> str:
     choice = choose(layout_of(data.plan), "epochs.csv")
     diverged = int((data.runs["status"].eq("diverged") & data.runs["cell"].isin(choice.cells)).sum())
     ended = f" {plural(diverged, 'run')} diverged: the curve ends there in a cross, and so does the mean." if diverged else ""
-    return f"{what}. Thick lines are means over seeds ({n} a cell), {thin}.{ended}{choice.words}"
+    return f"{what}. Thick lines are means over seeds ({n} per cell), {thin}.{ended}{choice.words}"
 
 
 def has_epochs(data: StudyData) -> bool:
@@ -428,8 +428,8 @@ def gradients_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What is measured, on how many runs, and what the figure cannot show."""
     norms = data.gradient_ends["norm"]
     left_out = int((~(np.isfinite(norms) & (norms > 0))).sum())
-    zeros = f" Not drawn, since zero or not finite: {plural(left_out, 'norm')}." if left_out else ""
-    diverged = " Runs that diverged are not in the right panels." if data.runs["status"].eq("diverged").any() else ""
+    zeros = f" Not drawn, because zero or not finite: {plural(left_out, 'norm')}." if left_out else ""
+    diverged = " Diverged runs are not in the right panels." if data.runs["status"].eq("diverged").any() else ""
     return (
         "Euclidean norm of the gradient of the loss with respect to all parameters of one block, on one training batch: geometric mean "
         f"over seeds ({numbers.n_of(frame['n'])}), shaded from the lowest to the highest seed. Norms depend on a block's number of parameters."
@@ -519,9 +519,9 @@ def claims_caption(data: StudyData, frame: pd.DataFrame) -> str:
     levels = [f"{100 * level:.4g} %" for level in sorted(effects["level"].dropna().unique())]
     level = f" at the level its verdict used ({' to '.join(dict.fromkeys((levels[0], levels[-1])))})" if levels else ""
     n = f" {numbers.n_of(effects['n'])} seeds." if len(effects) else ""
-    diverged = " A run that diverged counts as chance." if data.runs["status"].eq("diverged").any() else ""
+    diverged = " A diverged run counts as chance." if data.runs["status"].eq("diverged").any() else ""
     there = len(data.plan.claims)
-    more = f" Drawn are the first {MOST_CLAIMS} of {there:,} claims; verdicts.json has them all." if there > MOST_CLAIMS else ""
+    more = f" The first {MOST_CLAIMS} of {there:,} claims are drawn; verdicts.json has all." if there > MOST_CLAIMS else ""
     return f"Diamond: mean effect with its interval{level}. Dots: single seeds, paired. Shaded: the values the claim expects.{n}{diverged}{more}"
 
 
@@ -585,7 +585,7 @@ FIGURES: dict[str, Drawing] = {
         search_figures.history_caption,
     ),
     "search_front": Drawing(
-        "Error against cost, as searched and afresh",
+        "Error against cost, in the search and in fresh runs",
         search_figures.has_front,
         search_figures.front_frame,
         search_figures.draw_front,

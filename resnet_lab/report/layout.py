@@ -94,7 +94,7 @@ def choose(layout: Layout, where: str) -> Choice:
         said.append(f"{len(kept)} of {len(labels):,} values of {layout.title}")
     if len(panels) < len(series):
         said.append(f"{len(panels)} of {len(series):,} series")
-    words = f" Drawn are {' and '.join(said)}, evenly spread: more could not be told apart; {where} has them all." if said else ""
+    words = f" {' and '.join(said)} are drawn, evenly spread, to keep them apart; {where} has all." if said else ""
     return Choice(cells, words)
 
 

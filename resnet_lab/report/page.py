@@ -147,9 +147,9 @@ def machine(data: StudyData) -> list[tuple[str, str]]:
         lines.append((key.replace("_", " "), ", ".join(said) + more))
     if records:
         started = sorted(record.started for record in records)
-        lines.append(("time of all runs together", duration(math.fsum(record.seconds for record in records))))
-        lines.append(("first run begun", started[0]))
-        lines.append(("last run begun", started[-1]))
+        lines.append(("total training time", duration(math.fsum(record.seconds for record in records))))
+        lines.append(("first run started", started[0]))
+        lines.append(("last run started", started[-1]))
     return lines
 
 
@@ -159,15 +159,13 @@ def warnings_of(data: StudyData, damaged: Sequence[str] = ()) -> list[str]:
 
 
 def mixed(data: StudyData) -> list[str]:
-    """Warnings about runs of one study that were not made alike."""
+    """Warnings about runs of one study that were made under different conditions."""
     found = []
     for key in ("torch", "device", "processor", "resnet_lab"):
         values = sorted({record.environment[key] for record in data.records.values() if key in record.environment})
         if len(values) > 1:
             listed = ", ".join(values)
-            found.append(
-                f"The runs of this study were not all made with the same {key}: {listed}. Part of a difference may be due to that."
-            )
+            found.append(f"The runs of this study differ in {key}: {listed}. That may explain part of a difference.")
     return found
 
 
@@ -186,7 +184,7 @@ def troubles(data: StudyData) -> list[Trouble]:
         name = f"{cell}, seed {seed}"
         if status == "diverged":
             epochs = len(data.records[run].epochs)
-            found.append(Trouble(name, f"diverged: the loss stopped being a number, {plural(epochs, 'epoch')} on record", ""))
+            found.append(Trouble(name, f"diverged: the loss stopped being a number after {plural(epochs, 'recorded epoch')}", ""))
         else:
             failure = data.failures[run]
             found.append(Trouble(name, f"failed {plural(failure.tries, 'time')}: {failure.error}", failure.traceback))
@@ -205,7 +203,7 @@ def _card(verdict: Verdict) -> Card:
         "effect": "" if effect is None else f"{numbers.number(effect)} {unit}",
         f"{level_text(verdict)} interval": "" if verdict.ci_low is None else numbers.interval(verdict.ci_low, verdict.ci_high),
         "over new images": "" if verdict.new_images_low is None else numbers.interval(verdict.new_images_low, verdict.new_images_high),
-        "no failure seen: at most": "" if verdict.failure_bound is None else f"{100 * verdict.failure_bound:.2g} % fail",
+        "no failures: at most": "" if verdict.failure_bound is None else f"{100 * verdict.failure_bound:.2g} % fail",
         "correlation of the cells": "" if verdict.correlation is None else numbers.number(verdict.correlation, 2),
         "sign test": "" if verdict.p_sign is None else numbers.probability(verdict.p_sign) + least_sign_p(verdict),
         "seeds": f"{verdict.n} of {verdict.n_planned}" if verdict.n != verdict.n_planned else str(verdict.n),

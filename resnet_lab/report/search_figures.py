@@ -93,12 +93,12 @@ def history_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What dots and steps are, what is not within the axes, which searches are not drawn."""
     lost = int((frame["kind"] == "lost").sum())
     crosses = f" Crosses at the top: {plural(lost, 'trial')} that {'were' if lost > 1 else 'was'} pruned or failed." if lost else ""
-    control = " Gray: as many points of the same space, proposed at random." if (frame["role"] == CONTROL).any() else ""
+    control = " Gray: the same number of random points from the same space." if (frame["role"] == CONTROL).any() else ""
     panels, there = frame["panel"].nunique(), len(data.plan.searches) - len(set(searches.controls(data.plan).values()))
-    left_out = f" Drawn are {panels} of {there} searches, evenly spread; trials.csv has them all." if panels < there else ""
+    left_out = f" {panels} of {there} searches are drawn, evenly spread; trials.csv has all." if panels < there else ""
     return (
         "Every dot is a trial with its validation error, the search's own score; the steps are the lowest so far. Triangles at the top: trials with "
-        f"higher errors than the axis shows.{crosses} Infeasible proposals are no trials.{control}{left_out}"
+        f"higher errors than the axis shows.{crosses} Infeasible proposals are not trials.{control}{left_out}"
     )
 
 
@@ -203,11 +203,11 @@ def front_caption(data: StudyData, frame: pd.DataFrame) -> str:
     fresh = (
         f"Marks are mean test errors of finalists and baselines on fresh seeds, with 95 % t intervals ({numbers.n_of(cells['n'])})"
         if len(cells)
-        else "No cell has a fresh error yet"
+        else "No cell has a fresh test error yet"
     )
     allowed = f" Dashed: {', '.join(dict.fromkeys(bounds))}." if len(bounds) else ""
     panels = frame["panel"].nunique()
-    left_out = f" Drawn are {MOST_PANELS} of {panels} grid points." if panels > MOST_PANELS else ""
+    left_out = f" {MOST_PANELS} of {panels} grid points are drawn." if panels > MOST_PANELS else ""
     return (
         f"{fresh}. Faint dots are trials with the validation error that the search itself went by, dotted steps those that no other trial beats in both "
         f"error and cost. They are not to be compared with fresh errors: of other images, often of a shorter recipe, and the best were chosen by them. The "

@@ -56,7 +56,7 @@ def budget_sentence(data: StudyData) -> str:
     short = [
         f"{search.name} {used[search.name]} of {search.spec['trials']}" for search in ended if used[search.name] < search.spec["trials"]
     ]
-    unused = f" Not all of it was used: {', '.join(short)}." if short else ""
+    unused = f" Not fully used: {', '.join(short)}." if short else ""
     images = {record.images["validation"] for record in data.judged_by.values()}
     judged = f"{next(iter(images)):,} validation images" if len(images) == 1 else "validation images"
     if len(planned) == 1:
@@ -66,8 +66,8 @@ def budget_sentence(data: StudyData) -> str:
         said = f"{all_of} searches had the same budget: {next(iter(planned.values()))}."
     else:
         listed = "; ".join(f"{name} {words}" for name, words in planned.items())
-        said = f"The searches had different budgets, so that their finalists are not compared on equal terms: {listed}."
-    return f"{said}{unused} All trials of a search were judged on the same {judged}; none saw a test image."
+        said = f"The searches had different budgets, so the comparison of their finalists is not fair: {listed}."
+    return f"{said}{unused} All trials of a search were judged on the same {judged}; none of them saw a test image."
 
 
 def curse_sentences(data: StudyData) -> list[str]:
@@ -87,10 +87,15 @@ def curse_sentences(data: StudyData) -> list[str]:
         if said := _what_differs(data, str(cells.iloc[0])):
             differing.setdefault(said, []).append(str(search))
     of = {said: f" ({', '.join(names)})" if len(differing) > 1 else "" for said, names in differing.items()}
-    apart = [f"Luck is not all that separates the two{of[said]}. {said}" for said in differing]
+    apart = [f"Luck is not the only difference{of[said]}. {said}" for said in differing]
     return [
         words,
-        *(apart or ["Luck is not all that separates the two: other images, other seeds, and the full recipe on all training images."]),
+        *(
+            apart
+            or [
+                "Luck is not the only difference: the fresh runs use different images, different seeds, and the full recipe on all training images."
+            ]
+        ),
     ]
 
 
@@ -104,7 +109,7 @@ def control_sentences(data: StudyData) -> list[str]:
         if search.name not in control:
             continue
         if search.name not in compared:
-            lines.append(f"{search.name} beside its random control {control[search.name]}: waiting for runs of their finalists.")
+            lines.append(f"{search.name} against its random control {control[search.name]}: waiting for the finalists' runs.")
             continue
         each = compared[search.name]
         where, said = ("below" if each.difference < 0 else "above"), f"n = {each.n}"
@@ -119,8 +124,10 @@ def control_sentences(data: StudyData) -> list[str]:
         )
     alone = [search.name for search in learned if search.name not in control]
     if alone:
-        lines.append(f"No arm searched the same as {', '.join(alone)} at random, so nothing here says what the sampler adds to chance.")
-    return [*lines, "These are no verdicts: what was claimed about them, if anything, is judged above."] if compared else lines
+        lines.append(
+            f"{', '.join(alone)} {'has' if len(alone) == 1 else 'have'} no random control, so the report cannot say what the sampler adds to chance."
+        )
+    return [*lines, "These comparisons are not verdicts; claims are judged above."] if compared else lines
 
 
 def _sentence(search: PlannedSearch, counted: Mapping[Any, Any]) -> str:

@@ -67,7 +67,7 @@ def came_from(data: StudyData) -> list[str]:
     """A sentence an archive that runs of the study came with: nobody can check that their numbers were measured."""
     archives = Counter(f"{record.origin.archive} ({record.origin.imported[:10]})" for record in data.records.values() if record.origin)
     return [
-        f"{count} of {plural(len(data.runs), 'run')} came with {archive} and were not done here."
+        f"Imported from {archive}, not trained here: {count} of {plural(len(data.runs), 'run')}."
         for archive, count in archives.most_common(8)
     ]
 
@@ -123,17 +123,17 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
         published = [(published_text(nets[row["cell"]]) if row["cell"] in nets else "") or DASH] if nets else []
         rows.append((str(row["cell"]), str(row["n_done"]), *(str(row[f"n_{status}"]) for status in troubled), *errors, *published, *cost))
     note = (
-        "Mean ± standard deviation over n seeds; the interval is Student's t for one cell alone, so two overlapping intervals do not mean "
-        "that two cells are alike: the verdicts compare them seed by seed. MACs: multiply-adds of one image. Time: median of a run, "
-        "whatever else its machine did meanwhile."
+        "Mean ± standard deviation over n seeds. Each interval is Student's t for one cell alone. Two cells may differ although their intervals "
+        "overlap: verdicts compare them seed by seed. MACs: multiply-adds of one image. Time: median of a run, "
+        "including whatever else its machine was doing."
     )
     if processors := sorted({record.environment["processor"] for record in data.records.values() if "processor" in record.environment}):
         note += (
-            f" Intervals are over seeds on {' and '.join(processors)} and cover no other processor, which rounds sums otherwise: plain/32 of "
+            f" Intervals are over seeds on {' and '.join(processors)} and do not cover other processors, which round differently: plain/32 of "
             "plain_vs_residual on digits ended at 11 % training error on an Intel processor and at 22 % on an AMD one, with the same seeds."
         )
     if "diverged" in troubled:
-        note += " Runs that diverged have no final error and are in no mean."
+        note += " Diverged runs have no final error and are not in any mean."
     return TextTable("Results", tuple(headers), (False, *[True] * (len(headers) - 1)), tuple(rows), note)
 
 
@@ -155,7 +155,7 @@ def cost_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
         for row in cost_frame(data, verdicts).to_dict("records")
     )
     headers = ("cell", "weighted layers", "parameters", "MACs", "FLOPs", "time, s")
-    note = "MACs: multiply-adds of convolutions and linear layers on one image; FLOPs: two per multiply-add. Time: the median run, on the machine that it had."
+    note = "MACs: multiply-adds of convolutions and linear layers on one image; FLOPs: two per multiply-add. Time: the median run, on its own machine."
     return TextTable("Costs", headers, (False, *[True] * 5), rows, note)
 
 
@@ -245,7 +245,7 @@ def verdict_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     headers = ("claim", "metric", "expected", "verdict", "effect", "interval", "level", "p", "p (sign test)", "n")
     note = (
         "Effects are means of contrasts paired by seed, in percentage points for errors, or shares of seeds that fail to train. p is two-sided "
-        "and not adjusted; Holm's procedure sets the level that it was held against, and the interval is at that level."
+        "and not adjusted. Holm's procedure sets the level that p is compared with, and the interval has that level."
     )
     least = sorted({verdict.n for verdict in verdicts if verdict.p_sign is not None})
     if least:
@@ -281,8 +281,8 @@ def deviations_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     short = found.paper.short if found.paper else "source"
     rows = tuple((row.field, row.source, row.here, row.status) for row in found.rows)
     note = (
-        f"{found.words} Differs: another value than the source’s; part of: some of the source’s values; varied: what this question asks about; "
-        "not compared: what no field of a run says."
+        f"{found.words} Differs: not the source’s value. Part of: some of the source’s values. Varied: what this ablation asks about. "
+        "Not compared: not recorded in any field of a run."
         if rows
         else found.words
     )
@@ -310,9 +310,9 @@ def published_table(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
         rows.append((each.cell, f"{each.net.name}, {each.net.table}", published_text(each.net), *ours))
     headers = ("cell", "published as", "published, %", "ours, %", "n", "compared", "replications")
     note = (
-        "Test errors. Consistent: the difference lies within its 95 % t interval, published runs taken to spread as ours do; agrees: that interval "
-        "lies within half a percentage point. Outside the family of claims. The bands of independent replications are labels and no "
-        "tests: laboratories differ by more than the bands are wide."
+        "Test errors. Consistent: the difference lies within its 95 % t interval, if published runs spread as ours do. Agrees: that interval "
+        "lies within half a percentage point. These are not claims. The bands of independent replications are labels, not tests: "
+        "laboratories differ by more than the width of a band."
     )
     return TextTable("Against published numbers", headers, (False, False, True, True, True, False, False), tuple(rows), note)
 
@@ -334,7 +334,7 @@ def checks_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
         ]
         more = [f"and {len(own) - MOST_WORDS} more"] if len(own) > MOST_WORDS else []
         rows.append((str(check), "; ".join(shown[:MOST_WORDS] + more), str(own["runs"].sum())))
-    note = "Checked while each run trained. A run in which a check fails has no result: it is listed with the runs that failed."
+    note = "Each run makes these checks while it trains. If one fails, the run has no result and is listed with the failed runs."
     return TextTable("Checks", ("check", "found", "runs"), (False, False, True), tuple(rows), note)
 
 
@@ -365,7 +365,7 @@ def finalists_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     )
     headers = ("finalist", "test error, %", "95 % interval", "n", *diverged, "own score, %", "test − own", "params", "MACs", "point")
     note = (
-        "Own score: the validation error that the search chose it by. Test error: mean ± standard deviation over n fresh seeds, after the full recipe on "
+        "Own score: the validation error by which the search chose it. Test error: mean ± standard deviation over n fresh seeds, after the full recipe on "
         "all training images, with Student’s t interval. Only the test errors are results."
     )
     return TextTable("Finalists", headers, (False, *[True] * (len(headers) - 2), False), rows, note)
@@ -388,7 +388,7 @@ def trials_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
         for trial in trials
     )
     headers = ("search", "trial", "state", "validation error, %", "params", "MACs", "point", "proposed by")
-    note = "Every proposal in its order. Infeasible ones were not trained and are no part of the budget."
+    note = "All proposals, in order. Infeasible ones were not trained and do not count."
     return TextTable("Trials", headers, (False, True, False, True, True, True, False, False), rows, note)
 
 
@@ -418,9 +418,7 @@ def shared_text(data: StudyData, verdicts: Sequence[Verdict] = ()) -> TextTable:
         for section, fields in shared_settings(data.plan).items()
         for field, value in fields.items()
     )
-    note = (
-        f"Resolved values: defaults are filled in, and fields that are not set are left out. Seeds: {', '.join(map(str, data.plan.seeds))}."
-    )
+    note = f"Resolved values: defaults are filled in; unset fields are left out. Seeds: {', '.join(map(str, data.plan.seeds))}."
     return TextTable("Settings of all cells", ("field", "value"), (False, False), rows, note)
 
 

@@ -18,7 +18,7 @@ from resnet_lab.report.tables import ACCURACY, VERDICT_ICONS, TextTable, came_fr
 
 def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableType:
     """The main table, the headline, then each verdict with the details of its test; names are printed as they are, never read as markup."""
-    note = Text("mean ± standard deviation over n seeds; intervals are in the report", style="dim")
+    note = Text("mean ± standard deviation over n seeds; see the report for intervals", style="dim")
     first = first_line(data.plan)
     parts: list[RenderableType] = [Text(first, style="bold")] if first else []
     parts += map(Text, progress_lines(data))
@@ -28,7 +28,7 @@ def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableTy
     if answer := headline(data.plan, verdicts):
         parts.append(Text(f"{data.plan.question} {answer}".strip(), style="bold"))
     if not data.plan.evidence:
-        parts.append(Text("NOT EVIDENCE: this scale checks the machinery only.", style="bold red"))
+        parts.append(Text("NOT EVIDENCE: this scale only checks that the program works.", style="bold red"))
     if data.plan.trial:
         parts.append(Text(TRIAL, style="bold"))
     parts += [Text(words, style="yellow") for words in withdrawn_text(data.plan)]
@@ -73,12 +73,12 @@ def _table(table: TextTable) -> Table:
 
 def _not_shown(table: TextTable) -> list[RenderableType]:
     more = len(table.rows) - MOST_CELLS
-    return [Text(f"... and {more} more cells: tables/results.csv beside the report has them all", style="dim")] if more > 0 else []
+    return [Text(f"... and {more} more cells, all in tables/results.csv beside the report", style="dim")] if more > 0 else []
 
 
 MOST_CELLS = 60
 """Cells beyond which nobody reads on in a terminal."""
-TRIAL = "A trial: no claims are registered or judged. Its runs are there for the study itself."
+TRIAL = "A trial: no claims are registered or judged. The study itself will reuse its runs."
 _COUNTS = ("diverged", "failed", "missing")
 _MOST = 8
 _COLORS = {"supported": "green", "contradicted": "red", "undecided": "yellow", "waiting": "dim"}

@@ -274,7 +274,7 @@ def _check(content: Mapping[str, bytes], plan: Plan, where: str) -> None:
                     f"{what} of {where} was changed, or described by another version of resnet_lab: {error.problems[0]}"
                 ) from error
             if expected not in found:
-                raise StoreError(f"{what} of {where} is not what its fingerprint says: its recipe or its code was changed")
+                raise StoreError(f"{what} of {where} does not match its fingerprint: its recipe or its code was changed")
 
         for cell in plan.cells:
             check(cell.spec, cell.fingerprint, f"cell {cell.name}")
@@ -284,7 +284,7 @@ def _check(content: Mapping[str, bytes], plan: Plan, where: str) -> None:
             if not name.startswith("runs/"):
                 continue
             if _run(name) not in planned:
-                raise StoreError(f"{where} has a run that its study does not plan: {name}")
+                raise StoreError(f"{where} has a run that is not part of its study: {name}")
             if name.endswith(_RESULT):
                 run = planned[_run(name)]
                 record = store.load(*run)
@@ -316,7 +316,7 @@ class _AtMost:
         content = self.stream.read(most)
         self.room -= len(content)
         if self.room < 0:
-            raise StoreError(f"{self.file} unpacks to far more than any study does: nothing of it is used")
+            raise StoreError(f"{self.file} unpacks to far more than any study needs: it was not used")
         return content
 
 
@@ -352,13 +352,13 @@ def _verified(file: Path) -> dict[str, bytes]:
     except FileNotFoundError as error:
         raise StoreError(f"there is no {file}") from error
     except (tarfile.TarError, OSError, EOFError, KeyError, ValueError, OverflowError, zlib.error) as error:
-        raise StoreError(f"{file} is no study archive, or was cut short: {error}") from error
+        raise StoreError(f"{file} is not a study archive, or was cut short: {error}") from error
     sums = from_json(Manifest, listed, f"manifest.json in {file}", newest=ARCHIVE_FORMAT, remedy="get the archive again").sha256
     for name, data in found.items():
         if name not in ("plan.json", "question.toml", *BESIDE) and not any(
             form.fullmatch(name) for form in (_RUN_FILE, _CODE_FILE, _REPORT_FILE)
         ):
-            raise StoreError(f"{file} has a file that no study has: {name}")
+            raise StoreError(f"{file} has a file that does not belong to a study: {name}")
         if hashlib.sha256(data).hexdigest() != sums.get(name):
             raise StoreError(f"{name} in {file} does not match its checksum: get the archive again")
     if missing := {"plan.json", *sums} - set(found):

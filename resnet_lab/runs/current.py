@@ -50,7 +50,9 @@ def asked_question(name: str | Path, studies: Path, scale: str | None, tag: str)
     found = sorted(studies.glob(f"{text}/{studied}/{text}.toml"))
     if len({path.read_bytes() for path in found}) > 1:
         listed = ", ".join(map(str, found))
-        raise SpecError.of(f"several studies came with a question {text}: say which with --scale and --tag, or name its file: {listed}")
+        raise SpecError.of(
+            f"several imported studies come from an ablation {text}: choose with --scale and --tag, or name its file: {listed}"
+        )
     return read_ablation(found[0]) if found else load_ablation(name)
 
 

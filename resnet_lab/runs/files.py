@@ -127,7 +127,7 @@ def from_json(kind: type[T], content: str | bytes, path: str, *, newest: int, re
         with fitting(path, remedy):
             return from_plain(kind, plain)
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, no table, no format or one that is no number
-        raise StoreError(f"{path} was cut short, or is none of ours: {remedy}") from error
+        raise StoreError(f"{path} was cut short, or is not ours: {remedy}") from error
 
 
 @contextmanager
@@ -169,11 +169,13 @@ def why_refused(error: OSError, elsewhere: str = ELSEWHERE) -> str:
     """Why a file could not be written, and what to do about it."""
     said = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk, or one's share of it, is full ({said}): free some space; the same command goes on, finished runs are kept"
+        return f"the disk or your quota is full ({said}): free some space and run the same command again; finished runs are kept"
     if error.errno == errno.EFBIG:
-        return f"a file may not grow so large here ({said}): raise the limit (ulimit -f); the same command goes on, finished runs are kept"
+        return (
+            f"files may not grow so large here ({said}): raise the limit (ulimit -f) and run the same command again; finished runs are kept"
+        )
     if error.errno in (errno.EACCES, errno.EPERM) and (owner := _other_owner(error.filename)):
-        shared = "a folder for several people wants a common group (chmod -R g+rwXs) and umask 002"
+        shared = "to share a folder, give it a common group (chmod -R g+rwXs) and use umask 002"
         return f"{said}, it belongs to {owner}: {shared}; or {elsewhere}"
     return f"{said}: make it writable, or {elsewhere}"
 

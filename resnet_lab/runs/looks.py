@@ -90,5 +90,5 @@ def load_looks(studies: Path, name: str) -> Looks | None:
             content = content_of(path, at_most=LARGEST_JSON)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    remedy = "restore it from a copy; without it nobody can tell at how many seeds these verdicts were read first"
+    remedy = "restore it from a copy; without it nobody knows at how many seeds these verdicts were first read"
     return from_json(Looks, content, str(path), newest=LOOKS_FORMAT, remedy=remedy)

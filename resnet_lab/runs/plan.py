@@ -171,7 +171,7 @@ def load_plan(studies: Path, name: str) -> Plan | None:
         return None
     plan = parse_plan(content, str(path))
     if plan.name != name:  # its looks and its report would be taken for those of the other
-        raise StoreError(f"{path} is the plan of {plan.name}: move its folder back there, or remove it")
+        raise StoreError(f"{path} is the plan of {plan.name}: move its folder back, or remove it")
     return plan
 
 

@@ -162,11 +162,11 @@ class RunStore:
             raise SpecError.of(f"no run {name!r} under {self.root.parent.absolute()}: {there}")
         if len(found) > 1:
             more = f" and {len(found) - RECENT} more" if len(found) > RECENT else ""
-            raise SpecError.of(f"{name!r} is the beginning of {len(found)} runs: {', '.join(map(_id_of, found[:RECENT]))}{more}")
+            raise SpecError.of(f"{name!r} fits {len(found)} runs: {', '.join(map(_id_of, found[:RECENT]))}{more}")
         try:
             return found[0].parent, self._read(found[0].parent)
         except _DamagedError as error:
-            raise StoreError(f"run {_id_of(found[0])} cannot be read: {error}: do it again") from error
+            raise StoreError(f"run {_id_of(found[0])} cannot be read: {error}: repeat it") from error
 
     def weights_path(self, record: RunRecord, which: str = "last") -> Path:
         """The file of a run's weights, `last` or `best`; `record.weights` has its checksum. Raises StoreError where it was not kept or is gone."""
@@ -202,7 +202,7 @@ class RunStore:
             plain = read_json(text)
             is_newer = plain["format"] > FORMAT
         except (ValueError, KeyError, TypeError) as error:
-            raise _DamagedError(f"{path} was cut short or is no result") from error
+            raise _DamagedError(f"{path} was cut short or is not a result") from error
         if is_newer:
             raise StoreError(
                 f"{folder} was written by a newer version of resnet_lab (format {plain['format']}, this one reads {FORMAT}): update resnet_lab"

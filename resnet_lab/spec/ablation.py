@@ -50,7 +50,7 @@ class Scale(Fragment):
     seeds: Seeds | None = None
     """How many seeds (5 means 0 to 4), or the seeds themselves."""
     grid: dict[str, Any] | None = None
-    """Replaces the question's grid at this scale."""
+    """Replaces the grid at this scale."""
     search: SearchSpec | None = None
     """Fields of the searches at this scale."""
 
@@ -69,25 +69,26 @@ class AblationFile(Fragment):
     question: str = ""
     """The question, as one sentence with a question mark."""
     source: str = ""
-    """Where it comes from: paper, section, figure. A paper that `resnet-lab paper` knows, named by key (`he2015`), arXiv number or as "He et al. 2015",
+    """Where the question comes from: paper, section, figure. A paper that `resnet-lab paper` knows, named by key (`he2015`), arXiv
+    number or as "He et al. 2015",
     gives the report its ledger of deviations and, at the paper's scale, the published numbers; the first one named counts."""
     varies: tuple[str, ...] = ()
-    """The fields that are meant to differ between arms, and what follows from them; whatever else differs is reported as a confound, and refused by
-    `--strict`."""
+    """The fields that are meant to differ between arms, and fields that follow from these. Any other difference is reported as a
+    confound; `--strict` refuses it."""
     seeds: Seeds = 5
     """How many seeds (5 means 0 to 4), or the seeds themselves."""
     arms: dict[str, Arm] = field(default_factory=dict)
-    """The sides of the question; each starts from the base sections."""
+    """The kinds of network that are compared. Each starts from the sections at the top."""
     grid: dict[str, Any] = field(default_factory=dict)
     """Field path -> list of values, as in `network.layers = [20, 56]`; a list-valued point may be named: `{ name = "wide", value = [...] }`."""
     scales: dict[str, Scale] = field(default_factory=dict)
-    """Sizes at which the question can be asked; the first is the default."""
+    """Sizes at which the study can be run; the first is the default."""
     where: tuple[dict[str, Any], ...] = ()
-    """Overrides for some cells only: conditions (`arm`, grid axes by short name) beside fragments."""
+    """Overrides for some cells only: conditions (`arm`, grid axes by short name) and the fields to change."""
     claims: tuple[Claim, ...] = ()
-    """What is expected of the cells; judged together if they stand here when the study first runs."""
+    """What you expect of the cells. Claims written before the first run are judged together; later ones are post hoc."""
     search: SearchSpec | None = None
-    """What every arm searches, at each grid point for itself, before its finalists are trained as cells."""
+    """What each arm searches, separately at each grid point, before its finalists are trained as cells."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Ablation:
             if not found:
                 claims.append(claim if claim.trend is None else replace(claim, contrast=trend_contrast(claim.trend, cells)))
             elif regridded:
-                dropped.append(f"claim {claim.name!r} is put aside: the grid as set here has {found[0].message.partition(';')[0]}")
+                dropped.append(f"claim {claim.name!r} is not judged: the grid as set here has {found[0].message.partition(';')[0]}")
             else:
                 problems += [replace(problem, key=f"claims.{index}.{problem.key}") for problem in found]
         if problems:

@@ -62,7 +62,7 @@ class Trend:
     arm: str
     """The arm whose slope it is."""
     minus: str | None = None
-    """An arm whose slope is taken off, where the claim is that two slopes differ."""
+    """An arm whose slope is subtracted, if the claim is about the difference of two slopes."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Fails:
     """What counts as failing to train, and how often it is claimed to happen."""
 
     above: Annotated[float, Gt(0), Lt(100)]
-    """A run fails where its error, in percent, is above this, or where it diverges."""
+    """A run fails if its error, in percent, is above this, or if it diverges."""
     share: Annotated[float, Gt(0), Lt(1)] = 0.5
-    """The claim is that the probability of failing is above this; `expect = "< 0.5"` turns it round."""
+    """The claim is that the probability of failing is above this; with `expect = "< 0.5"`, below."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ class Answers:
     """The half of the question that a claim answers. The headline of a report is made of these."""
 
     about: str
-    """The half, in a word or two, as in `Plain nets: yes, +30 points.` of a headline."""
+    """The half, in a word or two, as in the headline `Plain nets: yes, +30 points.`."""
     supported: Literal["yes", "no"] = "yes"
-    """The answer where the claim is supported; where it is contradicted the answer is the other one."""
+    """The answer if the claim is supported. If it is contradicted, the answer is the opposite."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class Claim:
     """One claim of a question. `contrast` weighs cells by name, as in { "plain/56" = 1, "plain/20" = -1 }."""
 
     name: str
-    """Short, unique within the question."""
+    """A short name, unique within the ablation."""
     contrast: Contrast | Annotated[tuple[Contrast, ...], Len(1)] = field(default_factory=dict)
-    """Weights of cell means; or a list of such tables, where the claim is that `expect` holds for each of them."""
+    """Weights of cell means, or a list of such tables. With a list the claim is that `expect` holds for each."""
     expect: str = ""
     """`> 0`, `< 2.5` or `within 1`, in the unit of the metric (percentage points for errors)."""
     statement: str = ""
@@ -100,17 +100,17 @@ class Claim:
     metric: Metric = "train_error"
     """What is measured: final errors or accuracies in percent (no augmentation, evaluation mode), or losses in nats."""
     scales: tuple[str, ...] | None = None
-    """Scales at which the claim is put to the test. Default: every scale."""
+    """Scales at which the claim is judged. Default: all."""
     trend: Trend | None = None
     """Instead of `contrast`: the slope over a grid axis, in the metric's unit per unit of the axis."""
     fails: Fails | None = None
     """The claim is about how often a cell (`contrast` names it with weight 1) fails to train."""
     pairing: Literal["seed", "none"] = "seed"
-    """`none`: cells are taken as independent samples (Welch); part of what is registered at the first run."""
+    """`none`: cells are independent samples (Welch's test). Registered with the claim at the first run."""
     effect: float | None = None
-    """What the claim wants to see, in the unit of `expect`: what the number of seeds needed is worked out from."""
+    """The effect that the claim hopes to see, in the unit of `expect`. `resnet-lab plan` uses it to compute the number of seeds needed."""
     answers: Answers | None = None
-    """The half of the question that the claim answers. A question whose claims name none has a headline that counts verdicts."""
+    """The half of the question that the claim answers. If no claim names one, the headline counts verdicts."""
 
     @property
     def is_percent(self) -> bool:
@@ -174,7 +174,7 @@ def parse_expect(expect: str, unit: str = "") -> Region:
     """The region that an `expect` string names. Raises SpecError where it is none; `unit` is what its number is in."""
     match = _EXPECT.match(expect)
     if not match:
-        raise SpecError.of(f"{expect!r} is no expectation: write `> c`, `< c` or `within d`", key="expect")
+        raise SpecError.of(f"{expect!r} is not an expectation: write `> c`, `< c` or `within d`", key="expect")
     if match["unit"]:
         has = f": the number is in {unit} already" if unit else ""
         raise SpecError.of(f"{expect!r}: leave the unit {match['unit'].strip()!r} out{has}", key="expect")
@@ -202,7 +202,7 @@ def _shape_problems(claim: Claim) -> Iterator[Problem]:
     if claim.trend is not None and claim.contrasts:
         yield Problem("a claim has a contrast or a trend, not both", key="trend")
     if claim.trend is not None and claim.trend.minus == claim.trend.arm:
-        yield Problem("an arm's slope minus itself is zero whatever is measured", key="trend.minus")
+        yield Problem("an arm's slope minus itself is always zero", key="trend.minus")
     if any(all(weight == 0 for weight in contrast.values()) for contrast in claim.contrasts):
         yield Problem("all weights are zero", key="contrast")
 
@@ -220,7 +220,7 @@ def _fails_problems(claim: Claim) -> Iterator[Problem]:
     if any(list(contrast.values()) != [1] for contrast in claim.contrasts):
         yield Problem('failing is about one cell at a time: write { "plain/56" = 1 }, or a list of such tables', key="contrast")
     if claim.pairing != "seed":
-        yield Problem("there are no pairs in a claim about failing: leave it out", key="pairing")
+        yield Problem("a claim about failing has no pairs: leave it out", key="pairing")
     if claim.expect.strip():
         try:
             region = parse_expect(claim.expect, claim.unit)
@@ -238,7 +238,7 @@ def _reach_problems(claim: Claim, region: Region) -> Iterator[Problem]:
         least, most = reach(contrast)
         always = region.low <= least and region.high >= most  # at most a value at the very end of what can be measured is outside
         if region.low >= most or region.high <= least or always:
-            what = "holds whatever is measured" if always else "can never hold"
+            what = "always holds" if always else "can never hold"
             yield Problem(f"`{claim.expectation}` {what}: this contrast lies between {least:g} and {most:g} {claim.unit}", key="expect")
 
 
@@ -253,13 +253,13 @@ def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
     if effect is None:
         return
     if not region.low < effect < region.high:
-        yield Problem(f"{effect:g} does not lie in `{claim.expectation}`: it is what the claim wants to see", key="effect")
+        yield Problem(f"{effect:g} is outside `{claim.expectation}`, but it is the effect that the claim hopes to see", key="effect")
     elif claim.fails is not None and not 0 <= effect <= 1:
         yield Problem(f"{effect:g} is a share of the seeds here, from 0 to 1", key="effect")
     elif claim.fails is None and claim.is_percent:
         for least, most in map(reach, claim.contrasts):
             if not least <= effect <= most:
-                yield Problem(f"{effect:g} can never be seen: this contrast lies between {least:g} and {most:g} {claim.unit}", key="effect")
+                yield Problem(f"{effect:g} is impossible: this contrast lies between {least:g} and {most:g} {claim.unit}", key="effect")
 
 
 def problems_beside(claim: Claim, cells: Sequence[Named]) -> Iterator[Problem]:
@@ -290,7 +290,7 @@ def small_margins(claims: Sequence[Claim], images: Mapping[str, int]) -> Iterato
         count = images[claim.metric.replace("accuracy", "error")]
         sizes = [(f"expects `{claim.expectation}`", abs(bound), max(SMALL, min(1, 100 / count))) for bound in claim.region.boundaries]
         if claim.effect is not None:  # the mean of several seeds can well be a fraction of an image
-            sizes.append((f"wants to see an effect of {claim.effect:g}", abs(claim.effect), SMALL))
+            sizes.append((f"hopes to see an effect of {claim.effect:g}", abs(claim.effect), SMALL))
         small = next(((what, size) for what, size, least in sizes if 0 < size < least), None)
         if small is not None:
             what, size = small

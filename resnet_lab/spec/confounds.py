@@ -77,7 +77,7 @@ def confound_warnings(cells: Sequence[CellLike], varies: Sequence[str]) -> Itera
     """A sentence for each confound of a question that says what it varies."""
     for confound in confounds(cells, varies) if varies else ():
         yield (
-            f"arms differ in {confound.path} too ({confound.words}), which `varies` does not name: a difference between them may come from it"
+            f"arms also differ in {confound.path} ({confound.words}), which `varies` does not name: it may explain a difference between them"
         )
 
 
@@ -86,7 +86,7 @@ def strict_problems(varies: Sequence[str], cells: Sequence[CellLike]) -> list[Pr
     found = confounds(cells, varies)
     if found and not varies:
         paths = ", ".join(f'"{confound.path}"' for confound in found)
-        return [Problem(f"--strict: it names nothing, and arms differ: write varies = [{paths}], or make them equal", key="varies")]
+        return [Problem(f"--strict: it is empty, but arms differ: write varies = [{paths}], or make the arms equal", key="varies")]
     remedy = "name it there if it is meant, or make the arms equal"
     return [
         Problem(f"--strict: arms differ in it ({confound.words}), and `varies` does not name it: {remedy}", key=confound.path)

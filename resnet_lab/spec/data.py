@@ -32,25 +32,25 @@ class DataSpec:
     name: str = "digits"
     """`digits`, `synthetic`, `cifar10`, `cifar100`, `fashion_mnist`, `signs`, `folder:PATH`, or your own loader as `package.module:Name`."""
     image_size: Annotated[int, Ge(4), Le(8192)] | None = None
-    """Side in pixels that images are averaged down to. Default: as the dataset has them."""
+    """Images are averaged down to this side, in pixels. Default: the dataset's own size."""
     train_images: Annotated[int, Ge(2), Le(10**9)] | None = None
     """Train on a seeded subset of this many images. Default: all."""
     validation: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Share of the training images held out for validation where the dataset has no `val/` of its own; 0 holds none out."""
+    """Share of the training images held out for validation, if the dataset has no `val/`. 0: none."""
     split_seed: Whole = 0
     """Seed of every split made here (validation, subsets, a folder without `test/`); the same for all seeds of a study."""
     normalization: Literal["channel", "pixel_mean", "none"] | FixedNormalization = "channel"
-    """`channel`: mean and deviation of each channel over the training images. `pixel_mean`: less the mean image (He et al. 2015), or `{ mean, std }`."""
+    """`channel`: mean and deviation of each channel over the training images. `pixel_mean`: subtract the mean image (He et al. 2015). Or `{ mean, std }`."""
     pad_crop: Annotated[int, Ge(0), Le(8191)] = 0
     """Augmentation: pad by this many pixels on each side, then crop at random. The paper's CIFAR-10 nets use 4."""
     flip: bool = False
     """Augmentation: mirror each image left to right with probability one half."""
     random_resized_crop: bool = False
-    """Augmentation: a random part of each image, enlarged to the image size; tests see the center. Images are kept 8/7 as large for it."""
+    """Augmentation: a random part of each image, enlarged to the image size; tests see the center. Images are stored 8/7 as large for this."""
     crop_scale_min: Annotated[float, Gt(0), Le(1)] = 0.35
-    """Of `random_resized_crop`: least share of the image's area that is cropped. ImageNet's usual 0.08 is harsh on a few hundred images."""
+    """Of `random_resized_crop`: the smallest share of the image's area to crop. ImageNet's usual 0.08 is too small for a few hundred images."""
     skip_bad: bool = False
-    """Leave images of a folder that cannot be decoded out, instead of refusing the folder. Every file is decoded once to find them."""
+    """Leave out images that cannot be decoded, instead of refusing the folder. Every file is decoded once to find them."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class DatasetFacts:
 
 
 DATASETS: dict[str, DatasetFacts] = {
-    "digits": DatasetFacts(1, 10, 8, 1437, 360, "scikit-learn's handwritten digits: 1,797 real 8x8 scans, embedded, nothing to download"),
-    "synthetic": DatasetFacts(3, 10, 8, 512, 256, "made-up colored patterns in ten classes: for checking the machinery, not evidence"),
+    "digits": DatasetFacts(1, 10, 8, 1437, 360, "scikit-learn's handwritten digits: 1,797 real 8x8 scans, built in, nothing to download"),
+    "synthetic": DatasetFacts(3, 10, 8, 512, 256, "made-up colored patterns in ten classes: they check the program and are not evidence"),
     "cifar10": DatasetFacts(3, 10, 32, 50000, 10000, "CIFAR-10: 60,000 real 32x32 color images in ten classes"),
     "cifar100": DatasetFacts(3, 100, 32, 50000, 10000, "CIFAR-100: 60,000 real 32x32 color images in a hundred classes"),
     "fashion_mnist": DatasetFacts(1, 10, 28, 60000, 10000, "Fashion-MNIST: 70,000 real 28x28 gray images of clothes in ten classes"),

@@ -39,7 +39,7 @@ class PoolSpec:
     padding: Padding = 1
     """Pixels added on each side."""
     fill: Literal["lowest", "zero"] = "lowest"
-    """What is padded with: minus infinity, which never wins (PyTorch), or `zero` (Keras: another result where no ReLU stands before it)."""
+    """What is padded with: minus infinity, which never wins (PyTorch), or `zero` (Keras; the result differs unless a ReLU comes before it)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class StemSpec:
     padding: Padding | None = None
     """Zeros added on each side of the image. Default: half the kernel."""
     after: Letters | None = None
-    """What follows the convolution: `n` norm, `a` activation. Default: what the order's `pre` leaves to be done, `na` in the original order."""
+    """What follows the convolution: `n` norm, `a` activation. Default: whatever the order's `pre` does not do; `na` in the original order."""
     pool: PoolSpec | None = None
     """A max-pool at the end. Default: none."""
 
@@ -97,7 +97,7 @@ class OrderSpec:
     post: Letters = "a"
     """After the join, on the path of all signals."""
     share_first: bool = False
-    """True: in the net's first block the shortcut too carries the input after `pre` (He et al. 2016, appendix)."""
+    """True: in the first block of the net the shortcut also carries the input after `pre` (He et al. 2016, appendix)."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class NetworkSpec:
     """A network as a person writes it. Fields left at None are derived when the cell is resolved (`resolve_network`)."""
 
     like: str | None = None
-    """Start from this network of the catalogue (`resnet-lab list networks`); what else stands here, or in later sections, overrides its fields."""
+    """Start from this network of the catalogue (`resnet-lab list networks`); other fields here, or in later sections, override its fields."""
     stem: StemName | StemSpec = "cifar"
     """`cifar`: 3x3 convolution. `imagenet`: 7x7/2 convolution and 3x3/2 max-pool. Or a table."""
     stem_width: Width | None = None
@@ -177,11 +177,11 @@ class NetworkSpec:
     shortcut: Shortcut = "identity"
     """`none` is the plain net. `identity`: He's option A. `projection`: option B. `projection_everywhere`: option C."""
     join: JoinName | JoinSpec = "add"
-    """How shortcut and residual function are united: by name, or as a table where its numbers are not the usual ones."""
+    """How shortcut and residual function are combined: a name, or a table to change its numbers."""
     shortcut_norm: bool | None = None
     """Whether a projection's convolution has a norm after it. Default: unless `order` puts a norm before the block."""
     order: OrderName | OrderSpec = "original"
-    """Where norms and activations stand: one of He et al. 2016, Table 2 (`preactivation` is "v2"), or a table."""
+    """Where norms and activations are: an order of He et al. 2016, Table 2 (`preactivation` is "v2"), or a table."""
     widths: Annotated[tuple[Width, ...], Len(1, MOST_STAGES)] = (16, 32, 64)
     """Output channels of each stage."""
     depths: Annotated[tuple[Depth, ...], Len(1, MOST_STAGES)] | None = None
@@ -210,9 +210,9 @@ class NetworkSpec:
     activation: ActivationName = "relu"
     """The activation, everywhere in the net."""
     head_pool: Literal["global"] | Annotated[int, Ge(1), Le(8192)] = "global"
-    """`global` averages each channel over all that is left of the image. A number: an average pool of that side, which must leave one pixel."""
+    """`global` averages each channel over the rest of the image. A number: an average pool of that side, which must leave one pixel."""
     init: InitName = "he_fan_out"
-    """`he_...`: convolutions normal with variance 2/fan (arXiv:1502.01852; it is not said which fan was taken on CIFAR), the classifier uniform
+    """`he_...`: convolutions normal with variance 2/fan (arXiv:1502.01852; the paper does not say which fan it used on CIFAR), the classifier uniform
     within 1/sqrt(fan_in). `glorot_...`: both as Keras does."""
     in_channels: Width | None = None
     """Channels of the input image. Default: the dataset's."""
@@ -326,7 +326,7 @@ def as_written(network: NetworkSpec | ResolvedNetwork) -> NetworkSpec:
 def _depths(spec: NetworkSpec, per_block: int) -> tuple[int, ...]:
     if spec.depths is not None and spec.layers is None:
         if sum(spec.depths) > MOST_LAYERS:
-            raise SpecError.of(f"{sum(spec.depths):,} blocks are more than are ever trained: at most {MOST_LAYERS:,}", key="network.depths")
+            raise SpecError.of(f"{sum(spec.depths):,} blocks are too many: at most {MOST_LAYERS:,}", key="network.depths")
         return tuple(spec.depths)
     if spec.layers is not None and spec.depths is None:
         return depths_for(spec.layers, len(spec.widths), per_block)
@@ -427,9 +427,9 @@ def _check_zero_init(network: ResolvedNetwork) -> None:
         return
     why = ""
     if network.block not in BLOCKS:
-        why = "a block from outside says in its own reset_parameters how it starts"
+        why = "a block of your own sets its start in reset_parameters"
     elif network.shortcut == "none":
-        why = "the plain net would send nothing but zeros through its first block, and would never learn"
+        why = "a plain net would send only zeros through its first block, and never learn"
     elif network.norm.kind == "none":
         why = 'there are no norms; join = "learned_scalar" starts as the identity without any'
     elif "n" not in network.order.last:
@@ -442,7 +442,7 @@ def resolve_order(order: OrderName | OrderSpec) -> OrderSpec:
     """The table of an order. Raises SpecError where it shares what is not there."""
     table = ORDERS[order] if isinstance(order, str) else order
     if table.share_first and not table.pre:
-        raise SpecError.of("nothing stands before a block to be shared: leave it out, or give `pre`", key="network.order.share_first")
+        raise SpecError.of("there is nothing before a block to share: leave it out, or give `pre`", key="network.order.share_first")
     return table
 
 

@@ -46,7 +46,7 @@ def read_text(path: Path) -> str:
         raise SpecError.of(f"cannot be read: {error.strerror or error}", file=str(path)) from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise SpecError.of(f"cannot be read: byte {error.start} is no UTF-8; save it as UTF-8 text", file=str(path), line=line) from error
+        raise SpecError.of(f"cannot be read: byte {error.start} is not UTF-8; save it as UTF-8 text", file=str(path), line=line) from error
 
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def read_sections(path: Path) -> tuple[dict[str, Any], str]:
 
 def parse_ablation(text: str, path: Path, name: str) -> Ablation:
     """Read an ablation from its text; `path` is only named in errors."""
-    check_name(name, "an ablation, and this one is called after its file", file=str(path))
+    check_name(name, "an ablation, and this one is named after its file", file=str(path))
     raw = parse_toml(text, path)
     problems = _problems(raw, AblationFile)
     typed: AblationFile | None = None if problems else _adapter(AblationFile).validate_json(json.dumps(raw))
@@ -209,11 +209,11 @@ def _no_values(value: Any, path: tuple[str, ...] = ()) -> Iterator[Problem]:
     elif isinstance(value, str) and (character := unprintable(value)):
         yield Problem(f"has the character {character}, which cannot be shown: leave it out", key=key)
     elif isinstance(value, float) and not math.isfinite(value):
-        yield Problem("nan and infinity are no values here", key=key)
+        yield Problem("nan and infinity are not allowed", key=key)
     elif isinstance(value, int) and abs(value) >= 2**63:
-        yield Problem("no number here is so large", key=key)
+        yield Problem("no number may be so large", key=key)
     elif isinstance(value, date | time):  # a datetime is a date
-        yield Problem("dates and times are no values here", key=key)
+        yield Problem("dates and times are not allowed", key=key)
 
 
 def _other_reading(item: dict[str, Any]) -> bool:
@@ -258,7 +258,7 @@ def _problem(item: dict[str, Any]) -> Problem:
         return Problem(f"should be true or false, not {_quoted(given)}", key=key)
     if item["type"] in ("less_than_equal", "too_long") and (most := item["ctx"].get("le", item["ctx"].get("max_length"))) > 1:
         how_many = f"{item['ctx']['actual_length']} of them" if item["type"] == "too_long" else _quoted(given)
-        return Problem(f"{how_many} is more than is ever trained here: take at most {most:,}", key=key)
+        return Problem(f"{how_many} is too many: at most {most:,}", key=key)
     instead = ", not a table" if isinstance(given, dict) else f", not {_quoted(given)}"
     message = str(item["msg"]).replace("Input should be", "should be").replace("be False", "be false, or a table")
     close = ""
@@ -375,7 +375,7 @@ def check_grid(grid: Any, place: str) -> list[Problem]:
         named = [value["name"] for value in values if isinstance(value, dict) and set(value) == {"name", "value"}]
         problems += [Problem(not_a_name(name, "a grid point"), key=key) for name in named if not is_name(name)]
         problems += [
-            Problem(f"{label} is there twice: duplicate cells", key=key) for label, count in sorted(Counter(labels).items()) if count > 1
+            Problem(f"{label} appears twice: duplicate cells", key=key) for label, count in sorted(Counter(labels).items()) if count > 1
         ]
     return problems
 
@@ -397,6 +397,6 @@ TABLES: dict[Any, type] = {
 MOST_DOTS = 1000
 _LONG_NUMBER = re.compile(r"[0-9a-fA-F_]{1000}")
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
-SAME_SEEDS = "all cells of a study have the same seeds, by which they are compared: write it at the top or in a scale"
+SAME_SEEDS = "all cells of a study have the same seeds, so that they can be compared: write it at the top or in a scale"
 WORD_OR_TABLE = (*(kind.__name__ for kind in TABLES.values()), SearchSpec.__name__)
 """What pydantic puts into an error's place where it tried to read the table."""

@@ -32,10 +32,10 @@ def reference() -> str:
     schema = json_schema()
     kinds = {**schema.get("$defs", {}), "AblationFile": schema}
     parts = [
-        "# Every field of a question",
-        'Made by `resnet-lab schema --markdown`; a test keeps it true. Types are strict: `true` is no number and `"20"` is not 20.',
-        "The sections `[network]`, `[data]`, `[training]` and `[record]` may stand at the top, in a scale, in an arm and in a `[[where]]`; precedence, lowest "
-        "first: top, scale, arm, grid, where, `--set`. A `[[where]]` has conditions (`arm`, grid axes by their short name) beside such sections.",
+        "# Every field of an ablation",
+        'Made by `resnet-lab schema --markdown`; a test keeps it up to date. Types are strict: `true` is not a number and `"20"` is not 20.',
+        "The sections `[network]`, `[data]`, `[training]` and `[record]` may stand at the top, in a scale, in an arm and in a `[[where]]`. Later ones override "
+        "earlier ones: top, scale, arm, grid, where, `--set`. A `[[where]]` also has conditions (`arm`, and grid axes by their short names).",
     ]
     for name, title in SECTIONS.items():
         parts.append(f"## {title}\n\n" + "\n".join(_rows(kinds[name], nested=name in ("AblationFile", "Scale"))))

@@ -112,7 +112,7 @@ def resolve(
     scale = scale or ablation.scales[0]
     if scale not in ablation.scales:
         raise SpecError.of(
-            f"no scale {scale!r}{nearest(scale, ablation.scales)}; this question has {', '.join(ablation.scales)}", file=str(ablation.path)
+            f"no scale {scale!r}{nearest(scale, ablation.scales)}; this ablation has {', '.join(ablation.scales)}", file=str(ablation.path)
         )
     typed = ablation.file.scales.get(scale, Scale())
     forced = parse_overrides(overrides)
@@ -250,7 +250,7 @@ def _searched(
         allow(block, "block")
     allow(typed.data.name, "dataset")
     if not spec.validation and not facts(typed.data).validation_images:
-        raise SpecError.of("0 leaves a search no image to judge by: name a share, as in 0.2", key="search.validation")
+        raise SpecError.of("0 leaves the search no images for scoring: give a share, as in 0.2", key="search.validation")
     problems, first = [], []
     for index, each in enumerate(spec.first):
         try:
@@ -408,13 +408,13 @@ def _seeds(said: dict[str, Any], ablation: Ablation, searches: Sequence[Searched
     if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32 for seed in seeds):
         wrong = f"at least one seed, no negative ones and none above {2**32 - 1:,}"
     elif len(seeds) > MOST_SEEDS:
-        wrong = f"more seeds than are ever trained here: take at most {MOST_SEEDS:,}"
+        wrong = f"too many seeds: at most {MOST_SEEDS:,}"
     elif cells * len(seeds) > MOST_RUNS:
         wrong = f"{cells:,} cells with {len(seeds):,} seeds are {cells * len(seeds):,} runs: at most {MOST_RUNS:,}"
     elif len(set(seeds)) < len(seeds):
         wrong = "a seed is there twice"
     elif searches and not set(seeds).isdisjoint(searches[0].spec.seeds):
-        wrong = f"seeds from {SEARCH_SEEDS:,} on are those that a search chooses by: finalists need others"
+        wrong = f"seeds from {SEARCH_SEEDS:,} on are for trials of a search: choose lower ones"
     if wrong:
         problems = [Problem(wrong, key=key)]
         raise SpecError(problems) if key.startswith("--") else ablation.wrong(problems)
@@ -494,9 +494,9 @@ def _warnings(varies: Sequence[str], cells: Sequence[Cell], facts: Facts) -> Ite
     for cell in cells:
         trained = (cell.spec.network, cell.spec.data, cell.spec.training, cell.spec.data_identity)
         if (first := names.setdefault(trained, cell.name)) != cell.name:
-            said[f"cells {first} and {cell.name} are the same network and recipe: they will be trained once and differ by exactly zero"] = (
-                None
-            )
+            said[
+                f"cells {first} and {cell.name} are the same network and recipe: they are trained once, and their difference is exactly zero"
+            ] = None
     return dict.fromkeys([*said, *confound_warnings(cells, varies)])
 
 

@@ -39,31 +39,32 @@ class SearchSpec:
     """A search over networks and recipes, judged on validation images alone. Its finalists become cells: `arm/1`, `arm/2`, ..."""
 
     space: dict[str, Any] = field(default_factory=dict)
-    """Field path -> a list of choices, or a range `{ low, high, log, step }`, or a list of ranges, one a stage. A choice may be named,
-    `{ name = "wide", value = [...] }`; `{ choices = [...], when = "network.block=bottleneck" }` is open only where another field has that value."""
+    """Field path -> a list of choices, or a range `{ low, high, log, step }`, or a list of ranges, one per stage. A choice may be named,
+    `{ name = "wide", value = [...] }`; `{ choices = [...], when = "network.block=bottleneck" }` applies only if another field has that value."""
     objective: Objective | tuple[Objective, ...] = "validation_error"
-    """`validation_error`, or a list of it and `macs` or `params`: the finalists are then spread along the front."""
+    """`validation_error`, or a list of it and `macs` or `params`. With a list, the finalists are spread along the front."""
     constraints: tuple[str, ...] = ()
-    """As in `macs <= 20e6`, `params <= 0.3e6` or `layers >= 14`. What breaks one is not trained."""
+    """As in `macs <= 20e6`, `params <= 0.3e6` or `layers >= 14`. A network that breaks one is not trained."""
     trials: Annotated[int, Ge(1), Le(100_000)] = 50
-    """How many different points are trained. The same in all arms that search."""
+    """How many different points are trained; the same in all arms that search."""
     seeds_per_trial: Annotated[int, Ge(1), Le(100)] = 1
-    """Runs of each trial; it is judged by their mean."""
+    """Runs of each trial; their mean is its score."""
     sampler: Literal["tpe", "nsgaii", "gp", "random"] = "tpe"
-    """Who proposes: `tpe` (Bergstra et al. 2011), `nsgaii` (Deb et al. 2002), `gp` (a Gaussian process), or `random`, the control."""
+    """What proposes points: `tpe` (Bergstra et al. 2011), `nsgaii` (Deb et al. 2002), `gp` (a Gaussian process), or `random`, the control."""
     pruner: Literal["none", "median", "hyperband", "wilcoxon"] = "none"
-    """Who ends a trial early: `median` and `hyperband` after some of its epochs, `wilcoxon` after some of its seeds."""
+    """What ends a trial early: `median` and `hyperband` after some of its epochs, `wilcoxon` after some of its seeds."""
     finalists: Annotated[int, Ge(1), Le(100)] = 1
-    """How many of the best become cells, trained with the full recipe on seeds of their own."""
+    """How many of the best become cells, which are trained with the full recipe and new seeds."""
     training: TrainingSpec = field(default_factory=TrainingSpec)
-    """Fields of a shorter recipe while searching."""
+    """Fields of a shorter recipe for the search."""
     validation: Annotated[float, Ge(0), Lt(1)] = 0.2
-    """Share of the training images that judges trials, the same images for all; finalists are trained on them too. A dataset's own `val/` is used instead."""
+    """Share of the training images on which trials are scored; the same images for all trials. Finalists are trained on them too. If the
+    dataset has a `val/`, that is used instead."""
     first: tuple[str | dict[str, Any], ...] = ()
-    """Proposed before anything else: networks of the catalogue, of which the fields in the space are taken, or points, as in
+    """Tried first: networks of the catalogue (only their fields in the space are used), or points, as in
     `{ network.depths = [3, 3, 3] }`."""
     seed: Annotated[int, Ge(0)] = 0
-    """Of the sampler: with one worker, the same seed proposes the same points."""
+    """Seed of the sampler. With one worker, the same seed proposes the same points."""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -140,7 +141,7 @@ def parameters(space: Mapping[str, Any], place: str = "search.space") -> tuple[t
                 Problem("a search chooses fields of network, data or training, as in network.depths or network.join.bias", key=key)
             )
         elif path in ("data.name", "data.validation", "data.split_seed", "training.precision", "training.init_weights"):
-            problems.append(Problem("is the same for all trials of a search: only then can they be compared", key=key))
+            problems.append(Problem("must be the same for all trials of a search, or they cannot be compared", key=key))
         elif isinstance(written, list) and written and all(isinstance(item, dict) and "low" in item for item in written):
             for index, item in enumerate(written):
                 _add(f"{path}.{index}", path, index, item, key, found, problems)
@@ -229,7 +230,7 @@ def _range(written: Mapping[str, Any]) -> dict[str, Any]:
     if log and step is not None:
         raise ValueError("a logarithmic range has no step: leave out one of the two")
     if step is not None and step <= 0:
-        raise ValueError(f"step = {step} leads nowhere: above zero")
+        raise ValueError(f"step = {step}: must be above zero")
     return {"low": low, "high": high, "step": step, "log": log, "integer": all(isinstance(number, int) for number in numbers)}
 
 

@@ -40,9 +40,9 @@ class TrainingSpec:
     iterations: Number | None = None
     """Optimizer steps."""
     batch_size: Number = 128
-    """Images an optimizer step."""
+    """Images per optimizer step."""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    """`sgd` with momentum, `adam` (decay added to the gradient) or `adamw` (decay apart from it), both with torch's betas."""
+    """`sgd` with momentum, `adam` (decay added to the gradient) or `adamw` (decay separate from it), both with torch's betas."""
     lr: Rate = 0.1
     """Peak learning rate."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
@@ -56,23 +56,23 @@ class TrainingSpec:
     milestones: Annotated[tuple[Number, ...], Len(0, 1000)] = ()
     """Iterations at which the `step` schedule drops."""
     drop_factor: Annotated[float, Gt(0), Lt(1)] = 0.1
-    """What each drop multiplies the rate by."""
+    """Each drop multiplies the rate by this."""
     warmup: WarmupSpec | None = None
     """`{ epochs = 1 }`, `{ share = 0.1 }`, `{ iterations = 400 }`, `{ lr = 0.01, iterations = 400 }` or
     `{ lr = 0.01, until_train_error = 80 }`."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    """`bf16` runs convolutions and products in bfloat16 autocast; parameters stay in fp32. `auto`: bf16 where the hardware computes in it, else fp32;
-    a study keeps what its first runs had, wherever it goes on."""
+    """`bf16` runs convolutions and products in bfloat16 autocast; parameters stay in fp32. `auto`: bf16 where the hardware computes in it,
+    else fp32. A study keeps the precision of its first runs wherever it is resumed."""
     compile: bool = False
-    """Train through torch.compile: for long runs, since compiling takes a minute or more."""
+    """Train through torch.compile. Only worthwhile for long runs: compiling takes a minute or more."""
     channels_last: bool = True
-    """Memory layout of images and convolution weights; a matter of speed."""
+    """Memory layout of images and convolution weights; affects speed."""
     precise_bn: bool = False
     """True: after training, batch-norm statistics are averaged plainly over the training images (the authors' released-model notes)."""
     init_salt: Whole = 0
-    """Another number draws other initial weights from the same seed, with the same batches; for A/A comparisons."""
+    """A different number gives different initial weights for the same seed and batches; for A/A comparisons."""
     init_weights: str = ""
-    """sha256 of the weights file that training starts from, 64 hexadecimal digits; empty: from the seed alone. Where the file lies is no part of a run."""
+    """sha256 of the weights file that training starts from, 64 hexadecimal digits. Empty: start from the seed alone. The place of the file does not matter."""
     freeze: tuple[str, ...] = ()
     """Modules that keep their initial weights, as in `["stem", "stage1", "stage2.block1"]`: no gradient, no decay, batch norms in evaluation mode."""
 
@@ -128,13 +128,13 @@ class RecordSpec:
     """What a run keeps beside its final errors. Not part of the fingerprint: keeping more does not change what is measured."""
 
     test: bool = True
-    """Measure the test error after the last epoch. The trials of a search never do: validation images judge them."""
+    """Measure the test error after the last epoch. Trials of a search never do this: they are scored on validation images."""
     test_curve: bool = False
-    """Measure the test error after every epoch too, for the paper's curves. It selects nothing."""
+    """Also measure the test error after every epoch, for the paper's curves. Nothing is selected by it."""
     gradients: bool = True
     """Keep the gradient norm of each block, at initialization and after every epoch."""
     weights: bool = False
-    """Keep the final weights, and where there is a validation split those of the epoch with the lowest validation error. Results report the final ones."""
+    """Keep the final weights and, with a validation split, those of the epoch with the lowest validation error. Results use the final ones."""
 
 
 def resolve_training(spec: TrainingSpec, *, train_images: int) -> ResolvedTraining:
@@ -147,7 +147,7 @@ def resolve_training(spec: TrainingSpec, *, train_images: int) -> ResolvedTraini
     total = _iterations(spec, steps)
     if total > MOST_ITERATIONS:
         raise SpecError.of(
-            f"{spec.epochs:,} epochs of {steps:,} iterations are too long a run: at most {MOST_ITERATIONS:,}", key="training.epochs"
+            f"{spec.epochs:,} epochs of {steps:,} iterations are too many: at most {MOST_ITERATIONS:,}", key="training.epochs"
         )
     if spec.schedule != "step" and spec.milestones:
         raise SpecError.of(f'the {spec.schedule} schedule has no milestones: schedule = "step"', key="training.milestones")
@@ -191,7 +191,7 @@ def check_freeze(freeze: Sequence[str], depths: Sequence[int]) -> None:
                 f"no module {name!r}{nearest(name, known)}; modules are {', '.join(parts)}, ..., {last}", key="training.freeze"
             )
     if all(part in freeze or (part in stages and set(stages[part]) <= set(freeze)) for part in parts):
-        raise SpecError.of("everything is frozen, nothing is left to train: leave at least the head out", key="training.freeze")
+        raise SpecError.of("everything is frozen: leave out at least the head", key="training.freeze")
 
 
 def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> ResolvedWarmup | None:

@@ -134,7 +134,7 @@ class Display(Watcher):
             self._drop(task)
         whole = not again and failure.traceback not in self._shown
         alone = ", with the device to itself" if failure.out_of_memory else ""
-        rest = f"; trying once more{alone}" if again else "" if whole else " (the traceback is above)"
+        rest = f"; trying again{alone}" if again else "" if whole else " (the traceback is above)"
         self._line(f"{task.name} failed: {failure.error}{rest}", "red")
         if whole:
             self._shown.add(failure.traceback)
@@ -142,13 +142,13 @@ class Display(Watcher):
 
     def stopping(self, runs: int) -> None:
         """The study was asked to stop."""
-        in_flight = f"{runs} run{'s' if runs > 1 else ''} in flight: checkpoints are written" if runs else "no run is in flight"
+        in_flight = f"{runs} run{'s' if runs > 1 else ''} in progress, saving checkpoints" if runs else "no run is in flight"
         self._line(f"stopping; {in_flight} (Ctrl-C again stops at once)")
 
     def stopped(self, task: Task, where: Interrupted) -> None:
         """Say where the run stopped, and whether it will go on from there."""
         self.running.pop((task.fingerprint, task.seed), None)
-        kept = "goes on from there next time" if where.kept else "its last checkpoint could not be written, an earlier one will do"
+        kept = "the next call resumes it there" if where.kept else "its last checkpoint could not be written, so an earlier one is used"
         self._line(f"{task.name}: stopped after iteration {where.iteration} of {where.iterations}, {kept}")
 
     def refused(self, why: str) -> None:

@@ -213,7 +213,7 @@ class Driver:
         try:
             while (self._flying and not self.stop.overdue) or ((waiting or not self._searched) and not self.stop.asked):
                 if self.held is not None and self.held.lost_to:
-                    raise StudyLockedError(f"another driver has taken this study over: {self.held.lost_to}. This one stops")
+                    raise StudyLockedError(f"another driver has taken over this study: {self.held.lost_to}. This one stops")
                 self._propose(waiting)
                 for flight in self._ready(waiting):
                     try:

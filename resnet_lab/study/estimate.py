@@ -44,7 +44,7 @@ class Parallelism:
     why: str
 
     def __str__(self) -> str:
-        at_once = f"{self.runs} run{'s' if self.runs > 1 else ''} at a time"
+        at_once = f"{self.runs} run{'s' if self.runs > 1 else ''} at once"
         return f"{at_once}, {self.threads} thread{'s' if self.threads > 1 else ''} each: {self.why}"
 
 
@@ -58,7 +58,7 @@ def parallelism(
     """
     each = threads or 1
     if executor == "inline":
-        return Parallelism(1, each, "inline, one after the other")
+        return Parallelism(1, each, "inline, one after another")
     if executor == "ray":
         return Parallelism(workers or cores(), each, "as many as the cluster has places")
     if workers:
@@ -69,7 +69,7 @@ def parallelism(
     most, free = max(1, min(cores() // each, len(missing))), free_memory()
     needed = PROCESS + training_bytes(longest(missing))
     if free is not None and HELD_BACK * free < most * needed:
-        return Parallelism(max(1, int(HELD_BACK * free / needed)), each, f"more would not fit into the memory, {size(needed)} each")
+        return Parallelism(max(1, int(HELD_BACK * free / needed)), each, f"more would not fit into memory at {size(needed)} each")
     return Parallelism(most, each, "one per core" if each == 1 else f"on {cores()} cores")
 
 
@@ -176,7 +176,7 @@ def timed_run(task: Task, device: str, threads: int) -> float:
     needed, _, free = host_memory(training_bytes(smaller), 1, 0)
     if tried < 2 <= recipe.batch_size:
         raise TooLargeError(
-            f"a training step of {task.cell} takes {3 * task.cost.macs * recipe.batch_size:.1e} multiply-adds, too many to be tried"
+            f"a training step of {task.cell} takes {3 * task.cost.macs * recipe.batch_size:.1e} multiply-adds, too many to try"
         )
     if device == "cpu" and free is not None and needed > free:
         raise TooLargeError(f"a training step of {task.cell} takes about {size(needed)}, and {size(free)} are free")
@@ -228,7 +228,7 @@ def disk_bytes(missing: Sequence[Task], runs: int, images: int, database: bool) 
         "results": 3900 * len(missing) + 310 * epochs + numbers + correct,
         "weights": sum(FLOAT * task.cost.params * _kept(task) for task in missing),
         "database": 90_000 + 1400 * len(missing) + 75 * epochs if database and missing else 0,
-        "checkpoints while runs are in flight": 2 * min(runs, len(missing)) * checkpoint,  # a run has its newest and the one before
+        "checkpoints of runs in progress": 2 * min(runs, len(missing)) * checkpoint,  # a run has its newest and the one before
     }
 
 

@@ -132,7 +132,7 @@ class _Worker:
             future.set_result(pickle.load(self._process.stdout))
         except (OSError, EOFError, pickle.UnpicklingError):
             code = self._process.wait()
-            killed = f"it was killed by signal {-code}, perhaps for want of memory" if code < 0 else f"exit code {code}"
+            killed = f"it was killed by signal {-code}, perhaps because memory ran out" if code < 0 else f"exit code {code}"
             future.set_exception(WorkerDiedError(killed))
 
     def kill(self) -> None:

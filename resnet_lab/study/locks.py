@@ -99,7 +99,7 @@ def driver_of(folder: Path) -> str:
         return ""
     if _is_elsewhere(holder):
         age = time.time() - touched
-        return _who(holder) + (f", not heard of for {age:.0f} s" if age > SILENCE_SECONDS else "")
+        return _who(holder) + (f", silent for {age:.0f} s" if age > SILENCE_SECONDS else "")
     return _who(holder) if _is_locked(folder / ".lock") else ""
 
 
@@ -129,7 +129,7 @@ def _is_locked(file: Path) -> bool:
 
 
 def _refusal(folder: Path, elsewhere: bool) -> str:
-    remedy = "Wait for it, stop it, or if it is gone take over with --take-over" if elsewhere else "Wait for it, or stop it"
+    remedy = "Wait for it or stop it; if it is dead, take over with --take-over" if elsewhere else "Wait for it, or stop it"
     return f"another driver is at work on {folder}: {_who(_holder(folder))}. {remedy}"
 
 
@@ -157,7 +157,7 @@ def _is_elsewhere(holder: Path) -> bool:
 
 def _who(holder: Path) -> str:
     who = _read(holder)
-    return f"process {who['pid']} on {who['host']}, since {who['started']}" if who else "it has not said who it is"
+    return f"process {who['pid']} on {who['host']}, since {who['started']}" if who else "it has not written who it is"
 
 
 def _read(holder: Path) -> dict[str, Any]:

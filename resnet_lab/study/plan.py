@@ -213,7 +213,7 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
         question = replace(question, seeds=seeds_read(question, options) or question.seeds)
     if started := [cell.name for cell in question.cells if cell.spec.training.init_weights]:
         raise SpecError.of(
-            f"cell {started[0]} starts from given weights, which a study does not hand to its runs", key="training.init_weights"
+            f"cell {started[0]} starts from given weights, which a study cannot pass to its runs", key="training.init_weights"
         )
     specs = [*(cell.spec.data for cell in question.cells), *(task.run.data for each in searches for task in each.samples)]
     known: dict[DataSpec, DatasetFacts] = {data: facts(data) for data in specs}
@@ -230,9 +230,7 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
     if not planned.expected:
         return planned
     if options.shard and planned.searching:
-        raise SpecError.of(
-            "a share of a study cannot search, since a search goes by all that it has found: leave --shard out", key="--shard"
-        )
+        raise SpecError.of("a share of a study cannot search, because a search needs all results so far: leave out --shard", key="--shard")
     devices = _devices(options)
     asked = {"workers": options.workers, "threads": options.threads, "runs_per_device": options.runs_per_device}
     return replace(planned, devices=devices, parallel=parallelism(options.executor, devices, planned.expected, **asked))
@@ -362,9 +360,7 @@ def _changes(earlier: Plan, cells: Sequence[PlannedCell]) -> tuple[str, ...]:
         if was.spec == cell.spec:  # then it is what the spec only names
             own = [name for name in (cell.spec["network"]["block"], cell.spec["data"]["name"]) if is_external(name)]
             what = f"the code of {' or '.join(own)}" if own else "how resnet_lab itself trains"
-            found[
-                f"{what} was changed after the study first ran: the earlier runs are left in the store, and the study does its own anew"
-            ] = None
+            found[f"{what} was changed after the study first ran: the earlier runs stay in the store, and the study trains new ones"] = None
         elif was.spec["data_identity"] != cell.spec["data_identity"]:
             found[
                 f"the images of {cell.spec['data']['name']} were changed after the study first ran: its claims were made for the earlier runs"

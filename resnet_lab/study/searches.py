@@ -108,7 +108,7 @@ def begun_otherwise(found: SearchStanding, studies: Path, name: str) -> str:
     others = {one for search, one in earlier_searches(studies, name) if search == found.searched.name} - {found.identity}
     if not others or found.trials:
         return ""
-    return f"the search {found.searched.name} was changed after it began: it begins anew, and runs that are the same are not trained again"
+    return f"the search {found.searched.name} was changed after it began: it starts again and reuses the runs that are the same"
 
 
 def samples_of(searched: SearchedCell, facts: Facts) -> tuple[tuple[Task, ...], Point]:
@@ -153,7 +153,7 @@ def search_line(each: SearchStanding) -> str:
     budget = f"{plural(spec.trials, 'trial')}" + (f" of {plural(spec.seeds_per_trial, 'run')}" if spec.seeds_per_trial > 1 else "")
     done = "" if left == spec.trials * spec.seeds_per_trial else f", {left} of {spec.trials * spec.seeds_per_trial} runs to do"
     fields = ", ".join(path.partition(".")[2] for path in each.searched.paths)
-    first = f"{len(each.searched.first)} proposed first, " if each.searched.first else ""
+    first = f"{len(each.searched.first)} given first, " if each.searched.first else ""
     return f"search {each.searched.name}: {first}{spec.sampler} over {fields}; {budget}{done}; then {plural(spec.finalists, 'finalist')}"
 
 

@@ -110,5 +110,7 @@ def parse_time_limit(text: str | None) -> float | None:
         return None
     seconds = parse_duration(text)
     if seconds is None or seconds <= MARGIN_SECONDS:
-        raise SpecError.of(f"{text!r} is no time limit: write 2h, 90m, 3h50m or 1d, more than {MARGIN_SECONDS:.0f} s", key="--time-limit")
+        raise SpecError.of(
+            f"{text!r} is not a time limit: write 2h, 90m, 3h50m or 1d, more than {MARGIN_SECONDS:.0f} s", key="--time-limit"
+        )
     return seconds

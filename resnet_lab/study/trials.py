@@ -216,19 +216,19 @@ def _refusal(url: str, why: str) -> str:
         remedy = next((remedy for said, remedy in _REMEDIES.items() if said in why), _REFILL)
     else:
         remedy = (
-            "is the server up, and the address right? Results are kept in the run store, and the same command adds them once it answers"
+            "is the server up, and the address right? Results are safe in the run store; the same command adds them once the server answers"
         )
     return f"the Optuna storage {url} cannot be used: {why}: {remedy}"
 
 
-_REFILL = "move it away, it is filled again from the run store; or name another with --storage"
+_REFILL = "move it away (it is filled again from the run store), or name another with --storage"
 _REMEDIES = {
-    "gone": "results are kept in the run store, and the same command makes it anew from them",
-    "locked": "another program has locked it; close that, and the same command goes on. Results are kept in the run store",
-    "full": "free some space, and the same command goes on. Results are kept in the run store",
-    "disk I/O": "is the disk full? Free some space, and the same command goes on. Results are kept in the run store",
-    "readonly": "make it and its folder writable, or name another with --storage; results are kept in the run store",
-    "unable to open": "make its folder writable, or name another with --storage; results are kept in the run store",
+    "gone": "results are safe in the run store, and the same command rebuilds it",
+    "locked": "another program has locked it: close that program and run the same command again. Results are safe in the run store",
+    "full": "free some space and run the same command again. Results are safe in the run store",
+    "disk I/O": "is the disk full? Free some space and run the same command again. Results are safe in the run store",
+    "readonly": "make it and its folder writable, or name another with --storage; results are safe in the run store",
+    "unable to open": "make its folder writable, or name another with --storage; results are safe in the run store",
 }
 """Part of what sqlite says -> what to do."""
 

@@ -82,7 +82,7 @@ def load_checkpoint(folder: Path, identity: Identity) -> tuple[State | None, tup
         if state is None:
             notes.append(f"{name} was cut short or damaged")
         elif other := [what for what, value in identity.items() if state["identity"].get(what) != value]:
-            notes.append(f"{name} is of a run with another {' and '.join(other)}")
+            notes.append(f"{name} is from a run with a different {' and '.join(other)}")
         else:
             where = f"resumed from the checkpoint before it, at iteration {state['iteration']}"
             return state, tuple(f"{note}: {where}" for note in notes)
@@ -186,7 +186,7 @@ class Keeper:
         here, there = environment(run.device), state["environment"]
         changed = ", ".join(f"{name} {here[name]} after {there[name]}" for name in BITWISE if here[name] != there[name])
         if changed:
-            self.notes.append(f"from iteration {run.iteration} on with {changed}: not the same to the last bit as an unbroken run")
+            self.notes.append(f"from iteration {run.iteration} on with {changed}: so the run is not bit-identical to an uninterrupted one")
         return run
 
     def write(self, run: Resumable) -> bool:
@@ -199,7 +199,7 @@ class Keeper:
             save_checkpoint(self.folder, {**run.state(), **times}, self.identity)
             return True
         except OSError as error:
-            note = f"a checkpoint could not be written ({error.strerror}): the run went on without it"
+            note = f"a checkpoint could not be written ({error.strerror}): the run continued without it"
             self.notes += [note] if note not in self.notes else []
             return False
         finally:

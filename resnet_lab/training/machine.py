@@ -20,7 +20,7 @@ def best_precision(device: str) -> Literal["fp32", "bf16"]:
     """
     if device.startswith("cuda") and not has_cuda():
         raise SpecError.of(
-            f"this machine has no {device} to look at: say what the nodes of the cluster can do, as in --set training.precision=bf16",
+            f"this machine has no {device}: set the precision of the cluster's nodes yourself, as in --set training.precision=bf16",
             key="--device",
         )
     return "bf16" if computes_bf16(device) else "fp32"

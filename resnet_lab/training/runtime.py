@@ -94,7 +94,7 @@ def pick_device(name: str) -> str:
         raise SpecError.of(f"no device {name!r}: devices are auto, cpu, cuda, cuda:N, mps", key="--device")
     if not here[kind]:
         raise SpecError.of(
-            f"{name} was asked for, but torch finds none on this machine: --device cpu, or install a torch built for it", key="--device"
+            f"{name} is not available: torch finds none on this machine. Use --device cpu, or install a torch built for it", key="--device"
         )
     number = name.partition(":")[2]
     if ":" in name and not number.isdecimal():
@@ -111,15 +111,15 @@ def pick_devices(name: str, *, ray: bool = False) -> tuple[str, ...]:
     """
     if ray and (name == "cuda" or ":" in name):
         if name != "cuda":
-            raise SpecError.of(f"{name}: Ray gives each run a device of its own, write --device cuda", key="--device")
+            raise SpecError.of(f"{name}: Ray gives each run its own device: write --device cuda", key="--device")
         return ("cuda",)
     if name in ("auto", "cuda") and not ray and torch.cuda.device_count() > 1:
         return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
     names = tuple(pick_device(part.strip()) for part in name.split(","))
     if len(names) > 1 and not all(re.fullmatch(r"cuda:\d+", each) for each in names):
-        raise SpecError.of(f"{name!r}: several devices are CUDA devices by their numbers, as in cuda:0,cuda:1", key="--device")
+        raise SpecError.of(f"{name!r}: to use several devices, number CUDA devices, as in cuda:0,cuda:1", key="--device")
     if len(set(names)) < len(names):
-        raise SpecError.of(f"{name!r}: a device is there twice; --runs-per-device says how many runs share one", key="--device")
+        raise SpecError.of(f"{name!r}: a device appears twice; use --runs-per-device to share one", key="--device")
     return names
 
 

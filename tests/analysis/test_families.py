@@ -17,7 +17,7 @@ def test_claims_that_share_their_noise_are_told_as_one_finding(study):
     claims = (DEFAULT_CLAIMS[0], DEFAULT_CLAIMS[2], Claim("other", {"residual/56": 1.0, "residual/20": -1.0}, "> 0"))
     measured = {"plain/56": 60 + NOISE, "plain/20": [1.0, 1.1, 1.2, 1, 1.1], "residual/56": [0.3, 0.2, 0.2, 0.3, 0.25]}
     (said,) = go_together(judge(study(measured, claims=claims)))
-    assert said.startswith("The contrasts of degradation and rescue go together over the 5 seeds (correlations of ")
+    assert said.startswith("The contrasts of degradation and rescue rise and fall together over the 5 seeds (correlations of ")
     assert said.endswith("they are two views of nearly one finding.")
     three = (*claims[:2], degradation(name="lower", expect="> 5", pairing="none"))
     (said,) = go_together(judge(study(measured, claims=three)))

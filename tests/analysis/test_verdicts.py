@@ -105,7 +105,7 @@ def test_holm_runs_over_the_claims_of_the_study(study):
     assert all(agrees(verdict) for verdict in verdicts)
     assert "98.3 % interval" in verdicts[0].words
     assert "Holm" not in verdicts[0].words
-    assert "held against 0.0167 (0.05/3, Holm over 3 claims)" in verdicts[0].details
+    assert "compared with 0.0167 (0.05/3, Holm over 3 claims)" in verdicts[0].details
 
 
 def test_a_later_claim_is_post_hoc_and_outside_the_family(study):

@@ -93,11 +93,11 @@ def test_flops_says_why(typed) -> None:
     assert result.exit_code == 0, result.output
     for text in ("fvcore", "torch FlopCounterMode", "torchvision 0.29.1 resnet18", "timm 1.0.31 resnetv2_18", "arXiv:1512.03385, Table 1"):
         assert text in result.output, text
-    assert "the shortcuts are of another kind (identity there, projection here)" in result.output
+    assert "the shortcuts are of a different kind (identity there, projection here)" in result.output
 
 
 def test_flops_of_what_nobody_published_says_so(typed) -> None:
-    assert "no published count of this network is known here" in typed("flops", "plain_vs_residual:plain/20").output
+    assert "no published count of this network is known" in typed("flops", "plain_vs_residual:plain/20").output
     assert "published counts are of 3x224x224 images" in typed("flops", "resnet18", "--input", "3x64x64").output
 
 

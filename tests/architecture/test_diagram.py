@@ -104,7 +104,7 @@ def test_shortcuts_are_solid_or_dashed_as_they_are(described, name: str, identit
 def test_repeats_are_folded_with_their_number(described) -> None:
     """1202 layers drawn one by one, or folded without saying how many."""
     scene = draw([described("resnet1202")], inside=False)
-    assert [words.text for words in scene.words if words.text.startswith("× ") and words.text != "× n: so many blocks in a row"] == [
+    assert [words.text for words in scene.words if words.text.startswith("× ") and words.text != "× n: n blocks in a row"] == [
         "× 200", "× 199", "× 199",
     ]  # fmt: skip
     assert [box.text for box in scene.boxes] == ["conv 3×3, 16"] * 3 + ["conv 3×3/2, 32"] + ["conv 3×3, 32"] * 3 + ["conv 3×3/2, 64"] + [

@@ -107,7 +107,7 @@ def test_a_question_is_no_network(tmp_path: Path) -> None:
     """A whole question taken for a network by its [network] section."""
     text = 'question = "Does it?"\n[network]\nlayers = 20\n[data]\nname = "cifar10"\n[training]\nepochs = 1\n'
     message = refused(written(tmp_path, text))
-    assert "is a question, not a network" in message
+    assert "is an ablation, not a network" in message
     assert message.endswith("net.toml:net")
     assert find_network(f"{tmp_path / 'net.toml'}:net").shape == (3, 32, 32)
 

@@ -14,7 +14,7 @@ from resnet_lab.text import short
 def test_summary_says_what_flops_are(described) -> None:
     """FLOPs and multiply-adds confused: the commonest complaint about counters."""
     assert summary(described("resnet50")) == (
-        "resnet50: 3x224x224 images, 1000 classes, 25,557,032 parameters, 4,089,184,256 MACs (8,178,368,512 FLOPs) an image"
+        "resnet50: 3x224x224 images, 1000 classes, 25,557,032 parameters, 4,089,184,256 MACs (8,178,368,512 FLOPs) per image"
     )
 
 

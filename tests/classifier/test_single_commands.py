@@ -27,7 +27,7 @@ def test_train_evaluate_predict_export(command: Command, tiny: str, photographs:
     assert (tmp_path / "reports" / "train" / run / "curves.svg").exists()
     again = command(*train)
     assert last_word(again) == run
-    assert "trained already" in again.stdout
+    assert "already trained" in again.stdout
     measured = command("evaluate", run)
     assert measured.exit_code == 0, measured.output
     assert "accuracy " in measured.stdout
@@ -55,7 +55,7 @@ def test_import_ends_with_the_runs_id(command: Command, tmp_path: Path) -> None:
 
 BAD = [
     (("train", "resnet81", "--data", "digits"), "did you mean"),
-    (("train", "resnet18"), "say on which images"),
+    (("train", "resnet18"), "name the images"),
     (("train", "resnet18", "--data", "digits"), "smaller than the strides need"),
     (("train", "course_resnet50", "--data", "cifar10", "--data-root", "nowhere"), "cifar10 is not under"),
     (("train", "resnet20", "--data", "digits", "--init", "torchvision:IMAGENET1K_V1"), "would have to be downloaded"),

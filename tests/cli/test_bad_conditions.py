@@ -124,11 +124,11 @@ def assert_whole(folder, result):
 @pytest.mark.parametrize(
     ("condition", "at", "words", "storage", "says", "done"),
     [
-        (100, 3, (), NO_DATABASE, r"runs/../\w+-seed0 cannot be written to: a file may not grow so large here \(File too large\): raise", 2),
+        (100, 3, (), NO_DATABASE, r"runs/../\w+-seed0 cannot be written to: files may not grow so large here \(File too large\): raise", 2),
         (2_000, 1, KEEP, NO_DATABASE, "File too large", 0),
         (30_000, 3, (), (), r"optuna.db cannot be used: disk I/O error: is the disk full\?", 3),
         ("locked", 3, (), IMPATIENT, r"optuna.db\?timeout=0.1 cannot be used: database is locked: another program has locked it", 3),
-        ("deleted", 3, (), (), "its file is gone: results are kept in the run store, and the same command makes it anew", 3),
+        ("deleted", 3, (), (), "its file is gone: results are safe in the run store, and the same command rebuilds it", 3),
     ],
     ids=["no room for a result", "no room for weights", "no room for the database", "a locked database", "a deleted database"],
 )  # fmt: skip
@@ -176,7 +176,7 @@ def test_a_checkpoint_that_finds_no_room(study, tmp_path, limit, when_begun, mon
     result = study(*NO_DATABASE)
 
     assert_whole(tmp_path, study())
-    assert result.stdout.count("note: a checkpoint could not be written (File too large): the run went on without it") == 1
+    assert result.stdout.count("note: a checkpoint could not be written (File too large): the run continued without it") == 1
 
 
 def test_a_log_that_finds_no_room(study, tmp_path, limit, when_begun):
@@ -362,7 +362,7 @@ def test_another_users_store_is_named(tmp_path, tiny):
     assert first.code == 0, first.error
     refusals = type_as((*words, "2"), (*words, "2", "--tag", "mine"), folder=tmp_path, user=OTHER)
 
-    whose = f"Permission denied, it belongs to {pwd.getpwuid(ONE).pw_name}: a folder for several people wants a common group"
+    whose = f"Permission denied, it belongs to {pwd.getpwuid(ONE).pw_name}: to share a folder, give it a common group"
     for refusal in refusals:
         assert refusal.code == 2, refusal.said + refusal.error
         assert whose in refusal.error

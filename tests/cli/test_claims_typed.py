@@ -22,10 +22,10 @@ def asked(invoke, tiny):
     ("new", "key", "says"),
     [
         (CLAIM.replace("> 0", "> 3 %"), "expect", "'> 3 %': leave the unit '%' out: the number is in percentage points already"),
-        (CLAIM.replace("> 0", "within 150"), "expect", "`within 150` holds whatever is measured: this contrast lies between -100 and 100"),
-        (f"{CLAIM}\neffect = 300", "effect", "300 can never be seen: this contrast lies between -100 and 100 percentage points"),
-        (f"{CLAIM}\neffect = -3", "effect", "-3 does not lie in `> 0`: it is what the claim wants to see"),
-        ('contrast = { "plain/10" = 1 }\nexpect = "< 80"\neffect = -1', "effect", "-1 can never be seen: this contrast lies between 0 and 100 %"),
+        (CLAIM.replace("> 0", "within 150"), "expect", "`within 150` always holds: this contrast lies between -100 and 100"),
+        (f"{CLAIM}\neffect = 300", "effect", "300 is impossible: this contrast lies between -100 and 100 percentage points"),
+        (f"{CLAIM}\neffect = -3", "effect", "-3 is outside `> 0`, but it is the effect that the claim hopes to see"),
+        ('contrast = { "plain/10" = 1 }\nexpect = "< 80"\neffect = -1', "effect", "-1 is impossible: this contrast lies between 0 and 100 %"),
     ],
 )  # fmt: skip
 def test_a_margin_or_an_effect_in_the_wrong_unit(asked, new, key, says):
@@ -39,7 +39,7 @@ def test_a_margin_or_an_effect_in_the_wrong_unit(asked, new, key, says):
     ("new", "what", "size"),
     [
         (CLAIM.replace("> 0", "within 0.02"), "expects `within 0.02`", "0.02 percentage points is less than one image of 32; for 2 % write 2"),
-        (f"{CLAIM}\neffect = 0.05", "wants to see an effect of 0.05", "0.05 percentage points is less than one image of 32; for 5 % write 5"),
+        (f"{CLAIM}\neffect = 0.05", "hopes to see an effect of 0.05", "0.05 percentage points is less than one image of 32; for 5 % write 5"),
         (f'metric = "test_error"\n{CLAIM.replace("> 0", "> 0.3")}', "expects `> 0.3`",
          "0.3 percentage points is less than one image of 256; for 30 % write 30"),
     ],
@@ -67,14 +67,16 @@ def test_cells_cannot_have_seeds_of_their_own(asked, old, new, key):
     """Would catch the advice to write a number of seeds where there can be none."""
     said = asked(new, old=old)
     assert said.exit_code == 2
-    assert f"{key}: all cells of a study have the same seeds, by which they are compared: write it at the top or in a scale" in said.stderr
+    assert (
+        f"{key}: all cells of a study have the same seeds, so that they can be compared: write it at the top or in a scale" in said.stderr
+    )
 
 
 def test_power_of_a_claim_that_names_no_effect(asked):
     """Would catch a plan that is silent about claims for which no power can be given, or takes an effect from the data."""
     said = flat(asked(CLAIM, "--seeds", "5").output)
-    assert "degradation: it says no `effect`: with 5 seeds an effect 1.7 times the spread over seeds is found; add `effect = ...`" in said
-    assert "degradation: one seed decides nothing: it shows no spread" in flat(asked(CLAIM, "--seeds", "1").output)
+    assert "degradation: it has no `effect`: with 5 seeds an effect 1.7 times the spread over seeds is found; add `effect = ...`" in said
+    assert "degradation: one seed cannot decide anything: it shows no spread" in flat(asked(CLAIM, "--seeds", "1").output)
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_new_overwrites_nothing_and_takes_no_path_for_a_name(invoke, refused, tm
     assert invoke("new", "mine", "--folder", "questions").exit_code == 0
     mine = tmp_path / "questions" / "mine.toml"
     mine.write_text("mine", encoding="utf-8")
-    assert "is there already" in refused("new", "mine", "--folder", "questions")
+    assert "exists already" in refused("new", "mine", "--folder", "questions")
     assert mine.read_text(encoding="utf-8") == "mine"
     for name in ("../mine", "a b", "x.toml"):
         assert "letters, digits, _ and - make a name" in refused("new", name)

@@ -93,4 +93,4 @@ def test_checks_of_a_sound_study_are_on_its_page(inline, tiny, tmp_path):
     page = (tmp_path / "reports" / "tiny" / "default" / "report.html").read_text(encoding="utf-8")
     for words in ("once, after the last epoch", "float32", "as planned"):
         assert words in page
-    assert "This question names no source" in page
+    assert "This ablation names no source" in page

@@ -91,7 +91,7 @@ def test_stopping_where_the_effect_looks_good_is_not_controlled(ran, inline, sto
     assert "warning: 12 seeds were planned when the study first ran" in said
     assert notes(tmp_path) == {UNCONTROLLED, "fewer seeds"}
     assert (verdict(tmp_path)["n"], verdict(tmp_path)["n_registered"]) == (2, 12)
-    assert "Fewer seeds than planned: 2, where 12 were planned when the study first ran." in said
+    assert "Fewer seeds than planned: 2 instead of the 12 planned when the study first ran." in said
     assert "Error rate not controlled" in said
 
 
@@ -113,7 +113,7 @@ def test_fewer_seeds_than_planned_are_said_where_nothing_was_seen(ran, inline, s
 
 def test_a_quick_first_run_is_warned_of_and_a_trial_taints_nothing(ran, invoke, stopping, tmp_path):
     """Would catch `--seeds 2` before the planned five spoiling the study for good without a word, and a trial that registers, judges or trains twice."""
-    warned = "this registers the study with 2 seeds, where the question plans 5"
+    warned = "this registers the study with 2 seeds, but the ablation plans 5"
     assert warned in flat(invoke("plan", stopping, "--seeds", "2", "--device", "cpu").output)
     tried = ran("--trial", "--seeds", "2")
     assert warned not in tried
@@ -154,7 +154,7 @@ def test_a_plan_warns_of_what_its_seeds_could_not_decide(invoke, stopping):
     """Would catch five seeds of nets that may diverge, and a claim about failing that five seeds cannot decide, planned without a word."""
     edit(stopping, 'expect = "> -50"', 'expect = "> -50"\n[[claims]]\nname = "fails"\ncontrast = { still = 1 }\nfails = { above = 20 }')
     said = flat(invoke("plan", stopping, "--device", "cpu").output)
-    assert "warning: 5 seeds cannot decide fails, whatever the runs show" in said
+    assert "warning: 5 seeds cannot decide fails, whatever the results" in said
     assert "warning: if runs diverge, signs have to agree too, and 5 seeds give them a p of 0.0625 at least" in said
     assert "warning" not in flat(invoke("plan", stopping, "--seeds", "8", "--device", "cpu").output)
 
@@ -179,7 +179,7 @@ def test_a_claim_shows_what_it_said_when_it_was_registered(ran, invoke, stopping
     assert wanted in found["words"]
     assert UNCONTROLLED in found["flags"]
     assert "Error rate not controlled" in found["words"]
-    assert "The registered claim learns is no longer in the question: train error, still − trained > −50." in said
+    assert "The registered claim learns is no longer in the ablation: train error, still − trained > −50." in said
 
     ran("--seeds", "6")  # the plan is driven again with the edited file
     assert verdict(tmp_path) == found

@@ -19,7 +19,7 @@ def test_what_import_prints_draws_the_report(invoke, smoke_copy):
     said = invoke("export", "plain_vs_residual/smoke", "-o", "study.tar.gz", "--checkpoints", "--at-most", "15").output
     assert f"8 runs and 0 checkpoints of plain_vs_residual/smoke are in {smoke_copy / 'study.tar.gz'}\n" in said
     said = invoke("import", "study.tar.gz", "--studies", "their studies", "--tag", "theirs").output
-    assert "8 runs added, 0 were there" in said
+    assert "8 runs added, 0 already there" in said
     typed = shlex.split(re.search(r"its report: resnet-lab (.*)", said)[1])
     assert typed == ["report", "plain_vs_residual/smoke@theirs", "--studies", "their studies"]
 
@@ -66,7 +66,7 @@ def test_a_run_is_shown_for_a_person_and_for_machines(invoke, run, smoke_copy):
     assert json.loads(invoke("runs", "show", name, "--json").output) == json.loads(json.dumps(run.as_json()))
 
     (RunStore(smoke_copy / "studies").folder(run.fingerprint, run.seed) / "result.json").write_text("{", encoding="utf-8")
-    assert "there is no whole result.json" in invoke("runs", "show", name).output
+    assert "it has no complete result.json" in invoke("runs", "show", name).output
     result = invoke("runs", "show", name, "--json")
     assert (result.exit_code, "has no record" in result.output) == (2, True)
 

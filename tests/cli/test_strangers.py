@@ -135,7 +135,7 @@ def test_a_question_from_elsewhere_asks_first(invoke, refused, evil, tmp_path, m
         ("train", net),
     ):
         message = refused(*words)
-        assert "is not part of the project" in message or "is a question, not a network" in message, words
+        assert "is not part of the project" in message or "is an ablation, not a network" in message, words
         assert not (evil / "ran").exists(), words
     line = stranger.read_text(encoding="utf-8").splitlines().index('network.block = "evil:Block"') + 1
     assert refused("plan", stranger).startswith(f"{stranger}:{line}: network.block: ")
@@ -182,14 +182,14 @@ def test_a_study_with_a_block_of_ones_own_goes_to_a_colleague(invoke, inline, re
     said = invoke("import", tmp_path / "mine.tar.gz").output
     assert "4 runs added" in said
     code = tmp_path / "colleague" / "studies" / "mine" / "default" / "own-code"
-    assert f"set PYTHONPATH={code} and say --trust" in said
+    assert f"set PYTHONPATH={code} and add --trust" in said
     assert "code that came with a study is in its folder" in refused("plan", "mine")
     monkeypatch.syspath_prepend(str(code))
     assert "is not part of the project" in refused("plan", "mine")
     assert list(tmp_path.rglob("ran")) == []
     said = inline("mine", "--seeds", "1", "--trust").output
     assert "all 4 runs are done already" in flat(said)
-    assert "4 of 4 runs came with mine.tar.gz" in flat(said)
+    assert "Imported from mine.tar.gz" in flat(said)
     assert invoke("report", "mine").exit_code == 0
 
 
@@ -200,13 +200,13 @@ def test_forged_runs_are_told_from_ones_own(inline, invoke, tiny, tmp_path):
     assert "4 runs added" in invoke("import", "gift.tar.gz").output
     said = flat(inline(tiny, "--seeds", "2").output)
     assert "4 of 8 runs to do" in said
-    assert "4 of 8 runs came with gift.tar.gz (20" in said
+    assert "Imported from gift.tar.gz (20" in said
     page = (tmp_path / "reports" / "tiny" / "default" / "report.html").read_text(encoding="utf-8")
-    assert "4 of 8 runs came with gift.tar.gz (20" in page
+    assert "not trained here: 4 of 8 runs." in page
     listed = json.loads(invoke("runs", "list", "--json").output)
     assert sorted(run["imported_from"] or "" for run in listed) == [""] * 4 + ["gift.tar.gz"] * 4
     theirs = next(run["run"] for run in listed if run["imported_from"])
-    assert "not done here: it came with gift.tar.gz, imported 20" in flat(invoke("runs", "show", theirs).output)
+    assert "imported from gift.tar.gz on 20" in flat(invoke("runs", "show", theirs).output)
 
     assert "--studies" in invoke("import", "gift.tar.gz", "--studies", "mine", "--separate").output
     assert not (tmp_path / "mine").exists()
@@ -223,7 +223,7 @@ def test_the_question_that_came_with_a_study_is_found_by_its_name(inline, invoke
     assert invoke("plan", "tiny", "--studies", "there").exit_code == 0
     assert invoke("plan", "tiny", "--studies", "there", "--scale", "default", "--tag", "other").exit_code == 0
     edit(tmp_path / "there" / "tiny" / "default@other" / "tiny.toml", "seeds = 2", "seeds = 3")
-    assert "several studies came with a question tiny" in refused("plan", "tiny", "--studies", "there")
+    assert "several imported studies come from an ablation tiny" in refused("plan", "tiny", "--studies", "there")
     (tmp_path / "ablations").mkdir()
     (tmp_path / "ablations" / "tiny.toml").write_text(TINY.replace("seeds = 2", "seeds = 7"), encoding="utf-8")
     assert "x 7 seeds" in flat(invoke("plan", "tiny", "--studies", "there").output)

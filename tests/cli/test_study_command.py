@@ -125,7 +125,7 @@ def test_a_result_that_was_cut_short_is_done_again_and_said_so(smoke_copy, inlin
 
     assert result.exit_code == 0
     where = path.relative_to(smoke_copy)
-    assert re.search(rf"warning: this run will be done again: \S+ seed \d: {where} was cut short or is no result", result.stdout)
+    assert re.search(rf"warning: this run will be repeated: \S+ seed \d: {where} was cut short or is not a result", result.stdout)
     assert "1 of 8 runs to do" in result.stdout
     after = results(smoke_copy / "studies")
     assert {name for name in after if after[name] != before[name]} == {path.parent.name}
@@ -174,7 +174,7 @@ def test_a_changed_arm_trains_only_its_own_cells(inline, tiny, tmp_path):
     result = inline(tiny, "--seeds", "1")
 
     assert "2 of 4 runs to do" in result.stdout
-    assert "arms differ in training.lr too" in result.stdout
+    assert "arms also differ in training.lr" in result.stdout
     assert len(results(tmp_path / "studies")) == 6
 
 
@@ -216,7 +216,7 @@ def test_plan_trains_nothing_and_writes_nothing(invoke, tiny, tmp_path):
     said = result.stdout
     assert re.search(r"^plain/6 +6 +[\d,]+ +[\d,]+ +0/2 +\d+ s$", said, re.MULTILINE)
     assert "tiny/default: 4 cells x 2 seeds = 8 runs, 8 to do" in said
-    assert re.search(r"^\d+ runs? at a time, 1 thread each: one per core\ntime: about (\d+ min )?\d+ s on cpu$", said, re.MULTILINE)
+    assert re.search(r"^\d+ runs? at once, 1 thread each: one per core\ntime: about (\d+ min )?\d+ s on cpu$", said, re.MULTILINE)
     assert re.search(r"^memory: about [\d.]+ MB per run, [\d.]+ GB in all", said, re.MULTILINE)
     assert re.search(
         r"^disk: [\d.]+ kB at most \(decoded images 154 kB, results [\d.]+ kB, database ", said, re.MULTILINE
@@ -259,7 +259,7 @@ def test_a_run_that_fails_for_good_is_shown_and_the_rest_reported(inline, tiny, 
     result = inline(tiny, "--seeds", "1")
 
     assert result.exit_code == 1
-    assert "mine/10 seed 0 failed: ArithmeticError: every try; trying once more" in result.stdout
+    assert "mine/10 seed 0 failed: ArithmeticError: every try; trying again" in result.stdout
     assert result.stdout.count("Traceback (most recent call last)") == 1  # both runs failed in the same way
     assert "failed: ArithmeticError: every try (the traceback is above)" in result.stdout
     assert result.stdout.splitlines()[-1].startswith(f"runs in {tmp_path / 'studies'}, report in ")

@@ -117,9 +117,9 @@ def test_a_plan_says_what_the_looks_would_take(planned, tmp_path):
     said = planned("--max-seeds", "7")
     assert "3 cells x 5 seeds = 15 runs, 10 to do" in said  # the twins share their runs
     assert "looks at 5, 7 seeds: this is look 1 of 2" in said
-    assert "until the last look, where claims stay undecided: 14 runs to do, about" in said
+    assert "until the last look, if claims stay undecided: 14 runs to do, about" in said
     assert "claims at this look: within_bounds:" in said
-    assert "claims at the last look, were they undecided till then: within_bounds:" in said
+    assert "claims at the last look, if still undecided: within_bounds:" in said
     assert not results(tmp_path / "studies")
     assert load_looks(tmp_path / "studies", NAME) is None
 
@@ -129,9 +129,9 @@ def test_looks_that_were_not_planned_are_warned_of_before_anything_is_trained(ra
     assert "warning: effects" not in ran("--until-decided", "--max-seeds", "7")
     again = ran("--until-decided")  # as it was planned: nothing is left
     assert ("look 3" in again, "not planned" in again) == (False, False)
-    assert "the last of them is over, there is nothing left to do" in planned()
+    assert "the last of them is over, nothing is left to do" in planned()
 
-    assert "this study was already judged in looks up to 7 seeds: a maximum of 6 changes nothing" in planned("--max-seeds", "6")
+    assert "this study was already judged in looks up to 7 seeds: --max-seeds 6 changes nothing" in planned("--max-seeds", "6")
     more = planned("--max-seeds", "10")
     assert "effects of this study were seen at 7 seeds, and looks at 10 seeds were not planned then" in more
     said = ran("--until-decided", "--max-seeds", "10")
@@ -161,7 +161,7 @@ def test_interrupted_between_looks_it_goes_on_to_the_same_end(ran, looking, tmp_
         (("--max-seeds", "7"), "--max-seeds goes with --until-decided"),
         (("--until-decided", "--max-seeds", "1"), "1 is not in the range x>=2"),
         (("--until-decided", "--shard", "0/2"), "a share sees only its own runs"),
-        (("--until-decided", "--seeds", "6"), "--until-decided plans how many seeds there are"),
+        (("--until-decided", "--seeds", "6"), "--until-decided plans the seeds itself"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(looking, refused, words, wanted):

@@ -270,9 +270,9 @@ def test_a_loader_from_outside_is_called_with_the_data_root_and_its_images_are_t
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        ("floats", r"train images are float64 \[6, 1, 4, 4\] where uint8"),
-        ("labels_from_one", "train labels must be int64, one an image, from 0 to 1"),
-        ("tuple_of_two", "returned tuple where resnet_lab.data.datasets.Images is due"),
+        ("floats", r"train images are float64 \[6, 1, 4, 4\] instead of uint8"),
+        ("labels_from_one", "train labels must be int64, one per image, from 0 to 1"),
+        ("tuple_of_two", "returned tuple instead of resnet_lab.data.datasets.Images"),
         ("raises", "raised FileNotFoundError: no scans"),
         ("absent", "has no 'absent'"),
         ("unmarked", "not marked with @resnet_lab.loader, so it is not called"),

@@ -128,7 +128,7 @@ def test_another_place_needs_its_checksum(server, scheme, tmp_path):
     """Catches an unknown archive that is trusted, the official one refused because it lies elsewhere, and a checksum that is not compared."""
     base = {"file": server.folder.as_uri(), "path": str(server.folder), "http": server.address}[scheme]
     for name, sha256, found in (("repacked.zip", None, digest(ZIP, "md5")), ("toy.tar.gz", "0" * 64, digest(TAR))):
-        with pytest.raises(SpecError, match=rf"{name} is not what it should be: .*{found}.* \(nothing was kept; name the sha256"):
+        with pytest.raises(SpecError, match=rf"{name} is not the expected file: .*{found}.* \(nothing was kept; name the sha256"):
             fetch("toy", root=tmp_path / "data", url=f"{base}/{name}", sha256=sha256)
         assert_nothing_was_kept(tmp_path / "data")
     assert contents(fetch("toy", root=tmp_path / "one", url=f"{base}/toy.tar.gz")) == FILES
@@ -167,12 +167,12 @@ def test_what_cannot_be_had_is_said(server, tmp_path):
     """Catches an HTTPError traceback, and a typing error taken for a dataset."""
     (tmp_path / "file").touch()
     for name, options, says in (
-        ("toy", {"url": f"{server.address}/absent.tar.gz"}, "cannot be had: 404"),
-        ("toy", {"url": "file:///no/such.tar.gz"}, "cannot be had: .*No such file"),
+        ("toy", {"url": f"{server.address}/absent.tar.gz"}, "cannot be downloaded: 404"),
+        ("toy", {"url": "file:///no/such.tar.gz"}, "cannot be downloaded: .*No such file"),
         ("toy", {"url": "toy.tar.gz"}, r"is no address .* and no file here"),
         ("loose", {"sha256": "0" * 64}, "leave --sha256 out"),
         ("cifar", {}, r"unknown dataset 'cifar'; did you mean 'cifar10'"),
-        ("digits", {}, "nothing to fetch for digits: .*embedded"),
+        ("digits", {}, "nothing to fetch for digits: .*built in"),
         ("signs", {}, "nothing to fetch for signs: .*put its .h5 files into"),
     ):
         with pytest.raises(SpecError, match=says):

@@ -35,7 +35,7 @@ def test_splits_classes_and_counts(make_folder):
     assert (facts.train_images, facts.validation_images, facts.test_images) == (7, 2, 4)
     assert facts.class_names == ("cat", "dog")
     assert "7 training and 4 test images in 2 classes (cat, dog)" in facts.says
-    assert facts.says.endswith("passed over: valid")
+    assert facts.says.endswith("skipped: valid")
 
 
 def test_without_splits_a_fifth_is_held_out_and_the_report_says_so(make_folder):
@@ -236,7 +236,7 @@ def test_images_that_cannot_be_decoded_are_left_out_where_asked(make_folder, tmp
     for _ in range(2):  # the second time from what is remembered
         facts = facts_of(root, skip_bad=True, cache=cache)
         assert (facts.train_images, facts.test_images) == (6, 4)
-        assert "left out, since they cannot be decoded: test/dog/page.jpg, train/cat/broken.png" in facts.says
+        assert "left out because they cannot be decoded: test/dog/page.jpg, train/cat/broken.png" in facts.says
     given = DataSpec(f"folder:{root}", skip_bad=True)
     assert prepare(given, facts, data_root=None, cache=cache).images["train"].shape == (6, 3, 8, 8)
     (root / "train/cat/broken.png").write_bytes((root / "train/cat/000.png").read_bytes())

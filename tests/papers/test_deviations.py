@@ -35,7 +35,7 @@ def test_every_field_is_there_at_the_papers_scale_and_is_the_same():
 def test_a_study_on_digits_says_in_its_first_line_what_it_cannot_show():
     plan = shipped_plan(scale="laptop")
     assert first_line(plan) == (
-        "At reduced scale: this study tests the direction of a claim, not its number. "
+        "At reduced scale: this study tests the direction of a claim, not its size. "
         "It differs from He et al. 2015 in data, resolution, width, schedule, warm-up, augmentation, normalization, batch and BN statistics."
     )
     here = {row.field: row.here for row in ledger_of(plan, ["a processor", "a processor"]).rows}
@@ -110,7 +110,7 @@ def test_depth_says_where_points_of_the_papers_grid_are_missing(tmp_path):
     """Would catch four of six depths being called the paper's own."""
     whole = ["grid.network.layers=[20, 32, 44, 56, 110, 1202]"]
     assert (statuses(shipped_plan())["depth"], statuses(shipped_plan(overrides=whole))["depth"]) == ("part of", "same")
-    assert "part of: some of the source’s values" in deviations_text(load(shipped_plan(), RunStore(tmp_path)), ()).note
+    assert "Part of: some of the source’s values" in deviations_text(load(shipped_plan(), RunStore(tmp_path)), ()).note
 
 
 def test_another_depth_is_named_and_takes_no_published_number_away():
@@ -140,7 +140,7 @@ def test_claims_of_another_dataset_are_not_held_to_have_been_made_here(source, e
     assert ("in experiment (theirs is of ImageNet), resolution," in first_line(plan)) is elsewhere
     assert ("The claims are of ImageNet" in ledger_of(plan).words) is elsewhere
     at_scale = ledger_of(replace(shipped_plan(), source=source))
-    line = "This study tests the direction of its claims, not their numbers. It differs from He et al. 2015 in experiment (theirs is of ImageNet)."
+    line = "This study tests the direction of its claims, not their size. It differs from He et al. 2015 in experiment (theirs is of ImageNet)."
     assert (at_scale.first_line == line) is elsewhere
 
 
@@ -174,14 +174,11 @@ def test_a_question_without_a_known_source_says_so():
     """Would catch a user's own question with an empty table, or with somebody else's protocol."""
     own = ledger_of(make_plan(source=""))
     assert (own.rows, own.first_line) == ((), "")
-    assert own.words == "This question names no source: it is its author's own, and there is no protocol to hold it against."
+    assert own.words == "This ablation names no source, so there is no protocol to compare it with."
     assert ledger_of(make_plan(source="my own")).words.startswith("Its source, “my own”, names no paper whose protocol is known here")
     unknown = ledger_of(make_plan(source="Huang et al. 2016 (arXiv:1603.09382)"))
     assert unknown.rows == ()
-    assert (
-        unknown.words
-        == "The protocol of its source, arXiv:1603.09382, is not among those that are known here: there is nothing to hold it against."
-    )
+    assert unknown.words == "The protocol of its source, arXiv:1603.09382, is not known here, so there is nothing to compare it with."
 
 
 def test_what_is_no_evidence_tests_no_direction():

@@ -71,7 +71,7 @@ def test_one_seed_has_no_interval_and_the_caption_says_so(study):
     made = study({"plain/20": 1.0, "plain/56": 60.0}, seeds=(7,))
     frame = figures.depth_frame(made.data, ())
     assert rows(frame, kind="cell")[["low", "high"]].isna().all(axis=None)
-    assert "no interval can be given" in figures.depth_caption(made.data, frame)
+    assert "so there is no interval" in figures.depth_caption(made.data, frame)
 
 
 def test_macs_frame_stands_at_the_planned_cost(study):
@@ -288,8 +288,8 @@ def test_a_large_study_draws_what_can_be_told_apart_and_says_so(study):
         assert (labels[0], labels[-1]) == (0.001, 0.06)
         assert set(frame["series"]) == {"plain", "residual"}
     said = figures.curves_caption(made.data, curve)
-    assert (f"{MOST_LINES} of 60 values of lr" in said, "epochs.csv has them all" in said) == (True, True)
-    assert "gradients.csv has them all" in figures.gradients_caption(made.data, norms)
+    assert (f"{MOST_LINES} of 60 values of lr" in said, "epochs.csv has all" in said) == (True, True)
+    assert "gradients.csv has all" in figures.gradients_caption(made.data, norms)
     assert len(figures.draw_curves(curve, layout_of(made.plan)).legends[0].get_texts()) == MOST_LINES
     assert len(rows(figures.depth_frame(made.data, ()), kind="cell", metric="test_error")) == 120  # points are not thinned, only lines
 
@@ -301,7 +301,7 @@ def test_the_caption_speaks_of_a_line_where_one_is_drawn(study, axes, numeric):
     frame = figures.depth_frame(made.data, ())
     lines = [line for line in figures.draw_depth(frame, layout_of(made.plan)).axes[0].lines if len(line.get_xdata()) > 1]
     assert bool(lines) == numeric
-    assert ("The line joins means" in figures.depth_caption(made.data, frame)) == numeric
+    assert ("Lines only connect the means" in figures.depth_caption(made.data, frame)) == numeric
 
 
 @pytest.mark.parametrize("count", [2, 8, MOST_LINES])

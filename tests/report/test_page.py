@@ -74,7 +74,7 @@ def test_stamp(study, evidence, stamped):
         ({("plain/56", 0), ("plain/56", 1)}, ("10 of 12 runs have ended", "2 still missing", "Waiting")),
         (
             {(f"{arm}/{n}", seed) for arm in ("plain", "residual") for n in (20, 56) for seed in (0, 1, 2)},
-            ("0 of 12 runs have ended", "No run has ended yet"),
+            ("0 of 12 runs have ended", "No run has finished yet"),
         ),
     ],
     ids=["half done", "not begun"],
@@ -123,23 +123,21 @@ def test_runs_made_with_different_versions_are_warned_about(study):
     """Catches a comparison of two versions of torch that looks like one of two networks."""
     made = study()
     made.data.records["plain/20", 0].environment["torch"] = "2.11.0"
-    assert mixed(made.data) == [
-        "The runs of this study were not all made with the same torch: 2.11.0, 2.14.1. Part of a difference may be due to that."
-    ]
+    assert mixed(made.data) == ["The runs of this study differ in torch: 2.11.0, 2.14.1. That may explain part of a difference."]
     assert ("torch", "2.14.1 (11 runs), 2.11.0 (1 run)") in machine(made.data)
 
 
 def test_an_interval_says_which_processors_it_is_about(study):
     """Catches an interval over seeds that is read as one over machines: another processor has other errors at the same seeds."""
     made = study()
-    said = "Intervals are over seeds on {} and cover no other processor"
+    said = "Intervals are over seeds on {} and do not cover other processors"
     assert said.format("a processor") in page_of(made)
     cell = made.plan.cells[0]
     record = made.store.load(cell.fingerprint, 0)
     made.store.save(replace(record, environment={**record.environment, "processor": "another", "commit": "c0ffee"}))
     page = page_of(made)
     assert said.format("a processor and another") in page
-    assert "not all made with the same processor: a processor, another." in page
+    assert "The runs of this study differ in processor: a processor, another." in page
     assert "c0ffee (1 run)" in page
 
 
@@ -148,6 +146,6 @@ def test_the_page_of_a_large_study_has_the_first_rows_and_says_where_the_others_
     made = study(axes={"lr": tuple(round(0.001 * (number + 1), 4) for number in range(80))}, seeds=(0,), store={"arrays": False})
     page = page_of(made)
     for file in ("results", "settings"):
-        assert f'These are the first 100 of 160 rows; <a href="tables/{file}.csv">' in page
+        assert f'First 100 of 160 rows; <a href="tables/{file}.csv">' in page
         assert len((made.reports / made.plan.name / "tables" / f"{file}.csv").read_text(encoding="utf-8").splitlines()) == 161
     assert page.count('<th scope="row">') < 260

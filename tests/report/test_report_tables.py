@@ -37,7 +37,7 @@ def test_main_table_shows_trouble_only_where_there_is_some(study):
     assert "diverged" not in main_text(*_of(study())).headers
     table = main_text(*_of(study(diverged={("plain/56", 2)})))
     assert table.rows[1][:3] == ("plain/56", "2", "1")
-    assert "in no mean" in table.note
+    assert "not in any mean" in table.note
 
 
 def test_verdict_table_by_value(study):

@@ -36,7 +36,7 @@ def test_a_search_stands_beside_its_random_control(searched):
     ]  # fmt: skip
     assert rows(own, kind="best")["value"].tolist() == [30.0, *[8.0] * 7]
     assert rows(frame, role=figures.CONTROL, kind="best")["value"].tolist() == [9.0, 7.0]
-    assert "proposed at random" in figures.history_caption(made.data, frame)
+    assert "random points" in figures.history_caption(made.data, frame)
 
 
 def test_searches_without_a_control_have_no_gray(searched):

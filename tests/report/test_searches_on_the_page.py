@@ -56,7 +56,7 @@ def test_budgets_are_said_and_compared(searched):
     said = search_text.budget_sentence(other.data)
     assert "different budgets" in said
     assert "random 20 trials of 2 seeds each" in said
-    assert "Not all of it was used: random 8 of 20." in said
+    assert "Not fully used: random 8 of 20." in said
 
 
 def test_the_winners_curse_is_said_with_all_else_that_differs(searched):
@@ -77,7 +77,7 @@ def test_the_winners_curse_is_said_with_all_else_that_differs(searched):
     row = finalists_frame(data, ()).set_index("cell").loc["tpe/1"]
     assert f"tpe/1 {'+' if row['gap'] > 0 else '−'}{abs(row['gap']):.2f} [" in luck
     assert apart == (
-        "Luck is not all that separates the two. The search’s own score is of 287 validation images, the fresh one of 360 test images, over 3 other seeds; "
+        "Luck is not the only difference. The search’s own score is of 287 validation images, the fresh one of 360 test images, over 3 other seeds; "
         "the search trained on 1,150 images, the finalists on 1,437; its recipe had iterations 36 instead of 66 and lr 0.05 instead of 0.1."
     )
     assert "on the same 287 validation images" in search_text.budget_sentence(data)
@@ -97,13 +97,13 @@ def test_the_random_control_is_compared(searched, random, says):
     (said, caveat) = search_text.control_sentences(load(made.plan, made.store))
     assert says in said
     assert "n = 3" in said
-    assert "no verdicts" in caveat
+    assert "are not verdicts" in caveat
 
 
 def test_a_search_without_a_control_says_so(searched):
     """Catches silence about what is not known."""
     (said,) = search_text.control_sentences(searched([ended_search()]).data)
-    assert said.startswith("No arm searched the same as tpe at random")
+    assert said.startswith("tpe has no random control")
 
 
 def test_each_finalist_is_a_file_that_study_takes(searched, no_figures):
@@ -167,7 +167,7 @@ def test_a_search_that_goes_on_is_reported_as_far_as_it_is(searched):
     claim = Claim("better", {"tpe/1": 1.0}, "< 50", metric="test_error")
     made = searched([make_search(trials=20)], arms=(), claims=(claim,))
     page = written(made, redraw=True).read_text(encoding="utf-8")
-    assert "The search goes on:" in page
+    assert "A search is still running:" in page
     assert "search tpe: 8 of 20 trials, 1 infeasible, best validation error 8.00 % (depths" in page
     assert [verdict.verdict for verdict in made.verdicts] == ["waiting"]
     console = Console(width=80, file=io.StringIO())

@@ -14,7 +14,7 @@ from resnet_lab.report.layout import layout_of
 from resnet_lab.report.tables import TABLES, main_frame, main_text
 from resnet_lab.report.terminal import terminal_table
 
-FIRST_LINE = "At reduced scale: this study tests the direction of a claim, not its number."
+FIRST_LINE = "At reduced scale: this study tests the direction of a claim, not its size."
 
 
 def page(tmp_path, plan, **store):
@@ -83,7 +83,7 @@ def test_a_page_at_the_papers_scale_and_without_a_source(tmp_path, no_figures):
         assert said in html
     tables = tmp_path / "reports" / plan.name / "tables"
     assert (tables / "published.csv").exists()
-    assert "This question names no source: it is its author&#39;s own" in page(tmp_path, replace(plan, source=""))
+    assert "This ablation names no source" in page(tmp_path, replace(plan, source=""))
     assert not {path.stem for path in tables.iterdir()} & {"published", "deviations"}
 
 

@@ -176,7 +176,7 @@ def repacked(archive: Path, change: dict[str, bytes], *, listed: bool) -> Path:
 @pytest.mark.parametrize("name", ["../escaped.json", "runs/../../x/result.json", "/etc/x", "runs/ab/zz/result.json"])
 def test_files_that_no_study_has_stay_out(tmp_path: Path, archive: Path, name: str) -> None:
     """A path that leaves the studies folder is the classic hole of unpacking."""
-    with pytest.raises(StoreError, match="no study has"):
+    with pytest.raises(StoreError, match="does not belong to a study"):
         import_study(tmp_path / "there", repacked(archive, {name: b"x"}, listed=True))
     assert not (tmp_path / "there").exists()
 
@@ -254,7 +254,9 @@ def test_a_run_that_is_not_the_plans_own_is_refused(tmp_path: Path, plan: Plan, 
     record, run = forgeries(plan)[what]
     file = repacked(archive, stored_files(record, tmp_path, run), listed=True)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(StoreError, match=r"does not plan|is of another run|is not what its fingerprint says|was changed, or described by"):
+    with pytest.raises(
+        StoreError, match=r"is not part of its study|is of another run|does not match its fingerprint|was changed, or described by"
+    ):
         import_study(tmp_path / "there", file)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -270,7 +272,7 @@ def test_a_cell_that_is_not_what_its_fingerprint_says_is_refused(tmp_path: Path,
     cell = plan.cells[0]
     gentle = {**cell.spec, "training": {**cell.spec["training"], "lr": 1e-9}}
     hostile = replace(plan, cells=(replace(cell, spec=gentle), *plan.cells[1:]))
-    with pytest.raises(StoreError, match=r"cell plain/20 of .* is not what its fingerprint says"):
+    with pytest.raises(StoreError, match=r"cell plain/20 of .* does not match its fingerprint"):
         import_study(tmp_path / "there", repacked(archive, {"plan.json": hostile.as_text().encode()}, listed=True))
 
 

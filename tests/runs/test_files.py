@@ -63,5 +63,5 @@ def test_only_failures_to_write_are_put_down_to_the_folder(tmp_path: Path) -> No
 )
 def test_json_that_python_chokes_on_is_refused(content: str | bytes) -> None:
     """Would catch a RecursionError, a number that is none, and a ValueError about the number of digits."""
-    with pytest.raises(StoreError, match=r"x\.json was cut short, or is none of ours: get it again"):
+    with pytest.raises(StoreError, match=r"x\.json was cut short, or is not ours: get it again"):
         from_json(Failure, content, "x.json", newest=1, remedy="get it again")

@@ -48,8 +48,8 @@ def test_a_plan_that_was_cut_short_or_is_of_another_version_is_refused(tmp_path:
     for content, says in (
         (text.replace('"question":', '"asked":'), "another version"),
         (text.replace('"seeds": [', '"seeds": ["0",'), r"another version .*seeds\.0"),
-        ("[]", "none of ours"),
-        ("null", "none of ours"),
+        ("[]", "not ours"),
+        ("null", "not ours"),
     ):
         path.write_text(content)
         with pytest.raises(StoreError, match=says):
@@ -113,7 +113,7 @@ def test_a_fingerprint_that_is_a_path_is_refused() -> None:
         ({"cells": ()}, "no cells, or two of one name"),
         ({"axes": ("width",)}, "a cell does not lie on its grid"),
         ({"claims": (degradation("plain/57"),)}, "claim 'degradation': contrast: no cell 'plain/57'"),
-        ({"claims": (degradation(expect="bigger"),)}, "'bigger' is no expectation"),
+        ({"claims": (degradation(expect="bigger"),)}, "'bigger' is not an expectation"),
     ],
 )
 def test_a_plan_that_contradicts_itself_is_refused(change: dict[str, object], says: str) -> None:

@@ -171,7 +171,7 @@ def test_a_run_is_found_by_its_id_and_by_any_beginning_that_is_its_own(store, ce
         assert folder == store.folder(cell.fingerprint, 12)
     assert store.find("3f99")[1].fingerprint == other.fingerprint
     for text, count in (("3f", 3), ("3f2a91c04b77", 2), ("3f-0", 2)):
-        with pytest.raises(SpecError, match=f"'{text}' is the beginning of {count} runs: 3f2a91c04b77-0, ") as error:
+        with pytest.raises(SpecError, match=f"'{text}' fits {count} runs: 3f2a91c04b77-0, ") as error:
             store.find(text)
         assert "\n" not in str(error.value)
 
@@ -195,7 +195,7 @@ def test_the_latest_runs_are_named_newest_first(store, cell):
 def test_a_damaged_run_is_said_to_be(store, cell):
     path = store.save(make_record(cell, 0)) / "result.json"
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(StoreError, match=r"run 3f2a91c04b77-0 cannot be read: .* was cut short or is no result: do it again"):
+    with pytest.raises(StoreError, match=r"run 3f2a91c04b77-0 cannot be read: .* was cut short or is not a result: repeat it"):
         store.find("3f2a")
 
 

@@ -77,7 +77,7 @@ def test_strict_refuses_and_says_where():
     (problem,) = error.value.problems
     assert (problem.key, problem.line) == ("training.lr", text[: text.index("training.lr")].count("\n") + 1)
     assert "arms differ in it (a: 0.1, b: 0.1, c: 0.05), and `varies` does not name it: name it there if it is meant" in problem.message
-    assert resolved(text).warnings[0].startswith("arms differ in training.lr too (a: 0.1, b: 0.1, c: 0.05)")
+    assert resolved(text).warnings[0].startswith("arms also differ in training.lr (a: 0.1, b: 0.1, c: 0.05)")
     assert resolved(QUESTION, strict=True).warnings == ()
 
 
@@ -90,6 +90,6 @@ def test_a_name_in_varies_that_no_field_has():
 def test_strict_wants_to_know_what_varies():
     """Would catch --strict passing everything because nothing was promised."""
     text = QUESTION.replace('varies = ["network.shortcut"]', "varies = []")
-    with pytest.raises(SpecError, match=r'it names nothing, and arms differ: write varies = \["network.shortcut"\]'):
+    with pytest.raises(SpecError, match=r'it is empty, but arms differ: write varies = \["network.shortcut"\]'):
         resolved(text, strict=True)
     assert resolved(text).warnings == ()

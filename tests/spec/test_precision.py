@@ -48,7 +48,7 @@ def test_an_arm_that_says_its_precision_keeps_it_and_is_a_confound() -> None:
     question = asked(text, precision=lambda cells: "bf16")
 
     assert {cell.arm: cell.spec.training.precision for cell in question.cells} == {"plain": "fp32", "residual": "bf16"}
-    assert any("arms differ in training.precision" in warning for warning in question.warnings)
+    assert any("arms also differ in training.precision" in warning for warning in question.warnings)
 
 
 def test_an_open_run_has_no_fingerprint_and_a_compiled_one_has_its_own() -> None:

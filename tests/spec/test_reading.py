@@ -49,7 +49,7 @@ def test_a_good_file_is_read() -> None:
     [
         ("training.lr = true", "training.lr: should be a valid number, not true"),
         ('training.batch_size = "20"', 'training.batch_size: should be a valid integer, not "20"'),
-        ("training.lr = nan", "training.lr: nan and infinity are no values here"),
+        ("training.lr = nan", "training.lr: nan and infinity are not allowed"),
         ("training.lr = -1", "training.lr: should be greater than 0, not -1"),
         ("training.batch_size = 20.5", "training.batch_size: should be a valid integer"),
         ("network.widths = []", "network.widths: "),
@@ -111,8 +111,8 @@ def test_all_errors_come_at_once_each_at_its_line() -> None:
 
 def test_claims_and_grids_are_checked_too() -> None:
     found = errors(GOOD.replace('"> 0"', '"bigger"').replace("[20, 32]", "[20, 20]") + GOOD[GOOD.index("[[claims]]") :])
-    assert any("claims.0.expect" in line and "'bigger' is no expectation" in line for line in found)
-    assert any("20 is there twice: duplicate cells" in line for line in found)
+    assert any("claims.0.expect" in line and "'bigger' is not an expectation" in line for line in found)
+    assert any("20 appears twice: duplicate cells" in line for line in found)
     assert any("a second claim is called 'worse'" in line for line in found)
 
 

@@ -163,7 +163,7 @@ def test_warnings_for_what_is_probably_not_meant() -> None:
     assert any("write widths = [64, 128, 256]" in warning and "[4, 8, 16]" in warning for warning in question(inner).warnings)
     confound = question(BASE.replace('"none"', '"none"\ntraining.lr = 0.3'))
     assert confound.warnings == (
-        "arms differ in training.lr too (plain: 0.3, residual: 0.1), which `varies` does not name: a difference between them may come from it",
+        "arms also differ in training.lr (plain: 0.3, residual: 0.1), which `varies` does not name: it may explain a difference between them",
     )
     twins = question(BASE.replace('"identity"', '"none"'))
     assert any("plain/20 and residual/20 are the same" in warning for warning in twins.warnings)

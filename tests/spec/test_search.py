@@ -183,10 +183,10 @@ def test_constraints() -> None:
         ("trials = 6", 'trials = 6\nobjective = "test_error"', "q.toml:14: search.objective: should be \"validation_error\""),
         ("trials = 6", 'trials = 6\nobjective = ["validation_error", "macs"]\npruner = "median"', "search.pruner: a pruner compares one objective"),
         ("trials = 6", 'trials = 6\nseeds_per_trial = 2\npruner = "wilcoxon"', "search.pruner: wilcoxon compares trials seed by seed"),
-        ("trials = 6", "trials = 6\nvalidation = 0.0", "q.toml:14: search.validation: 0 leaves a search no image to judge by"),
+        ("trials = 6", "trials = 6\nvalidation = 0.0", "q.toml:14: search.validation: 0 leaves the search no images for scoring"),
         ('sampler = "random"', 'trials = 9', "q.toml:27: search.trials: 9, but tpe has 6: searches are compared at equal budgets"),
-        ("seeds = 2", "seeds = [0, 1000000]", "q.toml:3: seeds: seeds from 1,000,000 on are those that a search chooses by"),
-        ("training.lr =", "data.name =", "search.space.data.name: is the same for all trials of a search"),
+        ("seeds = 2", "seeds = [0, 1000000]", "q.toml:3: seeds: seeds from 1,000,000 on are for trials of a search"),
+        ("training.lr =", "data.name =", "search.space.data.name: must be the same for all trials of a search"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_search_is_told_at_its_line(old: str, new: str, says: str) -> None:

@@ -120,7 +120,7 @@ def test_plain_lines_show_the_traceback_once(arguments, tasks):
     lines.failed(tasks[0], Failure("E: [bold]x[/bold]", "Traceback ...\nE: x\n", 2), again=False)
 
     assert stream.getvalue().splitlines() == [
-        "plain/20 seed 1 failed: E: [bold]x[/bold]; trying once more",
+        "plain/20 seed 1 failed: E: [bold]x[/bold]; trying again",
         "plain/20 seed 1 failed: E: [bold]x[/bold]",
         "Traceback ...",
         "E: x",

@@ -82,7 +82,7 @@ def test_no_more_runs_than_memory_holds(prepare, has, free, runs):
     parallel = parallelism("processes", ("cpu",), missing)
 
     assert parallel.runs == runs
-    assert ("would not fit into the memory" in parallel.why) == (runs < 8)
+    assert ("would not fit into memory" in parallel.why) == (runs < 8)
 
 
 # ---- precision --------------------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_a_precision_left_to_the_machine_goes_by_its_hardware_and_stays(prepare,
 def test_a_gpu_that_only_the_cluster_has_is_not_looked_at(prepare, monkeypatch):
     """Would catch a traceback of torch's on the head of a cluster that has no GPU itself."""
     monkeypatch.setattr(machine, "has_cuda", lambda: False)
-    with pytest.raises(SpecError, match=r"this machine has no cuda .*--set training\.precision=bf16"):
+    with pytest.raises(SpecError, match=r"this machine has no cuda: .*--set training\.precision=bf16"):
         prepare(replace=AUTO, executor="ray", device="cuda")
 
 
@@ -278,4 +278,4 @@ def test_a_checkpoint_holds_the_optimizer_and_the_best_weights(prepare, override
     missing = prepare(seeds=2, overrides=["training.epochs=4", *overrides]).missing
     checkpoint = 4 * numbers * max(task.cost.params for task in missing)
 
-    assert disk_bytes(missing, 3, 0, False)["checkpoints while runs are in flight"] == 2 * 3 * checkpoint
+    assert disk_bytes(missing, 3, 0, False)["checkpoints of runs in progress"] == 2 * 3 * checkpoint

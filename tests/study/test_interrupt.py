@@ -47,7 +47,7 @@ def test_a_signal_stops_a_study_which_goes_on_from_the_checkpoint(prepare, studi
 
     assert {one: signal.getsignal(one) for one in stopping_signals()} == before
     said = console.export_text()
-    assert f"{begun[1]}: stopped after iteration 1 of 4, goes on from there next time" in said
+    assert f"{begun[1]}: stopped after iteration 1 of 4, the next call resumes it there" in said
     assert len(results(studies)) == 1
     assert len(list(studies.glob(f"runs/*/*/{CHECKPOINTS[1]}"))) == 1
     assert sorted(path.name for path in studies.glob("tiny/*/*")) == [".lock", "plan.json"]
@@ -101,7 +101,7 @@ def test_ctrl_c_in_a_terminal(prepare, lab, tmp_path, studies, resumed_at):
     assert "stopping; 2 runs in flight" in said
     stops = [int(found) for found in re.findall(r"stopped after iteration (\d+) of 300, goes on from there", said)]
     assert len(stops) == 2
-    assert "resume with" in said
+    assert "To resume:" in said
     assert "study tiny.toml --studies" in said
     (lab.folder / "armed").unlink()
     drive_study(prepare(**options))

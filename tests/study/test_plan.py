@@ -61,7 +61,7 @@ def test_finished_runs_are_not_missing_and_damaged_ones_are(prepare, studies):
     again = prepare()
 
     assert names(again.missing) == [task.name]
-    assert again.damaged == (f"{task.name}: {result} was cut short or is no result",)
+    assert again.damaged == (f"{task.name}: {result} was cut short or is not a result",)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_diverged_run_need_not_have_all_that_is_asked_for(prepare, studies):
 
 def test_a_study_of_runs_that_start_from_given_weights_is_refused(prepare):
     """Would catch a study in which every run fails after the wait."""
-    with pytest.raises(SpecError, match="starts from given weights, which a study does not hand to its runs"):
+    with pytest.raises(SpecError, match="starts from given weights, which a study cannot pass to its runs"):
         prepare(overrides=[f"training.init_weights={'ab' * 32}"])
 
 

@@ -242,9 +242,9 @@ def test_a_writer_killed_between_two_renames_loses_nothing(small_run, splits_of,
 @pytest.mark.parametrize(
     ("change", "seed", "version", "words"),
     [
-        ({"training": {"lr": 0.2}}, 3, 1, "another recipe"),
-        ({}, 4, 1, "another seed"),
-        ({"record": {"test_curve": True}}, 3, 1, "another [record] section"),
+        ({"training": {"lr": 0.2}}, 3, 1, "different recipe"),
+        ({}, 4, 1, "different seed"),
+        ({"record": {"test_curve": True}}, 3, 1, "different [record] section"),
         ({}, 3, 999, "version of the training"),
     ],
 )
@@ -255,7 +255,7 @@ def test_the_checkpoint_of_another_run_is_passed_over_and_said(small_run, splits
     told, record = resumed(small_run(change), splits_of(small_run(change)), tmp_path, seed=seed)
 
     assert told[0] == 1
-    assert all("is of a run with another " in note and note.endswith("the run started over") for note in record.notes)
+    assert all("is from a run with a different " in note and note.endswith("the run started over") for note in record.notes)
     assert words in record.notes[0]
 
 
@@ -268,7 +268,7 @@ def test_another_number_of_threads_is_said(small_run, splits_of, tmp_path):
     finally:
         torch.set_num_threads(1)
 
-    assert record.notes == ("from iteration 5 on with threads 2 after 1: not the same to the last bit as an unbroken run",)
+    assert record.notes == ("from iteration 5 on with threads 2 after 1: so the run is not bit-identical to an uninterrupted one",)
 
 
 def test_a_full_disk_does_not_stop_a_run_and_is_said(small_run, splits_of, assert_same, tmp_path, monkeypatch):
@@ -279,7 +279,7 @@ def test_a_full_disk_does_not_stop_a_run_and_is_said(small_run, splits_of, asser
 
     monkeypatch.setattr(checkpoint, "write_atomically", full)
     record = train(small_run(), 3, splits_of(small_run()), checkpoints=tmp_path, every_seconds=0)
-    assert record.notes == ("a checkpoint could not be written (No space left on device): the run went on without it",)
+    assert record.notes == ("a checkpoint could not be written (No space left on device): the run continued without it",)
     with pytest.raises(Stopped, match="stopped after iteration 3 of 8, without a checkpoint"):
         train(small_run(), 3, splits_of(small_run()), checkpoints=tmp_path, should_stop=after(2))
 

@@ -42,8 +42,8 @@ def test_all_gpus_are_used_unless_some_are_named(gpus, count, name, devices):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("cuda:0,cuda:0", "a device is there twice; --runs-per-device says how many runs share one"),
-        ("cuda:0,cpu", "several devices are CUDA devices by their numbers"),
+        ("cuda:0,cuda:0", "a device appears twice; use --runs-per-device to share one"),
+        ("cuda:0,cpu", "to use several devices, number CUDA devices"),
         ("cuda:0,cuda:7", "this machine has 2 CUDA device"),
         ("cuda:0,", "no device ''"),
         ("gpu", "no device 'gpu'"),
