@@ -2,6 +2,7 @@
 
 import copy
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from tiny_study import TINY
@@ -93,8 +94,8 @@ def places(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [above, *(place for key, item in items for place in places(item, (*above, key)))]
 
 
-def edited(value: Any, draw: random.Random) -> Any:
-    """A copy of plain values in which one is another, is gone, or is there once more."""
+def edited(value: Any, draw: random.Random, others: Sequence[Any] = ()) -> Any:
+    """A copy of plain values in which one is another (of EVIL or `others`), is gone, or is there once more."""
     value = copy.deepcopy(value)
     *way, last = draw.choice([place for place in places(value) if place])
     inner = value
@@ -102,7 +103,7 @@ def edited(value: Any, draw: random.Random) -> Any:
         inner = inner[key]
     kind = draw.randrange(5)
     if kind < 3:
-        inner[last] = draw.choice(EVIL)
+        inner[last] = draw.choice([*EVIL, *others])
     elif kind == 3:
         del inner[last]
     elif isinstance(inner, dict):

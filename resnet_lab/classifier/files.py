@@ -4,26 +4,29 @@ Nothing in a file is ever run: PyTorch files are read with `weights_only`, Keras
 """
 
 import io
-import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from resnet_lab.content import check_regular, content_of
+from resnet_lab.data.hdf5 import MOST_SHRUNK, Values, read_hdf5
 from resnet_lab.spec.errors import SpecError
+from resnet_lab.text import shown
+from resnet_lab.training.weights import load_saved
 
 Tensors = dict[str, Tensor]
 
 NESTED = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
 """Keys under which training scripts keep the weights beside the rest of their state."""
-PICKLE = b"\x80"
-"""First byte of a pickle, which checkpoints were before they became archives."""
+PICKLE, ZIP = b"\x80", b"P"
+"""First byte of a pickle, which checkpoints were before they became archives, and of an archive."""
 OPTIMIZER = "optimizer"
 _KERAS_VARIABLES = {
     "conv": ("kernel", "bias"),
@@ -37,29 +40,37 @@ def read_tensors(path: Path) -> Tensors:
 
     Keras names come as `LAYER/VARIABLE`. Raises SpecError, in one line, where there is no such file or it is no checkpoint.
     """
-    if not path.is_file():
+    if not path.exists():
         raise SpecError.of(f"no file {path}")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise SpecError.of(f"{path} is not a known kind of weights file: {', '.join(READERS)} are")
-    tensors = reader(path)
+    try:
+        check_regular(path)
+        tensors = reader(path)
+    except SpecError:
+        raise
+    except (OSError, MemoryError) as error:
+        raise SpecError.of(f"{path} cannot be read: {shown(error)}") from error
+    except Exception as error:  # a file that was cut short or changed makes its reader raise all sorts of things
+        why = str(error).partition("\n")[0] if isinstance(error, ValueError | safetensors.SafetensorError) else type(error).__name__
+        raise SpecError.of(f"{path} is no checkpoint, or it was cut short ({shown(why)})") from error
     if not tensors:
         raise SpecError.of(f"{path} is no checkpoint: it holds no tensors")
     return tensors
 
 
 def _read_torch(path: Path) -> Tensors:
-    if not (zipfile.is_zipfile(path) or path.read_bytes()[:1] == PICKLE):
-        raise SpecError.of(f"{path} is no PyTorch checkpoint, or it was cut short")
+    with path.open("rb") as stream:
+        if stream.read(1) not in (PICKLE, ZIP):
+            raise ValueError("it is none that torch wrote")
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_saved(path)
     except UnpicklingError as error:
         raise SpecError.of(
             f"{path} is no checkpoint that can be read safely (weights_only): save the state_dict alone with "
             "torch.save(model.state_dict(), FILE), or convert it to safetensors"
         ) from error
-    except Exception as error:  # a zip or pickle cut short raises all sorts of things
-        raise SpecError.of(f"{path} is no PyTorch checkpoint, or it was cut short ({type(error).__name__})") from error
     return dict(_tensors_of(content, path))
 
 
@@ -74,52 +85,34 @@ def _tensors_of(content: Any, path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _read_safetensors(path: Path) -> Tensors:
-    try:
-        return dict(safetensors.torch.load(path.read_bytes()))
-    except safetensors.SafetensorError as error:
-        raise SpecError.of(f"{path} is no safetensors file, or it was cut short ({error})") from error
+    return dict(safetensors.torch.load(content_of(path)))
 
 
 def _read_hdf5(path: Path) -> Tensors:
-    return _hdf5_tensors(path, path)
+    return _hdf5_tensors(path)
 
 
 def _read_keras(path: Path) -> Tensors:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            content = archive.read("model.weights.h5")
-            json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise SpecError.of(f"{path} is no .keras file, or it was cut short ({error})") from error
-    return _hdf5_tensors(io.BytesIO(content), path)
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("model.weights.h5")
+        if entry.file_size > MOST_SHRUNK * path.stat().st_size:
+            raise ValueError("it unpacks to more than such a file can hold")
+        return _hdf5_tensors(io.BytesIO(archive.read(entry)))
 
 
-def _hdf5_tensors(source: Any, path: Path) -> Tensors:
-    import h5py
-
-    found: Tensors = {}
-
-    def take(place: str, entry: Any) -> None:
-        if isinstance(entry, h5py.Dataset) and not place.startswith(OPTIMIZER):
-            found[_keras_name(place, entry)] = torch.from_numpy(np.asarray(entry))
-
-    try:
-        with h5py.File(source) as file:
-            file.visititems(take)
-    except (OSError, TypeError) as error:
-        raise SpecError.of(f"{path} is no Keras weights file, or it was cut short ({error})") from error
-    return found
+def _hdf5_tensors(source: Path | io.BytesIO) -> Tensors:
+    found = read_hdf5(source, lambda place: not place.startswith(OPTIMIZER))
+    return {_keras_name(each): torch.from_numpy(each.values) for each in found}
 
 
-def _keras_name(place: str, entry: Any) -> str:
+def _keras_name(found: Values) -> str:
     """`LAYER/VARIABLE`. Keras 3 numbers the variables of a layer whose own name is an attribute; earlier files name both in the path."""
-    parent, _, variable = place.rpartition("/")
-    if not parent.endswith("vars") or not variable.isdecimal():
-        return place
-    layer = entry.parent.attrs.get("name", parent)
+    parent, _, variable = found.path.rpartition("/")
+    if not parent.endswith("vars") or not re.fullmatch("[0-9]{1,3}", variable):
+        return found.path
     kind = parent.rpartition("/")[0].rpartition("/")[2]
     names = next((names for start, names in _KERAS_VARIABLES.items() if kind.startswith(start)), ())
-    return f"{layer}/{names[int(variable)]}" if int(variable) < len(names) else f"{layer}/{variable}"
+    return f"{found.group}/{names[int(variable)]}" if int(variable) < len(names) else f"{found.group}/{variable}"
 
 
 READERS: dict[str, Callable[[Path], Tensors]] = {

@@ -15,9 +15,11 @@ from torchvision.models import resnet
 
 from resnet_lab.classifier.files import Tensors, read_tensors
 from resnet_lab.classifier.runs import IMPORTED, FinishedRun, find_run, network_of, normalization_as_fields
+from resnet_lab.content import content_of
 from resnet_lab.networks.build import build
 from resnet_lab.networks.cost import cost
 from resnet_lab.networks.name_maps import MAPS, family_of
+from resnet_lab.runs.files import from_plain, read_json
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.catalogue import catalogue_entry, named_network
@@ -81,7 +83,7 @@ def import_weights(path: Path, network: str, *, studies: Path, normalization: Fi
             f"{len(carried.mean)} means for a network of {spec.in_channels} input channel(s): say it with --normalization",
             key="--normalization",
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(content_of(path)).hexdigest()
     size = catalogue_entry(network).size
     data = ResolvedData(name=IMPORTED, image_size=size, random_resized_crop=size >= LARGE, normalization=carried or "none")
     run = RunSpec(spec, data, trained_elsewhere(digest), RecordSpec(weights=True))
@@ -139,7 +141,7 @@ def initial_weights(source: str, *, studies: Path) -> tuple[Tensors, str]:
     path = Path(source)
     if path.suffix or path.exists():
         ours, _ = convert(read_tensors(path), str(path))
-        return ours, hashlib.sha256(path.read_bytes()).hexdigest()
+        return ours, hashlib.sha256(content_of(path)).hexdigest()
     run = find_run(studies, source)
     digest = run.record.weights.get("last", "")
     return load_weights(RunStore(studies).weights_path(run.record), digest), digest
@@ -173,9 +175,8 @@ def _carried_by(path: Path) -> FixedNormalization | None:
     with safetensors.safe_open(path, framework="pt") as file:
         written = (file.metadata() or {}).get(METADATA)
     try:
-        fields = json.loads(written) if written else None
-        return FixedNormalization(tuple(fields["mean"]), tuple(fields["std"])) if fields else None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        return from_plain(FixedNormalization, read_json(written)) if written else None
+    except ValueError as error:
         raise SpecError.of(f"{path} says its normalization in a way that cannot be read: give --normalization") from error
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from resnet_lab.data.drawing import hold_out, random_state
 from resnet_lab.data.fetch import DOWNLOADS, fetch
 from resnet_lab.data.folder import folder_facts
+from resnet_lab.data.hdf5 import read_hdf5
 from resnet_lab.data.root import VARIABLE, DataRoot, resolve_data_root
 from resnet_lab.spec.data import DATASETS as FACTS
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin
@@ -217,18 +218,20 @@ def _find_signs(name: str, root: DataRoot) -> tuple[Path, Path]:
 
 def _read_signs(path: Path, split: str) -> tuple[Pixels, Labels, tuple[str, ...]]:
     """Images, labels and class names of a file: uint8 [N, 64, 64, 3], [N] or [1, N], and list_classes. Raises SpecError where it is no such file."""
-    import h5py  # of this dataset alone
-
+    keys = (f"{split}_set_x", f"{split}_set_y", "list_classes")
     try:
-        with h5py.File(path) as file:
-            pixels, labels, classes = (np.asarray(file[key]) for key in (f"{split}_set_x", f"{split}_set_y", "list_classes"))
-    except (OSError, KeyError) as error:
+        found = {each.path: each.values for each in read_hdf5(path, lambda place: place in keys)}
+        pixels, labels, classes = (found[key] for key in keys)
+    except (OSError, ValueError, KeyError) as error:
         raise SpecError.of(
             f"{path} is no SIGNS file ({error}): it needs {split}_set_x, {split}_set_y and list_classes", key="data.name"
         ) from error
-    if pixels.ndim != 4:
-        raise SpecError.of(f"{path}: images are {pixels.dtype} {list(pixels.shape)}, instead of uint8 [N, S, S, C]", key="data.name")
-    names = tuple(value.decode() if isinstance(value, bytes) else str(value) for value in classes.reshape(-1).tolist())
+    if pixels.ndim != 4 or labels.dtype.kind not in "iu":
+        raise SpecError.of(
+            f"{path}: images are {pixels.dtype} {list(pixels.shape)} instead of uint8 [N, S, S, C], labels {labels.dtype} instead of whole numbers",
+            key="data.name",
+        )
+    names = tuple(value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in classes.reshape(-1).tolist())
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels.reshape(-1).astype(np.int64), names
 
 

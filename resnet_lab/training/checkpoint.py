@@ -10,17 +10,20 @@ import pickle
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 
-from resnet_lab.runs.files import StoreError, write_atomically
+from resnet_lab.content import content_of
+from resnet_lab.runs.files import StoreError, from_plain, write_atomically
+from resnet_lab.runs.record import Count, Seconds
 from resnet_lab.runs.store import CHECKPOINT_FORMAT, CHECKPOINTS, checkpoint_header, checkpoint_iteration
 from resnet_lab.spec.run import TRAINING_VERSION, RunSpec, as_plain, fingerprint
 from resnet_lab.training.runtime import environment
+from resnet_lab.training.weights import load_saved
 
 EVERY_SECONDS = 60.0
 BITWISE = ("device_name", "threads", "torch")
@@ -44,10 +47,24 @@ class Resumable(Protocol):
         """Everything that the rest of the run depends on."""
 
     def restore(self, state: State) -> None:
-        """Go on from a state. Raises KeyError, TypeError, ValueError or RuntimeError where it does not fit."""
+        """Go on from a state. Raises KeyError, TypeError, ValueError or RuntimeError where it is none of this run's."""
 
 
 Run = TypeVar("Run", bound=Resumable)
+
+
+@dataclass(frozen=True)
+class About:
+    """What stands in a checkpoint beside the run's own state."""
+
+    identity: dict[str, Any]
+    iteration: Count
+    seconds: Seconds
+    started: str
+    notes: tuple[str, ...]
+    environment: dict[str, str]
+
+
 Identity = dict[str, Any]
 """Which run a checkpoint is of, and what it was asked to keep; a run is resumed only from a checkpoint of its own. The names are read by people."""
 
@@ -71,7 +88,7 @@ def load_checkpoint(folder: Path, identity: Identity) -> tuple[State | None, tup
     notes: list[str] = []
     for name in CHECKPOINTS:
         try:
-            content = (folder / name).read_bytes()
+            content = content_of(folder / name)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -103,7 +120,7 @@ def save_checkpoint(folder: Path, state: State, identity: Identity) -> None:
 
 
 def _refuse_newer(content: bytes, path: Path) -> None:
-    found = re.match(rb"resnet_lab checkpoint (\d+) ", content)
+    found = re.match(rb"resnet_lab checkpoint (\d{1,9}) ", content)
     if found and int(found[1]) > CHECKPOINT_FORMAT:
         raise StoreError(f"{path} was written by a newer version of resnet_lab: update resnet_lab, or move it away and the run starts over")
 
@@ -113,10 +130,11 @@ def _unpack(content: bytes) -> State | None:
         return None
     payload = content.partition(b"\n")[2]
     try:
-        state: State = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError):  # whole, but not of our making
+        state: State = load_saved(io.BytesIO(payload))
+        about = from_plain(About, {each.name: state[each.name] for each in fields(About)})
+    except (pickle.UnpicklingError, ValueError, TypeError, KeyError):  # whole, but not of our making
         return None
-    return state
+    return {**state, **vars(about)}
 
 
 class Stopped(Exception):  # noqa: N818  # no error: it was asked for
@@ -179,12 +197,14 @@ class Keeper:
         try:
             run.restore(state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            self.notes.append(f"the checkpoint does not fit ({str(error).splitlines()[0]}): the run started over")
+            self.notes.append(
+                f"the checkpoint does not fit ({str(error).splitlines()[0] if str(error) else type(error).__name__}): the run started over"
+            )
             return begin()
         self._seconds_before, self.started = state["seconds"], state["started"]
         self.notes[:0] = [note for note in state["notes"] if note not in self.notes]
         here, there = environment(run.device), state["environment"]
-        changed = ", ".join(f"{name} {here[name]} after {there[name]}" for name in BITWISE if here[name] != there[name])
+        changed = ", ".join(f"{name} {here[name]} after {there.get(name, 'another')}" for name in BITWISE if here[name] != there.get(name))
         if changed:
             self.notes.append(f"from iteration {run.iteration} on with {changed}: so the run is not bit-identical to an uninterrupted one")
         return run

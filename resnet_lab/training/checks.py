@@ -16,6 +16,7 @@ from resnet_lab.networks.counted import Cost
 from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.training import ResolvedTraining
+from resnet_lab.training.weights import check_like
 
 COMPUTED = {"fp32": "float32", "bf16": "bfloat16"}
 """What convolutions and linear layers give under each precision."""
@@ -42,7 +43,10 @@ class Checks:
         return {"rates": self._rates, "computed": self._computed, "test_reads": self._test_reads}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from the state of a checkpoint."""
+        """Go on from the state of a checkpoint. Raises ValueError where it is none."""
+        check_like(state, {"rates": dict.fromkeys(state["rates"], 0.0), "computed": "", "test_reads": 0}, "checks")
+        if not all(type(iteration) is int for iteration in state["rates"]):
+            raise ValueError("checks have seen rates at what is no iteration")
         self._rates, self._computed, self._test_reads = state["rates"], state["computed"], state["test_reads"]
 
     def listen(self, model: nn.Module) -> None:

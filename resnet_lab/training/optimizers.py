@@ -1,16 +1,33 @@
 """The optimizers a recipe can name. All parameters are treated alike: the papers decay norms and biases too."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from resnet_lab.spec.training import ResolvedTraining
+from resnet_lab.training.weights import check_like
 
 
 def make_optimizer(spec: ResolvedTraining, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The recipe's optimizer; its learning rate is set before every step."""
     return OPTIMIZERS[spec.optimizer](spec, list(parameters))
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[int, Any]) -> None:
+    """Give an optimizer what it keeps of its parameters, by their number; one that had no gradient yet has none. Raises ValueError where it is not made so.
+
+    Nothing else is read back: everything but that stands in the recipe.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not isinstance(state, Mapping):
+        raise ValueError("optimizer keeps no table")
+    for number, kept in state.items():
+        if type(number) is not int or not 0 <= number < len(parameters):
+            raise ValueError("optimizer has numbers of other parameters")
+        check_like(kept, KEPT[type(optimizer)](parameters[number].detach()), f"optimizer {number}")
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": dict(state)})
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -38,3 +55,10 @@ OPTIMIZERS: dict[str, Callable[[ResolvedTraining, list[nn.Parameter]], torch.opt
     "adam": _adam,
     "adamw": _adamw,
 }
+KEPT: dict[type, Callable[[Tensor], dict[str, Tensor]]] = {
+    torch.optim.SGD: lambda parameter: {"momentum_buffer": parameter},
+    **dict.fromkeys(
+        (torch.optim.Adam, torch.optim.AdamW), lambda parameter: {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
+    ),
+}
+"""Optimizer -> what it keeps of a parameter after its first step, in the shapes that it has."""

@@ -24,6 +24,7 @@ from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
+from resnet_lab.runs.files import from_plain
 from resnet_lab.runs.record import EpochRecord, RunRecord
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
@@ -31,10 +32,10 @@ from resnet_lab.spec.training import iterations_per_epoch, total_epochs
 from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of
 from resnet_lab.training.checks import Checks
 from resnet_lab.training.measure import Batches, Measured, average_bn_statistics, evaluate, gradient_norms
-from resnet_lab.training.optimizers import make_optimizer, set_rate
+from resnet_lab.training.optimizers import make_optimizer, restore_optimizer, set_rate
 from resnet_lab.training.runtime import compiled, environment, seed_draws
 from resnet_lab.training.schedules import learning_rate
-from resnet_lab.training.weights import fit_weights, freeze, save_weights, snapshot
+from resnet_lab.training.weights import check_like, fit_weights, freeze, save_weights, snapshot
 
 EVALUATION_BATCH = 250
 WARMUP_WINDOW = 50
@@ -252,18 +253,35 @@ class Trainer:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from a state. Raises KeyError, TypeError, ValueError or RuntimeError where it is not of this model; then nothing can be relied on."""
+        """Go on from a state. Raises KeyError, TypeError or ValueError where it is not made as this run's would be; then nothing can be relied on."""
+        own, epochs, best = self.state(), from_plain(tuple[EpochRecord, ...], state["epochs"]), state["best"]
+        for part in ("model", "sums", "iteration"):
+            check_like(state[part], own[part], part)
+        check_like(state["norms"], [torch.zeros(len(self.rows))] * self._norms_at(state["iteration"]), "norms")
+        if best is not None:
+            check_like(best, {"epoch": 0, "error": 0.0, "weights": own["model"]}, "best")
+        into = state["iteration"] - min(len(epochs) * self.per_epoch, self.iterations)  # the epoch; all of it before its record is made
+        if not (0 <= into <= self.per_epoch and state["iteration"] <= self.iterations and 0 <= state["sums"]["seconds"] < math.inf):
+            raise ValueError("its epochs do not come to its iterations")
+        if state["warmup_ended"] is not None:
+            check_like(state["warmup_ended"], 0, "warmup_ended")
+        self.checks.restore(state["checks"])
+        restore_optimizer(self.optimizer, state["optimizer"]["state"])
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.warmup_ended = state["iteration"], state["warmup_ended"]
         sums: dict[str, Any] = {
             name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in state["sums"].items()
         }
         self.sums = Sums(**sums)
-        self.epochs = [EpochRecord(**epoch) for epoch in state["epochs"]]
+        self.epochs = list(epochs)
         self.norms = list(state["norms"])
-        self.best = Best(**state["best"]) if state["best"] else None
-        self.checks.restore(state["checks"])
+        self.best = Best(**best) if best else None
+
+    def _norms_at(self, iteration: int) -> int:
+        """How many rows of gradient norms there are: of the first batch, and of the last of each epoch."""
+        if not self.run.record.gradients or not 0 < iteration <= self.iterations:
+            return 0
+        return 1 + (self.total_epochs if iteration == self.iterations else iteration // self.per_epoch)
 
     def _epoch_seconds(self) -> float:
         return self.sums.seconds + (time.perf_counter() - self._clock if self._clock is not None else 0.0)

@@ -4,17 +4,23 @@ Files are safetensors with contiguous tensors on the CPU, named as in the networ
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from resnet_lab.content import content_of
 from resnet_lab.runs.files import StoreError, write_atomically, writing
 from resnet_lab.runs.store import weights_name
 from resnet_lab.spec.errors import SpecError
+from resnet_lab.text import shown
 
 MOST_NAMED = 4
 """How many names an error lists of each kind."""
@@ -24,6 +30,57 @@ HEAD = "head."
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the network's tensors, contiguous on the CPU."""
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
+
+
+def load_saved(source: Path | io.BytesIO) -> Any:
+    """What torch.save wrote to a file or into memory, on the CPU, if it is tensors and plain values alone: nothing in it is run.
+
+    Raises ValueError for anything else: what does not say so safely (weights_only), what is packed (torch packs nothing; a few bytes may unpack to all
+    of the memory), and tensors that say they are larger than what holds them.
+    """
+    length = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
+    try:
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                if any(member.compress_type != zipfile.ZIP_STORED or member.file_size > length for member in archive.infolist()):
+                    raise ValueError("it is packed")
+        if not isinstance(source, Path):
+            source.seek(0)
+        loaded = torch.load(source, weights_only=True, map_location="cpu")
+    except UnpicklingError:
+        raise
+    except Exception as error:  # a zip or a pickle that was cut short or changed raises all sorts of things
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    for tensor in _tensors_in(loaded):
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.numel() * tensor.element_size() > length:
+            raise ValueError("a tensor in it is larger than the file, or none of numbers in a row")
+    return loaded
+
+
+def check_like(value: object, template: object, what: str) -> None:
+    """Raise ValueError where a value that was read is not made as the template is: other keys, other types, tensors of another shape."""
+    if isinstance(template, Tensor):
+        fits = isinstance(value, Tensor) and (value.shape, value.dtype) == (template.shape, template.dtype)
+    elif isinstance(template, dict):
+        fits = isinstance(value, dict) and value.keys() == template.keys()
+        for key in template if fits else ():
+            check_like(value[key], template[key], f"{what} {key}")  # type: ignore[index]  # it is a dict
+    elif isinstance(template, list | tuple):
+        fits = isinstance(value, list | tuple) and len(value) == len(template)
+        for index, item in enumerate(template if fits else ()):
+            check_like(value[index], item, f"{what} {index}")  # type: ignore[index]  # it is a list
+    else:
+        fits = type(value) is type(template) or (isinstance(template, float) and type(value) is int)
+    if not fits:
+        raise ValueError(f"{what} is not what this run has there")
+
+
+def _tensors_in(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors_in(item)
 
 
 def save_weights(folder: Path, which: str, weights: Mapping[str, Tensor]) -> str:
@@ -37,13 +94,13 @@ def save_weights(folder: Path, which: str, weights: Mapping[str, Tensor]) -> str
 def load_weights(path: Path, sha256: str = "") -> dict[str, Tensor]:
     """The tensors of a safetensors file; with `sha256`, only of that very file. Raises StoreError where it is damaged or missing."""
     try:
-        content = path.read_bytes()
+        content = content_of(path)
         if sha256 and hashlib.sha256(content).hexdigest() != sha256:
             raise StoreError(f"{path} was cut short or changed since its run ended: remove the run and do it again")
         return safetensors.torch.load(content)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise StoreError(f"{path} is no safetensors file: {error}") from error
 
 
@@ -99,7 +156,7 @@ def _is_new_head(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bo
 def _listed(what: str, names: Iterable[str]) -> str:
     ordered = sorted(names)
     more = f" and {len(ordered) - MOST_NAMED} more" if len(ordered) > MOST_NAMED else ""
-    return f"{len(ordered)} {what}: {', '.join(ordered[:MOST_NAMED])}{more}" if ordered else ""
+    return f"{len(ordered)} {what}: {', '.join(shown(name) for name in ordered[:MOST_NAMED])}{more}" if ordered else ""
 
 
 def _shape(tensor: Tensor) -> str:

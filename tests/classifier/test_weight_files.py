@@ -1,8 +1,11 @@
 """Weight files from elsewhere: read by name, never run, and refused in one line where they are none."""
 
 import io
+import os
 import pickle
+import random
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -120,3 +123,91 @@ def test_other_suffixes_and_missing_files(tmp_path: Path) -> None:
     for name, words in (("x.npz", r"\.pt, \.pth, \.th, .*\.keras are"), ("y.pt", "no file")):
         with pytest.raises(SpecError, match=words):
             read_tensors(tmp_path / name)
+
+
+def keras_file(path: Path, make: Callable[[h5py.File], object]) -> Path:
+    """A Keras file with one good variable, and what `make` adds."""
+    with h5py.File(path, "w") as file:
+        file["conv1_conv/kernel:0"] = np.zeros((3, 3, 3, 16), dtype=np.float32)
+        make(file)
+    return path
+
+
+def virtual(file: h5py.File, path: Path) -> None:
+    layout = h5py.VirtualLayout((6,), dtype="u1")
+    layout[:] = h5py.VirtualSource(str(path), "secret", shape=(6,))
+    file.create_virtual_dataset("predictions/kernel:0", layout)
+
+
+def test_nothing_is_read_from_other_files(tmp_path: Path) -> None:
+    """A crafted .h5 may name any file as the place of its values: imported as weights and exported again, it would leak them."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["secret"] = np.frombuffer(b"secret", dtype="u1")
+    for make in (
+        lambda file: file.create_dataset("predictions/kernel:0", (6,), "u1", external=[(str(tmp_path / "secret"), 0, 6)]),
+        lambda file: virtual(file, tmp_path / "other.h5"),
+    ):
+        with pytest.raises(SpecError, match="predictions/kernel:0 has its values in another file"):
+            read_tensors(keras_file(tmp_path / "x.h5", make))
+    linked = keras_file(
+        tmp_path / "x.h5", lambda file: file.__setitem__("predictions/kernel:0", h5py.ExternalLink(str(tmp_path / "other.h5"), "secret"))
+    )
+    assert list(read_tensors(linked)) == ["conv1_conv/kernel:0"]
+
+
+def test_a_few_bytes_fill_no_memory(tmp_path: Path) -> None:
+    """Would catch a dataset, an archive or a tensor that says it holds terabytes."""
+    with pytest.raises(SpecError, match="more than this file can hold"):
+        read_tensors(keras_file(tmp_path / "x.h5", lambda file: file.create_dataset("big", (10**6, 10**6), "f4", chunks=(10, 10))))
+    with zipfile.ZipFile(tmp_path / "x.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", bytes(10**7))
+    with pytest.raises(SpecError, match="unpacks to more"):
+        read_tensors(tmp_path / "x.keras")
+    torch.save({"x": torch.zeros(1).expand(10**12)}, tmp_path / "x.pt")
+    with pytest.raises(SpecError, match="larger than the file"):
+        read_tensors(tmp_path / "x.pt")
+    torch.save(STATE, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(SpecError, match="it is packed"):
+        read_tensors(tmp_path / "x.pt")
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(SpecError, match="no regular file"):
+        read_tensors(tmp_path / "pipe.pt")
+
+
+def damaged(content: bytes, seed: int) -> bytes:
+    """A file that was cut short, or of which some bytes are others."""
+    draw = random.Random(seed)
+    if draw.random() < 0.3:
+        return content[: draw.randrange(len(content))]
+    changed = bytearray(content)
+    for _ in range(draw.choice((1, 5, 50))):
+        changed[draw.randrange(min(len(changed), draw.choice((100, 3000, 10**9))))] = draw.randrange(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".h5", ".keras"])
+def test_a_damaged_file_is_read_or_refused_in_one_line(suffix: str, tmp_path: Path) -> None:
+    """Would catch a traceback of whatever torch, safetensors or h5py raise: 55 of 253 changed files ended so."""
+    path, buffer = tmp_path / f"x{suffix}", io.BytesIO()
+    if suffix == ".pt":
+        torch.save(STATE, buffer)
+    elif suffix == ".keras":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("config.json", "{}")
+            archive.writestr("model.weights.h5", hdf5(numbered=True))
+    content = {".h5": hdf5(numbered=True), ".safetensors": safetensors.torch.save(STATE)}.get(suffix, buffer.getvalue())
+    refused = 0
+    for seed in range(60):
+        path.write_bytes(damaged(content, seed))
+        try:
+            read_tensors(path)
+        except SpecError as error:
+            refused += 1
+            text = str(error)
+            if not (text.isprintable() and len(text) < 1000):
+                pytest.fail(text)
+    assert 10 < refused < 60
