@@ -282,7 +282,7 @@ def _caption(data: StudyData, frame: pd.DataFrame, between: str) -> str:
     """What mean and interval are and of how many runs, what diverged, what is published, what is left out."""
     means, layout, paper = frame[frame["kind"] == "cell"], layout_of(data.plan), ledger_of(data.plan).paper
     n = numbers.n_of(means["n"])
-    words = f" with its 95 % t interval{' (none where all runs agree)' if means['low'].isna().any() else ''}; {n} seeds per cell."
+    words = f" with their 95 % t intervals{' (none where all runs agree)' if means['low'].isna().any() else ''}; {n} seeds per cell."
     if not (means["n"] > 1).any():
         words = f" ({n} seed per cell, so there is no interval)." if len(means) else "; no run has finished with a finite loss yet."
     count = int(frame.loc[(frame["kind"] == "diverged") & (frame["metric"] == frame["metric"].iloc[0]), "n"].sum())

@@ -98,8 +98,8 @@ def test_ctrl_c_in_a_terminal(prepare, lab, tmp_path, studies, resumed_at):
     assert driver.returncode == 130, errors
     assert took < 10
     assert "Traceback" not in errors
-    assert "stopping; 2 runs in flight" in said
-    stops = [int(found) for found in re.findall(r"stopped after iteration (\d+) of 300, goes on from there", said)]
+    assert "stopping; 2 runs in progress" in said
+    stops = [int(found) for found in re.findall(r"stopped after iteration (\d+) of 300, the next call resumes it there", said)]
     assert len(stops) == 2
     assert "To resume:" in said
     assert "study tiny.toml --studies" in said
