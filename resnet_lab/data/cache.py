@@ -1,6 +1,6 @@
 """The image cache: datasets decoded once into uint8, for all workers to map into memory.
 
-    CACHE/<name>-<size>-<key>/meta.json                    number of images of each split, class names
+    CACHE/<name>-<size>-<key>/meta.json                    number of images of each split, class names, checksums
                               train.npy, train-labels.npy  images [N, C, S, S] uint8, labels [N] int64; likewise `validation`, `test`
 
 Whole splits lie here at one image size. Validation splits and subsets are drawn when images are opened and cost no space.
@@ -11,15 +11,15 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_lab.content import check_regular, content_of
 from resnet_lab.data.datasets import identity_of, load_images
 from resnet_lab.data.folder import decode, folder_identity, images_in, inspect
 from resnet_lab.data.root import resolve_data_root
-from resnet_lab.runs.files import locked, whole_folder, writing
+from resnet_lab.runs.files import LARGEST_JSON, from_plain, locked, read_json, whole_folder, writing
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec
 from resnet_lab.spec.errors import SpecError
 
@@ -45,13 +45,13 @@ def prepare(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, cach
     cannot be written.
     """
     folder = cache_folder(spec, facts, cache)
-    cached = _opened(folder)
+    cached = _opened(folder, facts)
     if cached is None:
         with locked(cache, folder.name):
-            cached = _opened(folder)  # another process may have been at it meanwhile
+            cached = _opened(folder, facts)  # another process may have been at it meanwhile
             if cached is None:
                 _write(spec, facts, data_root, folder)
-                cached = _opened(folder)
+                cached = _opened(folder, facts)
     assert cached is not None, f"{folder} was written and cannot be read"
     return cached
 
@@ -96,16 +96,41 @@ def _overlaps(width: int, size: int) -> NDArray[np.float64]:
     return covered
 
 
-def _opened(folder: Path) -> CachedImages | None:
-    """What lies in a cache folder; None where it is not there, was cut short, or was written by another version."""
+@dataclass(frozen=True)
+class Meta:
+    """What meta.json says: the dataset's name, images of each split, class names, and the sha256 of each array's file."""
+
+    name: str
+    images: dict[str, int]
+    class_names: tuple[str, ...]
+    sha256: dict[str, str]
+
+
+def _opened(folder: Path, facts: DatasetFacts) -> CachedImages | None:
+    """What lies in a cache folder; None where it is not there, was cut short or changed, or was written by another version.
+
+    Each file is read once for its checksum: pixels that changed would be trained on under the same fingerprint.
+    """
     try:
-        meta: dict[str, Any] = json.loads((folder / "meta.json").read_bytes())
-        images = {split: np.load(folder / f"{split}.npy", mmap_mode="c", allow_pickle=False) for split in meta["images"]}
-        labels = {split: np.load(folder / f"{split}-labels.npy", allow_pickle=False) for split in meta["images"]}
-        whole = all(len(images[split]) == len(labels[split]) == count for split, count in meta["images"].items())
-        return CachedImages(folder, images, labels, tuple(meta["class_names"])) if whole else None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        meta = from_plain(Meta, read_json(content_of(folder / "meta.json", at_most=LARGEST_JSON)))
+        if meta.sha256 != {name: _sha256(folder / name) for split in meta.images for name in (f"{split}.npy", f"{split}-labels.npy")}:
+            return None
+        images = {split: np.load(folder / f"{split}.npy", mmap_mode="c", allow_pickle=False) for split in meta.images}
+        labels = {split: np.load(folder / f"{split}-labels.npy", allow_pickle=False) for split in meta.images}
+    except (OSError, EOFError, ValueError):
         return None
+    shape = (facts.channels, facts.cached_size, facts.cached_size)
+    whole = all(
+        images[split].shape == (count, *shape) and images[split].dtype == np.uint8 and labels[split].shape == (count,)
+        for split, count in meta.images.items()
+    )
+    return CachedImages(folder, images, labels, meta.class_names) if whole else None
+
+
+def _sha256(path: Path) -> str:
+    check_regular(path)
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write(spec: DataSpec, facts: DatasetFacts, data_root: Path | None, folder: Path) -> None:
@@ -116,7 +141,9 @@ def _write(spec: DataSpec, facts: DatasetFacts, data_root: Path | None, folder: 
             _save(temporary / f"{split}.npy", batches, (len(labels), facts.channels, side, side))
             np.save(temporary / f"{split}-labels.npy", labels)
         counts = {split: len(labels) for split, (_, labels) in splits.items()}
-        (temporary / "meta.json").write_text(json.dumps({"name": spec.name, "images": counts, "class_names": class_names}, indent=1))
+        sums = {path.name: _sha256(path) for path in sorted(temporary.glob("*.npy"))}
+        meta = Meta(spec.name, counts, class_names, sums)
+        (temporary / "meta.json").write_text(json.dumps(vars(meta), indent=1), encoding="utf-8")
 
 
 _Splits = dict[str, tuple[Iterable[NDArray[np.uint8]], NDArray[np.int64]]]

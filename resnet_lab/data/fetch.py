@@ -134,8 +134,15 @@ def _install(path: Path, target: Path) -> None:
 
 
 def _is_there(path: Path, md5: str) -> bool:
-    unpacked = path.suffix != ".gz" or path.with_suffix("").is_file()
-    return unpacked and path.is_file() and _has_md5(path, md5)
+    if not (path.is_file() and _has_md5(path, md5)):
+        return False
+    if path.suffix != ".gz":
+        return True
+    unpacked = path.with_suffix("")  # which is the one that is read
+    if not unpacked.is_file():
+        return False
+    with gzip.open(path) as packed, unpacked.open("rb") as stream:
+        return hashlib.file_digest(packed, "sha256").digest() == hashlib.file_digest(stream, "sha256").digest()
 
 
 def _has_md5(path: Path, md5: str) -> bool:

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from resnet_lab.content import content_of
 from resnet_lab.data.root import resolve_data_root
-from resnet_lab.runs.files import write_atomically
+from resnet_lab.runs.files import LARGEST_JSON, from_plain, read_json, write_atomically
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin, split_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 
@@ -118,7 +119,7 @@ def images_in(spec: DataSpec, data_root: Path | None, *, cache: Path | None) -> 
 
 def without_bad(folder: Folder, cache: Path | None) -> Folder:
     """The folder without images that cannot be decoded. Each is decoded once, then remembered in `cache`."""
-    decoded = _look(folder, cache, "-decoded", lambda path: [int(not isinstance(_decode_or_problem(path, 8), Problem))])
+    decoded = _look(folder, cache, "-decoded", lambda path: [int(not isinstance(_decode_or_problem(path, 8), Problem))], tuple[int])
     bad = {relative for relative, row in decoded.items() if row == [0]}
     splits = {split: tuple(entry for entry in entries if entry.relative not in bad) for split, entries in folder.splits.items()}
     for split, entries in splits.items():
@@ -175,7 +176,7 @@ def folder_identity(inspected: dict[str, Inspected]) -> str:
 
 def inspect(folder: Folder, cache: Path | None) -> dict[str, Inspected]:
     """Relative path -> digest and size of each image. Raises SpecError naming the files that are no images."""
-    found = _look(folder, cache, "", _header)
+    found = _look(folder, cache, "", _header, tuple[str, int, int])
     _refuse([row for row in found.values() if isinstance(row, Problem)])
     return {relative: Inspected(*row) for relative, row in found.items() if not isinstance(row, Problem)}
 
@@ -263,14 +264,22 @@ _Row = list[Any]
 """What was found out about one file, as JSON values."""
 
 
-def _look(folder: Folder, cache: Path | None, kind: str, look: Callable[[Path], _Row | Problem]) -> dict[str, _Row | Problem]:
-    """Relative path -> what `look` finds out about each image, remembered in `cache` for as long as size and time of change stay the same."""
+def _look(
+    folder: Folder, cache: Path | None, kind: str, look: Callable[[Path], _Row | Problem], found_as: Any
+) -> dict[str, _Row | Problem]:
+    """Relative path -> what `look` finds out about each image, remembered in `cache` for as long as size and time of change stay the same.
+
+    `found_as`: the types of a row, by which what was remembered is read.
+    """
     memory = None if cache is None else cache / "folders" / f"{hashlib.sha256(str(folder.root).encode()).hexdigest()[:32]}{kind}.json"
-    known: dict[str, tuple[_Row, _Row]] = {}
+    known: dict[str, tuple[list[int], _Row]] = {}
     with suppress(OSError, ValueError):  # not there yet, or damaged: look again
-        known = json.loads(memory.read_bytes()) if memory is not None else {}
+        content = content_of(memory, at_most=LARGEST_JSON) if memory is not None else b"{}"
+        known = {
+            name: (stamp, list(row)) for name, (stamp, row) in from_plain(dict[str, tuple[list[int], found_as]], read_json(content)).items()
+        }
     stamps = {entry.relative: [(state := entry.path.stat()).st_size, state.st_mtime_ns] for entry in folder}
-    unsure = [entry for entry in folder if known.get(entry.relative, [None])[0] != stamps[entry.relative]]
+    unsure = [entry for entry in folder if known.get(entry.relative, (None, []))[0] != stamps[entry.relative]]
     with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
         fresh = dict(zip((entry.relative for entry in unsure), pool.map(lambda entry: look(entry.path), unsure), strict=True))
     found = {relative: fresh[relative] if relative in fresh else known[relative][1] for relative in stamps}

@@ -4,6 +4,8 @@ Statistics count pixels from 0 to 1 (uint8 / 255). Sums are whole numbers, so th
 """
 
 import hashlib
+import io
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from resnet_lab.content import content_of
 from resnet_lab.runs.files import whole_file
 from resnet_lab.spec.data import DataSpec, FixedNormalization
 from resnet_lab.spec.errors import SpecError
@@ -48,6 +51,7 @@ def cached_statistics(images: NDArray[np.uint8], rows: NDArray[np.int64], folder
         sums = pixel_sums(images, rows)
         with suppress(OSError), whole_file(path) as temporary, temporary.open("wb") as stream:  # a full cache: they are counted again
             np.save(stream, sums)
+            stream.write(hashlib.sha256(sums.tobytes()).digest())
     return statistics_of(sums, len(rows))
 
 
@@ -89,11 +93,13 @@ def make_normalization(spec: DataSpec, statistics: ImageStatistics) -> Normaliza
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """The sums in a file, if its checksum, the last 32 bytes, is theirs."""
     try:
-        sums: NDArray[np.int64] = np.load(path, allow_pickle=False)
+        content = content_of(path, at_most=8 * math.prod(shape) + 1000)
+        sums: NDArray[np.int64] = np.load(io.BytesIO(content[:-32]), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return sums if sums.shape == shape and sums.dtype == np.int64 else None
+    return sums if sums.shape == shape and hashlib.sha256(sums.tobytes()).digest() == content[-32:] else None
 
 
 def _channel(statistics: ImageStatistics) -> Normalization:

@@ -121,6 +121,8 @@ def test_files_that_lie_one_by_one_are_unpacked_beside_themselves(server, tmp_pa
     with pytest.raises(SpecError, match=r"no checksum of .* is known: name the sha256"):
         fetch("loose", root=tmp_path / "two", url=address)
     assert contents(fetch("loose", root=tmp_path / "two", url=address, sha256=digest(packed))) == FILES | PACKED
+    (tmp_path / "two" / "Loose" / "raw" / "meta").write_bytes(b"evil!")  # beside a .gz that is as it was
+    assert contents(fetch("loose", root=tmp_path / "two", url=address, sha256=digest(packed))) == FILES | PACKED
 
 
 @pytest.mark.parametrize("scheme", ["file", "path", "http"])
@@ -197,3 +199,22 @@ def test_real_fashion_mnist_from_a_mirror_loads_afterwards(real_data, server, sc
         (server.folder / path.name).symlink_to(path)
     fetch("fashion_mnist", root=scratch / "data", url=f"{server.address}/")
     assert load_images("fashion_mnist", DataRoot(scratch / "data", explicit=True)).train.shape == (60_000, 1, 28, 28)
+
+
+def test_a_second_file_of_the_same_name_is_not_installed(server, tmp_path):
+    """Catches a good first member that is checked, and an evil second one that is put in place."""
+    good, evil = [(f"a/{name}", content) for name, content in FILES.items()], ("a/meta", b"evil!")
+    for members in ([*good, evil], [evil, *good]):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+            for name, content in members:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+        address, sha256 = server.put("twice.tar.gz", buffer.getvalue()), digest(buffer.getvalue())
+        if members[-1] == evil:
+            with pytest.raises(SpecError, match="lacks meta, or has others by that name"):
+                fetch("toy", root=tmp_path / "one", url=address, sha256=sha256)
+            assert_nothing_was_kept(tmp_path / "one")
+        else:
+            assert contents(fetch("toy", root=tmp_path / "two", url=address, sha256=sha256)) == FILES

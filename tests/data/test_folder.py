@@ -245,3 +245,13 @@ def test_images_that_cannot_be_decoded_are_left_out_where_asked(make_folder, tmp
         path.write_bytes(b"broken")
     with pytest.raises(SpecError, match=r"no image of dog .* can be decoded"):
         folder_facts(replace(given, image_size=8), None)
+
+
+@pytest.mark.parametrize("memory", ["[]", '{"cat/000.png": [[1, 2], ["x", "y"]]}', "[" * 100_000, "null", '{"cat/000.png": null}'])
+def test_a_memory_of_images_that_was_changed_is_made_again(make_folder, tmp_path, memory):
+    """Catches a traceback over a file in the cache that somebody else wrote."""
+    spec = DataSpec(f"folder:{make_folder({'cat': 2, 'dog': 2})}", skip_bad=True)
+    good = folder_facts(spec, None, cache=tmp_path)
+    for file in (tmp_path / "folders").iterdir():
+        file.write_text(memory)
+    assert folder_facts(spec, None, cache=tmp_path) == good

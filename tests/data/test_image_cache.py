@@ -73,7 +73,17 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     assert same(prepared(DataSpec("synthetic", validation=0.2, split_seed=3, train_images=100, normalization="none"), tmp_path), first)
 
 
+def overwrite(path: Path) -> None:
+    """Noise in the place of what a file ends with: its size stays."""
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + np.random.default_rng(0).bytes(len(content) - 200))
+
+
 DAMAGE = {
+    "noise for images": lambda folder: overwrite(folder / "train.npy"),
+    "noise for labels": lambda folder: overwrite(folder / "train-labels.npy"),
+    "other meta": lambda folder: (folder / "meta.json").write_text('{"images": {"train": "x"}}'),
+    "a pipe": lambda folder: ((folder / "test.npy").unlink(), os.mkfifo(folder / "test.npy")),
     "images cut": lambda folder: os.truncate(folder / "train.npy", 1000),
     "meta cut": lambda folder: os.truncate(folder / "meta.json", 50),
     "labels lost": lambda folder: (folder / "test-labels.npy").unlink(),

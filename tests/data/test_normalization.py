@@ -62,3 +62,14 @@ def test_a_normalization_given_by_hand_is_used_and_other_channels_are_refused():
     np.testing.assert_allclose(IMAGES * made.scale.numpy() - made.shift.numpy(), expected, atol=1e-6)
     with pytest.raises(SpecError, match="1 means and 1 deviations for images of 3 channel"):
         make_normalization(DataSpec(normalization=FixedNormalization((0.5,), (0.5,))), statistics)
+
+
+def test_statistics_that_were_changed_are_computed_again(tmp_path):
+    """Catches runs that are trained on pixels normalized by noise, under the same fingerprint."""
+    good = cached_statistics(IMAGES, ROWS, tmp_path)
+    (file,) = tmp_path.glob("statistics-*.npy")
+    content = file.read_bytes()
+    for changed in (content[:150] + bytes(8) + content[158:], content[:-1], b"", content[:-32] + bytes(32)):
+        file.write_bytes(changed)
+        assert np.array_equal(cached_statistics(IMAGES, ROWS, tmp_path).mean_image, good.mean_image)
+    assert file.read_bytes() == content
