@@ -138,7 +138,7 @@ def test_what_is_in_the_store_is_not_trained_again(question) -> None:
     assert {name: found[: len(before[name])] for name, found in scores(more).items()} == before
 
     changed = question({"high = 0.5": "high = 0.4"})
-    assert any("the search tpe was changed after it began: it begins anew" in warning for warning in changed.plan.warnings)
+    assert any("the search tpe was changed after it began: it starts again" in warning for warning in changed.plan.warnings)
 
 
 @pytest.mark.parametrize(("pruner", "seeds", "epochs"), [("median", 1, 8), ("hyperband", 1, 8), ("wilcoxon", 8, 1)])

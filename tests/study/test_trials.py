@@ -201,7 +201,7 @@ def test_a_database_that_was_taken_away_is_said_to_be_gone(plan, url, studies):
 def test_a_database_that_is_none_is_an_error_with_a_remedy(plan, url, studies):
     """Would catch a traceback of sqlalchemy's where the file was cut short or is something else."""
     (studies / "optuna.db").write_bytes(b"this is no database, but it is long enough to look at" * 40)
-    with pytest.raises(StoreError, match=r"optuna\.db cannot be used: .*move it away, it is filled again from the run store"):
+    with pytest.raises(StoreError, match=r"optuna\.db cannot be used: .*move it away \(it is filled again from the run store\)"):
         Trials(plan, url)
 
 
