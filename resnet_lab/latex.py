@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from resnet_lab.text import DASH, MINUS
+from resnet_lab.text import DASH, MINUS, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def to_latex(texts: "pd.DataFrame", *, right: Sequence[bool], caption: str, labe
 
 def latex_escape(text: str) -> str:
     """Text as LaTeX sets it literally. Letters of any script stay as they are; signs that text fonts lack become mathematics."""
-    return text if isinstance(text, Latex) else "".join(_LATEX.get(character, character) for character in text)
+    return text if isinstance(text, Latex) else "".join(_LATEX.get(character, character) for character in printable(text))
 
 
 def latex_prose(text: str) -> str:

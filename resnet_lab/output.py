@@ -1,12 +1,14 @@
 """Files for readers: figures and CSV, in one style; the same content gives the same bytes, and a file appears whole or not at all."""
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.runs.files import write_atomically
+from resnet_lab.text import printable
 
 if TYPE_CHECKING:  # a network's layer table needs neither of them
     import pandas as pd
@@ -14,6 +16,7 @@ if TYPE_CHECKING:  # a network's layer table needs neither of them
 
 FORMATS = ("svg", "pdf", "png")
 PNG_DPI = 180
+_NUMBER = re.compile(r"[-+][0-9.]+(e[-+]?[0-9]+)?")
 
 
 @contextmanager
@@ -34,6 +37,10 @@ def style() -> Any:
 
 def figure_bytes(figure: "Figure", form: str) -> bytes:
     """A figure as the content of an `svg`, `pdf` or `png` file, without dates."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):  # no drawing program takes control characters; names of classes and files may have them
+        text.set_text(printable(text.get_text()))
     stream = io.BytesIO()
     with styled():
         figure.savefig(stream, format=form, dpi=PNG_DPI, metadata=_NO_DATES[form])
@@ -47,8 +54,21 @@ def save_figure(figure: "Figure", stem: Path, formats: Sequence[str] = FORMATS) 
 
 
 def to_csv(frame: "pd.DataFrame") -> str:
-    """A table as CSV with ten significant digits, without its index."""
-    return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g")
+    """A table as CSV with ten significant digits, without its index. A text that a spreadsheet would compute begins with an apostrophe."""
+    return frame.apply(_neutral).to_csv(index=False, lineterminator="\n", float_format="%.10g")
+
+
+def _neutral(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The column with its texts as they may stand in a cell."""
+    if column.dtype.kind in "biufcmM":
+        return column
+    changed = {text: found for text in {each for each in column if isinstance(each, str)} if (found := _cell(text)) != text}
+    return column.astype(object).map(lambda each: changed.get(each, each) if isinstance(each, str) else each) if changed else column
+
+
+def _cell(text: str) -> str:
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\t")) and not _NUMBER.fullmatch(shown) else shown
 
 
 def write_csv(path: Path, frame: "pd.DataFrame") -> None:
@@ -57,6 +77,7 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
 
 
 _STYLE: dict[str, Any] = {
+    "text.parse_math": False,  # what a question calls its parts is text, whatever dollars stand in it
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titleweight": "normal",  # fonts for Chinese come in one weight, and matplotlib warns when it looks for another

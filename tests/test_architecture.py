@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "text": set(),
     "content": {"text"},
     "fonts": set(),
-    "console": set(),
+    "console": {"text"},
     "output": {"runs", "text", "fonts"},
     "latex": {"text"},
     "architecture": {"spec", "networks", "fonts", "output", "latex", "text"},

@@ -126,7 +126,7 @@ def figure(scene: Scene) -> Figure:
             axes.add_patch(PathPatch(Path(ends), ec=_INK, lw=0.9, zorder=5))
     for words in scene.words:
         axes.text(words.x, words.y, words.text, fontproperties=_font(words.size, words.bold and has_bold(words.text)), color=words.color,
-                  ha=words.align, va="center_baseline", zorder=6, parse_math=False)  # fmt: skip
+                  ha=words.align, va="center_baseline", zorder=6)  # fmt: skip
     return drawn
 
 
@@ -172,8 +172,7 @@ def _draw_box(axes: Axes, box: Box) -> None:
     inner = (box.x + radius, box.y + radius), box.width - 2 * radius, box.height - 2 * radius
     axes.add_patch(FancyBboxPatch(*inner, boxstyle=f"round,pad={radius}", fc=face, ec=edge, lw=0.8, zorder=3 if box.text else 1))
     if box.text:
-        axes.text(*box.center, box.text, fontproperties=_font(box.size), color="#1c1c1c", ha="center", va="center_baseline", zorder=6,
-                  parse_math=False)  # fmt: skip
+        axes.text(*box.center, box.text, fontproperties=_font(box.size), color="#1c1c1c", ha="center", va="center_baseline", zorder=6)
 
 
 def _draw_line(axes: Axes, line: Line) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from resnet_lab.cli.errors import exits
+from resnet_lab.cli.errors import echo, exits
 from resnet_lab.cli.options import reports_option, studies_option
 from resnet_lab.report.build import write_report
 from resnet_lab.runs.archive import export_study, import_study
@@ -34,7 +34,7 @@ def export_command(name: str, output: Path | None, checkpoints: bool, at_most: i
     drawn = write_report(plan, studies=studies, reports=reports).parent
     written = export_study(studies, plan, file, report=drawn, checkpoints=checkpoints, at_most=at_most and at_most * 10**6)
     unfinished = f" and {written.checkpoints} checkpoints" if checkpoints else ""
-    click.echo(f"{written.runs} runs{unfinished} of {plan.name} are in {', '.join(str(each.absolute()) for each in written.files)}")
+    echo(f"{written.runs} runs{unfinished} of {plan.name} are in {', '.join(str(each.absolute()) for each in written.files)}")
 
 
 @click.command("import")
@@ -49,7 +49,7 @@ def import_command(file: Path, tag: str, separate: bool, studies: Path) -> None:
     where = "" if found.studies == Path("studies") else f" --studies {shlex.quote(str(found.studies))}"
     unfinished = f", {found.checkpoints} checkpoints added" if found.checkpoints else ""
     said = f"{found.plan.name}: {found.added} runs added, {found.there} already there{unfinished}"
-    click.echo(f"{said}; its report: resnet-lab report {shlex.quote(found.plan.name)}{where}")
+    echo(f"{said}; its report: resnet-lab report {shlex.quote(found.plan.name)}{where}")
     if found.code is not None:
         path = shlex.quote(str(found.code.absolute()))
-        click.echo(f"its runs need code that is now in {found.code}. Read it first; to use it, set PYTHONPATH={path} and add --trust")
+        echo(f"its runs need code that is now in {found.code}. Read it first; to use it, set PYTHONPATH={path} and add --trust")

@@ -13,8 +13,14 @@ import click
 from resnet_lab.runs.files import StoreError
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.locks import StudyLockedError
+from resnet_lab.text import printable
 
 FAILED, BAD_INPUT, NOT_SUPPORTED, INTERRUPTED = 1, 2, 3, 130
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a line in which names from files of others may stand: a terminal shows their control characters, and does not obey them."""
+    click.echo(printable(text), err=err)
 
 
 def exits(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,13 +32,13 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except SpecError as error:
             for problem in error.problems:
-                click.echo(str(problem) if problem.file else f"error: {problem}", err=True)
+                echo(str(problem) if problem.file else f"error: {problem}", err=True)
             sys.exit(BAD_INPUT)
         except (StoreError, StudyLockedError) as error:
-            click.echo(f"error: {error}", err=True)
+            echo(f"error: {error}", err=True)
             sys.exit(BAD_INPUT)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            echo("interrupted", err=True)
             sys.exit(INTERRUPTED)
 
     return wrapped

@@ -9,7 +9,7 @@ from resnet_lab.classifier.display import show_evaluation, show_side_by_side
 from resnet_lab.classifier.evaluating import evaluate_run, write_evaluation
 from resnet_lab.classifier.predicting import predict_images
 from resnet_lab.classifier.runs import find_run
-from resnet_lab.cli.errors import exits
+from resnet_lab.cli.errors import echo, exits
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option, trust_option
 from resnet_lab.console import open_console
 from resnet_lab.runs.store import RunStore
@@ -84,7 +84,7 @@ def predict(run: str, images: tuple[Path, ...], which: str, skip_bad: bool, trus
     configure(cores())
     for found in predict_images(find_run(studies, run, trust=trust), images, studies=studies, skip_bad=skip_bad, which=which):
         if isinstance(found, Problem):
-            click.echo(f"skipped: {found}", err=True)
+            echo(f"skipped: {found}", err=True)
             continue
         likely = "   ".join(f"{name} {100 * probability:.1f} %" for name, probability in found.classes)
-        click.echo(f"{found.path}: {likely}")
+        echo(f"{found.path}: {likely}")

@@ -2,7 +2,7 @@
 
 import click
 
-from resnet_lab.cli.errors import exits
+from resnet_lab.cli.errors import echo, exits
 from resnet_lab.spec.catalogue import catalogue, named_network
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.errors import SpecError
@@ -25,24 +25,24 @@ def _print_ablations() -> None:
         try:
             ablation = read_ablation(path, name)
         except SpecError as error:
-            click.echo(f"{name}\n    cannot be used: {error.problems[0]}")
+            echo(f"{name}\n    cannot be used: {error.problems[0]}")
             continue
-        click.echo(f"{name}\n    {ablation.file.question}\n    scales: {', '.join(ablation.scales)}   file: {path}")
+        echo(f"{name}\n    {ablation.file.question}\n    scales: {', '.join(ablation.scales)}   file: {path}")
 
 
 def _print_networks() -> None:
     """One line per network: name, weighted layers, parameters, input of the original, where it is from."""
-    click.echo(f"{'network':<19}{'layers':>7}{'parameters':>13}  {'input':<11}  from")
+    echo(f"{'network':<19}{'layers':>7}{'parameters':>13}  {'input':<11}  from")
     for name, entry in catalogue().items():
         origin = f"{entry.source}; {entry.note}" if entry.note else entry.source
-        click.echo(f"{name:<19}{weighted_layers(named_network(name)):>7}{entry.params:>13,}  {entry.input:<11}  {origin}")
+        echo(f"{name:<19}{weighted_layers(named_network(name)):>7}{entry.params:>13,}  {entry.input:<11}  {origin}")
 
 
 def _print_datasets() -> None:
     """One paragraph per dataset that has a name, and how to name a folder of your own."""
     for name, facts in DATASETS.items():
-        click.echo(f"{name}\n    {facts.says}")
-    click.echo("folder:PATH\n    your own JPEG or PNG images, one sub-folder per class; train/, val/ and test/ are used if they exist")
+        echo(f"{name}\n    {facts.says}")
+    echo("folder:PATH\n    your own JPEG or PNG images, one sub-folder per class; train/, val/ and test/ are used if they exist")
 
 
 PRINTERS = {"ablations": _print_ablations, "networks": _print_networks, "datasets": _print_datasets}

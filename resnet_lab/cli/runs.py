@@ -12,7 +12,7 @@ from rich.table import Table
 
 from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import studies_option
-from resnet_lab.console import make_table, open_console, say
+from resnet_lab.console import PlainTable, make_table, open_console, say
 from resnet_lab.runs import usage
 from resnet_lab.runs.record import EpochRecord, RunRecord
 from resnet_lab.spec.data import DataSpec
@@ -211,7 +211,7 @@ def _short(value: Any) -> str:
 
 
 def _pairs(rows: Mapping[str, str]) -> Table:
-    table = Table.grid(padding=(0, 2))
+    table = PlainTable.grid(padding=(0, 2))
     for name, value in rows.items():
         table.add_row(f"  {name}", value)
     return table

@@ -6,7 +6,7 @@ import click
 
 from resnet_lab.classifier.runs import find_run
 from resnet_lab.classifier.weights import export_run, import_weights
-from resnet_lab.cli.errors import exits
+from resnet_lab.cli.errors import echo, exits
 from resnet_lab.cli.options import studies_option, trust_option
 from resnet_lab.spec.catalogue import catalogue_entry
 from resnet_lab.spec.data import FixedNormalization
@@ -36,8 +36,8 @@ def import_file(file: Path, network: str, normalization: str | None, studies: Pa
     run = import_weights(file, network, studies=studies, normalization=given)
     carried = run.spec.data.normalization
     words = f"mean {carried.mean}, std {carried.std}" if not isinstance(carried, str) else "none, pixels from 0 to 1"
-    click.echo(f"{run.record.notes[0]}: {run.record.params:,} parameters; normalization: {words}")
-    click.echo(f"measure it with `resnet-lab evaluate {run.id} --data NAME`\nrun {run.id}")
+    echo(f"{run.record.notes[0]}: {run.record.params:,} parameters; normalization: {words}")
+    echo(f"measure it with `resnet-lab evaluate {run.id} --data NAME`\nrun {run.id}")
 
 
 @weights.command("export")
@@ -53,7 +53,7 @@ def import_file(file: Path, network: str, normalization: str | None, studies: Pa
 def export_file(run: str, form: str, output: Path, which: str, trust: bool, studies: Path) -> None:
     """Write the network of RUN to a file that others can read, and check that it gives the same outputs."""
     checked = export_run(find_run(studies, run, trust=trust), form, output, studies=studies, which=which)
-    click.echo(f"wrote {output.absolute()}: {checked}")
+    echo(f"wrote {output.absolute()}: {checked}")
 
 
 def _normalization(text: str | None) -> FixedNormalization | None:

@@ -24,6 +24,7 @@ from resnet_lab.spec.data import DATASETS as FACTS
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import load_external
+from resnet_lab.text import unprintable
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -240,6 +241,10 @@ def _checked(images: object, name: str) -> Images:
     if not isinstance(images, Images):
         raise SpecError.of(
             f"the loader {name} returned {type(images).__name__} instead of resnet_lab.data.datasets.Images", key="data.name"
+        )
+    if unfit := next((name for name in images.class_names if unprintable(name)), None):
+        raise SpecError.of(
+            f"the loader {name}: a class name has the character {unprintable(unfit)}, which cannot be shown", key="data.name"
         )
     shape = images.train.shape[1:]
     for split, (pixels, labels) in images.splits.items():

@@ -28,6 +28,7 @@ from resnet_lab.data.root import resolve_data_root
 from resnet_lab.runs.files import LARGEST_JSON, from_plain, read_json, write_atomically
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin, split_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
+from resnet_lab.text import unprintable
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 """Folder name -> split."""
@@ -217,6 +218,8 @@ def _entries(root: Path, split: Path, names: tuple[str, ...]) -> tuple[Entry, ..
     if len(names) < 2:
         found = f"one, {names[0]!r}" if names else "none"
         raise SpecError.of(f"{split} needs a sub-folder for each of two or more classes; it has {found}", key="data.name")
+    if unfit := next((name for name in names if unprintable(name)), None):
+        raise SpecError.of(f"a class folder in {split} has the character {unprintable(unfit)} in its name: rename it", key="data.name")
     entries: list[Entry] = []
     for label, name in enumerate(names):
         files = [path for path in (split / name).rglob("*") if path.is_file() and not path.name.startswith(".")]

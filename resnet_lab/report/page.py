@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import jinja2
 
@@ -31,7 +32,7 @@ from resnet_lab.report.tables import (
     shared_settings,
     unit_of,
 )
-from resnet_lab.text import DASH, duration, plural
+from resnet_lab.text import DASH, duration, plural, printable
 
 MOST_ROWS = 100
 """Rows of a table on the page; tables/ has them all as CSV."""
@@ -102,7 +103,9 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
                 finalists: Sequence[FinalistFile] = (), damaged: Sequence[str] = (), digest: str = "") -> str:  # fmt: skip
     """The page as HTML. `formats`: what lies in figures/; `damaged`: what ails stored runs; `digest`: of what the report is drawn from."""
     plan, counts = data.plan, Counter(data.runs["status"])
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     template = environment.from_string((files("resnet_lab.report") / "template.html.jinja").read_text(encoding="utf-8"))
     return template.render(
         plan=plan,
@@ -221,3 +224,8 @@ def _images(data: StudyData) -> str:
     named = {"train": "training", "validation": "validation", "test": "test"}
     parts = [f"{images[name]:,} {words}" for name, words in named.items() if images.get(name)]
     return f"Each run saw {', '.join(parts)} images."
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of the template gives, without control characters where it is text."""
+    return printable(value) if type(value) is str else value  # Markup is ours

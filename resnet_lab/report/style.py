@@ -1,5 +1,6 @@
 """How a figure gets onto paper: seaborn draws it, in colors with marks that survive gray print. Sizes are in inches and points."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter, LogFormatterSciNotation
 
 WIDTH = 7.2
 """Inches: the text width of a page, and of a phone held sideways."""
@@ -59,6 +61,20 @@ def draw(plot: so.Plot, target: Figure | Axes) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The copy keyword is deprecated")  # seaborn 0.13 still gives it to pandas, which ignores it
         plot.on(target).theme({name: matplotlib.rcParams[name] for name in so.Plot.config.theme}).plot()
+    for axes in target.axes if isinstance(target, Figure) else [target]:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), LogFormatter):
+                axis.set_major_formatter(PlainPowers())
+                axis.set_minor_formatter(PlainPowers())
+
+
+class PlainPowers(LogFormatterSciNotation):
+    """Ticks of a logarithmic axis as text, `2×10⁻³`: matplotlib's own are formulas, which no text of ours is."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """The words of a tick."""
+        words = super().__call__(x, pos).replace(r"$\mathdefault{", "").removesuffix("}$").replace(r"\times", "×")
+        return re.sub(r"\^\{([^}]*)\}", lambda power: power[1].translate(_RAISED), words)
 
 
 def add(plot: so.Plot, mark: Any, rows: pd.DataFrame | None, *moves: Any, **variables: Any) -> so.Plot:
@@ -93,5 +109,6 @@ def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], 
 _COLORS = ("#c2410c", "#0072b2", "#009e73", "#a3448c", "#b58900", "#56b4e9", "#4d4d4d")  # after Okabe and Ito, darkened for white paper
 _MORE_COLORS = tuple(map(to_hex, (*matplotlib.color_sequences["tab20"][::2], *matplotlib.color_sequences["tab20"][1::2])))
 """Ten strong ones, then their light shades."""
+_RAISED = str.maketrans("0123456789-\u2212", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))

@@ -14,6 +14,7 @@ from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.deviations import first_line
 from resnet_lab.report.search_text import progress_lines
 from resnet_lab.report.tables import ACCURACY, VERDICT_ICONS, TextTable, came_from, main_text
+from resnet_lab.text import printable
 
 
 def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableType:
@@ -67,7 +68,7 @@ def _table(table: TextTable) -> Table:
         right = table.numeric[position]
         drawn.add_column(Text(table.headers[position]), justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in table.rows[:MOST_CELLS]:
-        drawn.add_row(*(Text(row[position]) for position in kept))
+        drawn.add_row(*(Text(printable(row[position])) for position in kept))
     return drawn
 
 

@@ -18,6 +18,7 @@ from resnet_lab.spec.claims import Claim, claim_problems, problems_beside
 from resnet_lab.spec.names import is_name, not_a_name
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.search import SearchSpec
+from resnet_lab.text import unprintable
 
 PLAN_FORMAT = 1
 REMEDY = "rename it and run the study again, finished runs are kept"
@@ -228,6 +229,8 @@ def _contradictions(plan: Plan) -> Iterator[str]:
         yield "no cells, or two of one name"
     if any(tuple(cell.axes) != plan.axes for cell in plan.cells):
         yield "a cell does not lie on its grid"
+    if any(unprintable(text) for cell in plan.cells for text in (cell.name, *cell.axes, *map(str, cell.axes.values()))):
+        yield "a cell's name has characters that cannot be shown"
     for claim in plan.claims:
         resolved = replace(claim, trend=None)
         found = [*claim_problems(resolved), *(() if plan.searches else problems_beside(resolved, plan.cells))]

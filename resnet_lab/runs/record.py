@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import SkipValidation, StringConstraints
 
 from resnet_lab.runs.files import from_plain
+from resnet_lab.text import unprintable
 
 Fingerprint = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Percent = Annotated[float, Ge(0), Le(100)]
@@ -123,6 +124,8 @@ class RunRecord:
             raise ValueError("it has other images or weights than a run has")
         if record.status == "done" and (record.train_error is None or record.train_loss is None):
             raise ValueError("it lacks what every finished run has")
+        if any(unprintable(name) for name in (*record.class_names, *record.blocks)):
+            raise ValueError("a name in it has characters that cannot be shown")
         return replace(record, arrays=arrays, checksum=checksum, origin=None)
 
     @property

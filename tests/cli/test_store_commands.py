@@ -89,3 +89,13 @@ def test_the_time_left_is_told_from_another_terminal(invoke, tmp_path):
     left = 6 * 600 + 0.25 * 600  # six runs that wait, as those before them took, and a quarter of the one in flight, one at a time
     assert said.partition("; ")[2].startswith(f"{duration(left)} left")
     assert f"{first.name} seed 2: epoch 3/4, train error 20.0 %" in said
+
+
+def test_a_run_from_elsewhere_gives_the_terminal_no_orders(invoke, tmp_path):
+    """Would catch a note, or the words of a device, that set the title of the terminal or clear it."""
+    plan = make_plan(seeds=range(1))
+    fill_store(tmp_path / "studies", plan, notes=("\x1b]0;mine\x07", "[/b]"), environment={"device": "\x1b[2Jcpu", "threads": "1"})
+    for run in RunStore(tmp_path / "studies"):
+        said = invoke("runs", "show", RunStore.run_id(run.fingerprint, run.seed)).output
+        assert r"note: \x1b]0;mine\x07" in said
+        assert not {"\x1b", "\x07"} & set(said)

@@ -255,3 +255,9 @@ def test_a_memory_of_images_that_was_changed_is_made_again(make_folder, tmp_path
     for file in (tmp_path / "folders").iterdir():
         file.write_text(memory)
     assert folder_facts(spec, None, cache=tmp_path) == good
+
+
+def test_a_class_that_no_terminal_or_figure_can_show_is_refused(make_folder):
+    """Catches a folder from elsewhere whose class writes to the terminal, or breaks every figure."""
+    with pytest.raises(SpecError, match=r"has the character \\x1b in its name: rename it"):
+        scan(make_folder({"cat": 1, "d\x1b[31mog": 1}))
