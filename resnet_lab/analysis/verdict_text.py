@@ -335,7 +335,7 @@ def _expectation(finding: Finding) -> str:
             for at in evidence.claim.region.boundaries
             if low < at < high
         ]
-        return f". The interval includes {' and '.join(f'{at:g}'.replace('-', MINUS) for at in sorted(shown))}"
+        return f". The interval includes {' and '.join(f'{at + 0.0:g}'.replace('-', MINUS) for at in sorted(shown))}"  # no minus zero
     return ""
 
 
