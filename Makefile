@@ -36,9 +36,9 @@ benchmarks: $(READY)     ## minutes; quote the ratios
 
 redraw: $(READY)         ## the reference reports from the runs in their archives, and the figure of the README
 	rm -rf reports/.redraw reports/reference/*/*/figures reports/reference/*/*/tables
-	for archive in reports/reference/*/*/study.tar.gz; do $(BIN)/resnet-lab import $$archive --studies reports/.redraw || exit; done
-	for folder in reports/reference/*/*/; do name=$${folder#reports/reference/}; \
-	  $(BIN)/resnet-lab report $${name%/} --claims ablations/$${name%%/*}.toml --studies reports/.redraw --reports reports/reference --redraw || exit; done
+	for folder in reports/reference/*/*/; do name=$${folder#reports/reference/}; name=$${name%/}; store=reports/.redraw/$$name; \
+	  $(BIN)/resnet-lab import $${folder}study.tar.gz --studies $$store && \
+	  $(BIN)/resnet-lab report $$name --claims ablations/$${name%%/*}.toml --studies $$store --reports reports/reference --redraw || exit; done   # a store each: studies share cells, and not their processors
 	cp reports/reference/plain_vs_residual/laptop/figures/depth_vs_error.svg docs/
 	rm -rf reports/.redraw
 
