@@ -22,10 +22,17 @@ from resnet_lab.runs.plan import Plan, PlannedCell, load_plan
 from resnet_lab.runs.record import EpochRecord, RunRecord
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.claims import Claim
+from resnet_lab.spec.data import DATASETS
+from resnet_lab.spec.resolve import resolve_run
+from resnet_lab.spec.run import as_plain
 
 STUDIES, MOST, SEEDS = 456, 31, 5
 CLAIM = Claim("a_a", {"first": 1.0, "second": -1.0}, "> 0", metric="test_error", pairing="none")
-SPEC: dict[str, Any] = {"network": {"classes": 10}, "data": {"name": "digits"}}
+SPEC: dict[str, Any] = as_plain(
+    resolve_run(
+        {"network": {"layers": 14}, "data": {"name": "digits"}, "training": {"epochs": 1}, "record": {}}, lambda data: DATASETS[data.name]
+    )
+)
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """Verdicts: each rule by an example. That they err no more often than they say is simulated in benchmarks/calibration (test_calibrated.py)."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -234,7 +233,7 @@ def test_diverged_runs_have_no_loss_to_impute(study):
 
 def test_runs_without_the_metric_leave_the_claim_undecided(study):
     # Catches waiting for ever for a number that finished runs do not have.
-    verdict = only(study(claims=[degradation(metric="test_loss")], test_loss=math.nan))
+    verdict = only(study(claims=[degradation(metric="test_loss")], test_loss=None))
     assert (verdict.verdict, verdict.n) == ("undecided", 0)
     assert verdict.flags == ("no values",)
 

@@ -41,7 +41,9 @@ def test_the_archived_runs_give_the_verdicts_that_are_shown(name: str, tmp_path:
     imported = import_study(tmp_path / "studies", shown / "study.tar.gz")
     plan = imported.plan
     cells = {(cell.fingerprint, seed) for cell in plan.cells for seed in plan.seeds}
-    chosen = sum(len(search.finalists) * search.spec["seeds_per_trial"] for search in plan.searches)  # the trials whose networks became cells
+    chosen = sum(
+        len(search.finalists) * search.spec["seeds_per_trial"] for search in plan.searches
+    )  # the trials whose networks became cells
     assert (plan.name, imported.added) == (name, len(cells) + chosen)
     question = ROOT / "ablations" / f"{plan.ablation}.toml"  # `make redraw` judges its claims: those added since are post hoc
     data = load(stored_plan(tmp_path / "studies", name, None, "", claims=question), RunStore(tmp_path / "studies"))

@@ -37,7 +37,7 @@ def tasks(plan):
 
 @pytest.fixture
 def arguments(plan, tasks, store):
-    return plan, tasks, store, 2, ""
+    return plan, tasks, (), store, 2, ""
 
 
 def quiet(*arguments):
@@ -89,7 +89,7 @@ def test_a_run_that_two_cells_share_is_done_for_both(plan, store, tasks):
     """Would catch a bar that never reaches its end where cells share runs."""
     twin = replace(plan.cells[0], name="control/20", arm="control")
     shared = replace(plan, cells=(*plan.cells, twin))
-    tally = quiet(shared, tasks, store, 1, "")
+    tally = quiet(shared, tasks, (), store, 1, "")
     assert (tally.done, tally.total) == (5, 10)
     tally.finished(tasks[0], factories.make_record(plan.cells[0], 1))
 
@@ -183,7 +183,7 @@ def test_the_live_table_survives_a_progress_file_that_is_half_written(arguments,
 def test_a_large_grid_is_folded(studies, place):
     """Would catch a table of hundreds of rows, of which a terminal shows the last few."""
     plan = factories.make_plan(axes={"width": list(range(1, 61))}, seeds=[0])
-    table, console = live((plan, [], factories.fill_store(studies, plan), 1, ""), place)
+    table, console = live((plan, [], (), factories.fill_store(studies, plan), 1, ""), place)
     text = shown(table, console)
 
     assert "… and 80 more cells" in text
@@ -193,7 +193,7 @@ def test_a_large_grid_is_folded(studies, place):
 def test_names_with_brackets_are_shown_as_they_are(studies, place):
     """Would catch grid points such as `[16, 32]` that are taken for markup and vanish."""
     plan = factories.make_plan(arms=["plain"], axes={"width": ["[16]", "[/b]"]}, seeds=[0])
-    table, console = live((plan, [], factories.fill_store(studies, plan), 1, ""), place)
+    table, console = live((plan, [], (), factories.fill_store(studies, plan), 1, ""), place)
     text = shown(table, console)
 
     assert "plain/[16]" in text

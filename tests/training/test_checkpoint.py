@@ -137,7 +137,7 @@ DROPPING = """
 def test_what_a_network_draws_itself_is_the_same_after_a_stop(small_run, splits_of, assert_same, tmp_path, monkeypatch):
     """Would catch dropout that goes by the process's random state, and training that leaves the caller's changed."""
     (tmp_path / "dropping_blocks.py").write_text(textwrap.dedent(DROPPING))
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     run = small_run({"network": {"block": "dropping_blocks:Dropping", "layers": 5}})
     torch.manual_seed(1)
     state = torch.get_rng_state()
