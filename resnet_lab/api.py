@@ -1,4 +1,4 @@
-"""A study from Python: run a question, load what was measured. Behind the command line and notebooks alike."""
+"""A study from Python: run an ablation, load its results. The command line and notebooks both use this."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -31,13 +31,13 @@ from resnet_lab.text import plural
 
 @dataclass(frozen=True, repr=False)
 class Study(StudyData):
-    """A study that ran, as `load_study` gives it: the tidy tables, its results and its verdicts."""
+    """A study that ran, as `load_study` returns it: tidy tables, results and verdicts."""
 
     studies: Path = Path("studies")
 
     @cached_property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What became of its claims. Of an unfinished study that shows effects, which is noted as a report would note it."""
+        """The verdicts on its claims. If the study is unfinished but shows effects, reading them counts as a look, as a report does."""
         looks = load_looks(self.studies, self.plan.name)
         verdicts = judge(self, looks=looks)
         if not self.runs["status"].isin(["done", "diverged"]).all():
@@ -56,7 +56,7 @@ class Study(StudyData):
 
 @dataclass(frozen=True, repr=False)
 class StudyResult:
-    """What a study came to: tidy tables, verdicts, the report, and how many runs failed for good."""
+    """The outcome of a study: tidy tables, verdicts, the report, and how many runs failed for good."""
 
     data: StudyData
     verdicts: tuple[Verdict, ...]
@@ -65,7 +65,7 @@ class StudyResult:
 
     @property
     def headline(self) -> str:
-        """The question answered in one line, from the verdicts; empty without claims, and at a scale that is no evidence."""
+        """The answer to the question in one line, from the verdicts. Empty without claims, and at a scale that is not evidence."""
         return headline(self.data.plan, self.verdicts)
 
     @property
@@ -111,7 +111,7 @@ def run_study(
     trial: bool = False,
     console: Console | None = None,
 ) -> StudyResult:
-    """Run a question as a study and write its report; what was measured before is not measured again.
+    """Run an ablation as a study and write its report. Finished runs are not repeated.
 
     `question`: a name, a path or a loaded ablation. `overrides`: `["training.lr=0.05"]`. Shows a live table in terminals and notebooks.
     `until_decided`: add seeds in planned looks until every claim is decided, at most so many seeds. `strict`: refuse arms that differ in a field
@@ -141,7 +141,7 @@ def run_study(
 
 
 def finish_study(prepared: StudyPlan, reports: Path, *, until_decided: int | None = None, console: Console | None = None) -> StudyResult:
-    """Drive a prepared study and write its report; also where it was interrupted, for what is there. `until_decided` as in `run_study`."""
+    """Drive a prepared study and write its report, also if it is interrupted, for the runs so far. `until_decided` as in `run_study`."""
     check_writable(reports)
     prepared = replace(prepared, options=replace(prepared.options, reports=reports))
     studies = prepared.options.studies
@@ -168,7 +168,7 @@ def finish_study(prepared: StudyPlan, reports: Path, *, until_decided: int | Non
 
 
 def load_study(name: str, scale: str | None = None, *, tag: str = "", studies: str | Path = "studies") -> Study:
-    """A study that ran: `.runs`, `.epochs`, `.gradients`, `.results`, `.verdicts`. Raises SpecError where there is none, naming those there are."""
+    """A study that ran: `.runs`, `.epochs`, `.gradients`, `.results`, `.verdicts`. Raises SpecError if there is no such study, naming those that exist."""
     folder = Path(studies)
     data = load(stored_plan(folder, name, scale, tag), RunStore(folder))
     return Study(**{each.name: getattr(data, each.name) for each in fields(data)}, studies=folder)

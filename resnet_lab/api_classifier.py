@@ -36,7 +36,7 @@ def train(
     trust: bool = False,
     console: Console | None = None,
 ) -> Trained:
-    """Train one network on your own images: `train("resnet18", "folder:pets", epochs=20)`; in a notebook its curves are drawn as it goes.
+    """Train one network on your own images: `train("resnet18", "folder:pets", epochs=20)`; in a notebook the curves are drawn while it trains.
 
     `network` is a name of the catalogue or a FILE.toml; `fields` overrides any other field, as in {"training": {"schedule": "cosine"}}.
     Defaults are those of `resnet-lab train`. `trust`: run code that the file names although it is not of the working directory.
@@ -63,7 +63,7 @@ def train(
 
 
 def load_weights(model: Network, source: str | Path, *, studies: str | Path = "studies") -> Network:
-    """Put weights into a network built here: of a run (its id), or of a file (.pt, .th, .safetensors, Keras .h5 or .keras); returns the network.
+    """Load weights into a network built here, from a run (its id) or a file (.pt, .th, .safetensors, Keras .h5 or .keras); returns the network.
 
     Raises SpecError where there is no such thing, and where it does not fit: which tensors are missing, unexpected, of which shape.
     """

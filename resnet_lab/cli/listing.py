@@ -1,4 +1,4 @@
-"""`resnet-lab list`: the questions there are, with their scales; the networks that have a name; the datasets."""
+"""`resnet-lab list`: the ablations with their scales, the named networks, the datasets."""
 
 import click
 
@@ -20,7 +20,7 @@ def list_command(what: str) -> None:
 
 
 def _print_ablations() -> None:
-    """One paragraph per question; a file that cannot be read says why."""
+    """One paragraph per ablation; a file that cannot be read says why."""
     for name, path in sorted(find_ablations().items()):
         try:
             ablation = read_ablation(path, name)

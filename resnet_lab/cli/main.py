@@ -42,5 +42,5 @@ COMMANDS: Commands = {
 def main() -> None:
     """A question about residual networks goes in as a TOML file; a verdict with its evidence comes out.
 
-    Exit codes: 0 done, 1 some run failed for good, 2 bad usage or question, 3 with --check where a claim is not supported, 130 interrupted.
+    Exit codes: 0 done, 1 a run failed for good, 2 wrong usage or a mistake in the ablation, 3 a claim is not supported (with --check), 130 interrupted.
     """

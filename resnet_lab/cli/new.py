@@ -1,4 +1,4 @@
-"""`resnet-lab new` and `resnet-lab schema`: a commented question to start from, and the JSON Schema that editors check it with."""
+"""`resnet-lab new` and `resnet-lab schema`: a commented ablation to start from, and the JSON Schema that editors check it with."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`resnet-lab study` and `resnet-lab plan`: run a question, or say what running it would take."""
+"""`resnet-lab study` and `resnet-lab plan`: run an ablation, or show what it would take."""
 
 import shlex
 import sys

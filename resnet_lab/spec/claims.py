@@ -87,7 +87,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of a question. `contrast` weighs cells by name, as in { "plain/56" = 1, "plain/20" = -1 }."""
+    """One claim of an ablation. `contrast` weighs cells by name, as in { "plain/56" = 1, "plain/20" = -1 }."""
 
     name: str
     """A short name, unique within the ablation."""

@@ -1,4 +1,4 @@
-"""What a user can get wrong in a question: one error type that carries every problem found, each with its place and remedy."""
+"""What a user can get wrong in an ablation: one error type that carries every problem found, each with its place and remedy."""
 
 import difflib
 import re
