@@ -114,11 +114,11 @@ def run_study(
     """Run an ablation as a study and write its report. Finished runs are not repeated.
 
     `question`: a name, a path or a loaded ablation. `overrides`: `["training.lr=0.05"]`. Shows a live table in terminals and notebooks.
-    `until_decided`: add seeds in planned looks until every claim is decided, at most so many seeds. `strict`: refuse arms that differ in a field
-    that the question's `varies` does not name. `trust`: run code that the question names although it is not of the working directory. `trial`: a quick
-    try in a folder of its own, NAME/SCALE@trial, that registers and judges no claims.
-    Raises SpecError for what is wrong with the question, StoreError where a folder cannot be used, KeyboardInterrupt where
-    it was stopped; finished runs are kept in every case.
+    `until_decided`: add seeds at planned looks until every claim is decided, up to this number. `strict`: refuse arms that differ in a field
+    that `varies` does not name. `trust`: run code that the ablation names although it is outside the working directory. `trial`: a quick
+    try in a separate folder, NAME/SCALE@trial, that registers and judges no claims.
+    Raises SpecError for mistakes in the ablation, StoreError if a folder cannot be used, KeyboardInterrupt if
+    it is stopped. Finished runs are always kept.
     """
     options = Options(
         scale=scale,

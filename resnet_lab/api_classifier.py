@@ -39,9 +39,9 @@ def train(
     """Train one network on your own images: `train("resnet18", "folder:pets", epochs=20)`; in a notebook the curves are drawn while it trains.
 
     `network` is a name of the catalogue or a FILE.toml; `fields` overrides any other field, as in {"training": {"schedule": "cosine"}}.
-    Defaults are those of `resnet-lab train`. `trust`: run code that the file names although it is not of the working directory.
-    The same call resumes what was interrupted, and returns at once what is done.
-    Raises SpecError for whatever is wrong with it, resnet_lab.classifier.training.Stopped where it was interrupted.
+    Defaults are those of `resnet-lab train`. `trust`: run code that the file names although it is outside the working directory.
+    The same call resumes an interrupted training and returns a finished one at once.
+    Raises SpecError for any mistake, resnet_lab.classifier.training.Stopped if it is interrupted.
     """
     said: dict[str, dict[str, Any]] = {
         "data": {"name": data, "image_size": image_size, "validation": validation},
@@ -65,7 +65,7 @@ def train(
 def load_weights(model: Network, source: str | Path, *, studies: str | Path = "studies") -> Network:
     """Load weights into a network built here, from a run (its id) or a file (.pt, .th, .safetensors, Keras .h5 or .keras); returns the network.
 
-    Raises SpecError where there is no such thing, and where it does not fit: which tensors are missing, unexpected, of which shape.
+    Raises SpecError if the source does not exist or does not fit, and names tensors that are missing, unexpected or of another shape.
     """
     weights, _ = initial_weights(str(source), studies=Path(studies))
     fit_exactly(model, weights, str(source))

@@ -48,8 +48,8 @@ def describe(
 
     `network`: a name, `ABLATION:CELL`, a `FILE.toml` or a spec. `input`: (channels, height, width) of the images, the network's own by default.
     With `full=False` a repeated block has its rows once, and `repeats` says how often it comes. `trust`: run code that a file names although it is
-    not of the working directory.
-    Raises SpecError for what is not there (with the nearest names) and for images of other channels or too small.
+    outside the working directory.
+    Raises SpecError for an unknown name (with the nearest ones), and for images that are too small or have the wrong channels.
     """
 
     def facts(data: DataSpec) -> DatasetFacts:

@@ -56,7 +56,7 @@ def test_the_list_of_commands_is_whole_and_names_the_exit_codes(invoke):
         for name in [name for group in COMMANDS.values() for name in group]:
             assert re.search(rf"^  {name} +\S", said, re.MULTILINE), name
             assert main.get_command(context, name).name == name
-    for code in ("0 done", "1 some run failed for good", "2 bad usage or question", "3 with --check", "130 interrupted"):
+    for code in ("0 done", "1 a run failed for good", "2 wrong usage or a mistake", "3 a claim is not supported", "130 interrupted"):
         assert code in flat(said)
     assert resnet_lab.__version__ in invoke("--version").stdout
 
