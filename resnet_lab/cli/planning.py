@@ -57,18 +57,18 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
     `looks`: that it is a plan of the next one of these looks, at which a share of the error rate may be spent on the claims still undecided.
     """
     plan, data = prepared.plan, load(prepared.plan, RunStore(prepared.options.studies))
+    searches = [search_line(each) for each in prepared.searching]
+    seeds = () if looks is not None else seeds_warnings(prepared)
+    warnings = (f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged, *seeds))
+    for line in filter(None, (first_line(plan), plan.question, plan.scale_description, *warnings, *searches)):
+        say(console, line)
     pace, unknown = _pace(prepared, data, console)
     left = Counter(task.fingerprint for task in prepared.missing)
-    searches = [search_line(each) for each in prepared.searching]
     table = make_table("cell", "layers", "parameters", "MACs", "done", "time per run", left=("cell",))
     for cell in plan.cells[:MOST_CELLS]:
         done = len(plan.seeds) - left[cell.fingerprint]
         seconds = duration(pace.of(cell.fingerprint) or None, rough=True)
         table.add_row(cell.name, str(cell.layers), f"{cell.params:,}", f"{cell.macs:,}", f"{done}/{len(plan.seeds)}", seconds)
-    seeds = () if looks is not None else seeds_warnings(prepared)
-    warnings = (f"warning: {warning}" for warning in (*plan.warnings, *prepared.damaged, *seeds))
-    for line in filter(None, (first_line(plan), plan.question, plan.scale_description, *warnings, *searches)):
-        say(console, line)
     if plan.cells:
         console.print(table)
     if len(plan.cells) > MOST_CELLS:
