@@ -4,8 +4,10 @@
 """
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -16,6 +18,12 @@ from resnet_lab.study.locks import StudyLockedError
 from resnet_lab.text import printable
 
 FAILED, BAD_INPUT, NOT_SUPPORTED, INTERRUPTED = 1, 2, 3, 130
+
+
+def no_more_interrupts() -> None:
+    """What is left to do after an interrupt takes a moment: another one would only end in a traceback."""
+    with suppress(ValueError):  # signals belong to the main thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -38,6 +46,7 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
             echo(f"error: {error}", err=True)
             sys.exit(BAD_INPUT)
         except KeyboardInterrupt:
+            no_more_interrupts()
             echo("interrupted", err=True)
             sys.exit(INTERRUPTED)
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits
+from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits, no_more_interrupts
 from resnet_lab.cli.groups import Decorator, PanelCommand, panel_option
 from resnet_lab.cli.options import TRUST
 from resnet_lab.console import open_console, say
@@ -142,6 +142,7 @@ def study(name: str | None, reports: Path, check: bool, until_decided: bool, max
         most = max_seeds or usual_end(prepared) if until_decided else None
         result = finish_study(prepared, reports, until_decided=most, console=console)
     except KeyboardInterrupt:
+        no_more_interrupts()
         say(console, "stopped; finished runs and checkpoints of unfinished ones are kept. To resume:")
         say(console, f"    {_typed_command()}")
         say(console, where)

@@ -9,7 +9,7 @@ import click
 from resnet_lab.classifier.display import announce, conclude, train_and_show
 from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.training import Places, Stopped, prepare_job
-from resnet_lab.cli.errors import INTERRUPTED, exits
+from resnet_lab.cli.errors import INTERRUPTED, exits, no_more_interrupts
 from resnet_lab.cli.options import data_root_option, reports_option, studies_option, trust_option
 from resnet_lab.console import open_console, say
 
@@ -65,6 +65,7 @@ def train(network: str, data: str | None, seed: int, studies: Path, reports: Pat
     try:
         trained = train_and_show(job, console)
     except Stopped as stopped:
+        no_more_interrupts()
         say(console, f"{stopped}: the same command resumes it")
         sys.exit(INTERRUPTED)
     conclude(trained, console)

@@ -124,7 +124,7 @@ def _driver(
                 prepare_images(spec, facts, data_root=options.data_root, cache=study.cache)
             say(console, str(study.parallel))
             driver = Driver(store, trials, executor, _watcher(study, store, executor.free, console), stop, held)
-            with driver.watcher, signals_ask(stop):
+            with driver.watcher, signals_ask(stop, here=options.executor == "inline"):
                 yield driver
     finally:
         executor.stop()

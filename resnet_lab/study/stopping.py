@@ -1,10 +1,13 @@
 """Being asked to stop, by a signal or a time limit, and how runs in other processes hear of it.
 
-The first SIGINT, SIGTERM or SIGUSR1 asks: runs in flight write their checkpoints and end. A second SIGINT stops at once. Runs hear of it by a
-file, which works for every kind of worker.
+The first SIGINT, SIGTERM, SIGHUP (a terminal that was closed) or SIGUSR1 asks: runs in flight write their checkpoints and end. A second SIGINT stops at
+once. Runs hear of it by a file, which works for every kind of worker.
 """
 
+import math
+import os
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +43,10 @@ class Stop:
         """Whether what was to stop has had its time."""
         return self._since is not None and time.monotonic() - self._since > PATIENCE_SECONDS
 
+    def hurry(self) -> None:
+        """Wait no longer for what was asked to stop."""
+        self._since = -math.inf
+
     def ask(self) -> None:
         """Ask to stop."""
         self._since = self._since or time.monotonic()
@@ -64,16 +71,25 @@ def stop_asked(file: Path) -> Callable[[], bool]:
 
 
 @contextmanager
-def signals_ask(stop: Stop) -> Iterator[None]:
-    """Within, runs are in flight, and signals ask them to stop; a second SIGINT interrupts. Outside the main thread signals stay what they were."""
+def signals_ask(stop: Stop, *, here: bool = True) -> Iterator[None]:
+    """Within, runs are in flight, and signals ask them to stop; at a second SIGINT they are waited for no longer.
+
+    `here`: they run in this process, and KeyboardInterrupt is raised in the middle of them. Signals that are ignored stay so (nohup); outside the main
+    thread all of them stay what they were.
+    """
 
     def heard(number: int, frame: FrameType | None) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            _leave_terminal()
         if stop.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            stop.hurry()
+            if here:
+                raise KeyboardInterrupt
         stop.ask()
 
     main = threading.current_thread() is threading.main_thread()
-    earlier = {number: signal.signal(number, heard) for number in stopping_signals()} if main else {}
+    heeded = [number for number in stopping_signals() if signal.getsignal(number) is not signal.SIG_IGN] if main else []
+    earlier = {number: signal.signal(number, heard) for number in heeded}
     try:
         yield
     finally:
@@ -83,7 +99,17 @@ def signals_ask(stop: Stop) -> Iterator[None]:
 
 def stopping_signals() -> list[signal.Signals]:
     """Those that ask, as far as this system has them."""
-    return [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    return [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+
+
+def _leave_terminal() -> None:
+    """Write nothing more to a terminal that was closed: it would refuse, and the runs would end without their checkpoints."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(number).st_mode):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
 
 
 @contextmanager

@@ -82,9 +82,10 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     monkeypatch.setattr(timing, "SECONDS", 0.02)
     monkeypatch.setattr(api, "write_report", partial(api.write_report, formats=("svg",)))
     monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
-    threads = torch.get_num_threads()
+    threads, on_interrupt = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
     yield lambda *words: CliRunner().invoke(main, [str(word) for word in words], prog_name="resnet-lab", catch_exceptions=False)
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, on_interrupt)  # an interrupted command hears no more
     torch.set_flush_denormal(False)
 
 

@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
 import re
+import signal
+import time
+from contextlib import suppress
 
 import optuna
 import psutil
@@ -300,7 +304,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_call_goes_on(tiny, lab, tmp_path
         second = invoke("study", *words)  # while the first one is at work
         said = interrupt(process)
 
-    assert "finished runs are kept" in said
+    assert "finished runs and checkpoints of unfinished ones are kept" in said
     assert said.splitlines()[-1] == said.splitlines()[0]
     assert second.exit_code == 2
     assert re.search(rf"another driver is at work on \S+: process {process.pid} on \S+, since \d{{4}}-", second.output)
@@ -315,6 +319,20 @@ def test_ctrl_c_while_workers_are_starting(tiny, start, interrupt):
         driver = psutil.Process(process.pid)
         until(lambda: len(driver.children()) >= 2, "two workers", process)
         interrupt(process)
+
+
+@pytest.mark.slow
+def test_ctrl_c_pressed_again_and_again(tiny, start):
+    """Would catch a traceback where Ctrl-C meets the end of the command, and another exit code than that of an interrupt."""
+    with start(tiny, "--workers", "2", "--seeds", "200") as process:
+        driver = psutil.Process(process.pid)
+        until(lambda: len(driver.children()) >= 2, "two workers", process)
+        while process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.05)
+        said = process.stdout.read()
+    assert (process.returncode, "Traceback" in said) == (130, False), said
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Asked to stop: runs in flight write their checkpoints and end, and the next call goes on from there to the same results."""
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 
 import factories
 import pytest
@@ -108,6 +110,57 @@ def test_ctrl_c_in_a_terminal(prepare, lab, tmp_path, studies, resumed_at):
 
     assert sorted(resumed_at) == sorted(stops)
     assert len(results(studies)) == 2
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_costs_no_run(prepare, lab, tmp_path, studies):
+    """Would catch runs that end without a checkpoint where a connection breaks: the terminal is gone, and what is written there is refused."""
+    words = ["network.block=mylab.blocks:Slow", "training.epochs=150"]
+    prepare(seeds=1, overrides=words, replace={"[6, 10]": "[4]", '"plain/10" = 1, "plain/6" = -1': '"plain/4" = 1, "residual/4" = -1'})
+    lab.arm()
+    command = [sys.executable, "-m", "resnet_lab", "study", "tiny.toml", "--studies", str(studies), "--seeds", "1", "--workers", "2"]
+    command += [part for word in words for part in ("--set", word)] + ["--device", "cpu", "--trust"]
+    paths = os.pathsep.join([str(lab.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    driver, terminal = pty.fork()
+    if driver == 0:
+        os.chdir(tmp_path)
+        os.execve(command[0], command, {**os.environ, "PYTHONPATH": paths})
+    reader = threading.Thread(target=lambda: [None for _ in iter(partial(_read, terminal), b"")], daemon=True)
+    reader.start()
+    until(lambda: len(list(studies.glob("tiny/*/driver/runs/*-seed0.json"))) == 2, "two runs at work")
+    os.close(terminal)
+    _, status = os.waitpid(driver, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert len(list(studies.glob(f"runs/*/*/{CHECKPOINTS[1]}"))) == 2
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1000)
+    except OSError:  # it was closed
+        return b""
+
+
+def test_what_is_to_be_ignored_stays_ignored():
+    """Would catch a study under nohup that stops when the terminal is closed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_ask(stop := Stop()):
+            signal.raise_signal(signal.SIGHUP)
+        assert not stop.asked
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_runs_elsewhere_are_waited_for_no_longer_after_a_second_interrupt():
+    """Would catch a traceback out of whatever the driver was doing when Ctrl-C was pressed again and again."""
+    with signals_ask(stop := Stop(), here=False):
+        signal.raise_signal(signal.SIGINT)
+        assert (stop.asked, stop.overdue) == (True, False)
+        for _ in range(5):
+            signal.raise_signal(signal.SIGINT)
+        assert stop.overdue
 
 
 def test_a_second_interrupt_stops_at_once(tmp_path):
