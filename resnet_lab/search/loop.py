@@ -237,10 +237,6 @@ class Search:
         if not self._untold:
             return
         values: list[float] | None = None
-        if self._spec.sampler == "gp" and not self._bounds:
-            [self._study.tell(n, state=TrialState.FAIL) for n in self._untold]
-            self._untold = []
-            return
         if self._spec.sampler == "gp":
             complete = [trial.values for trial in self._trials.values() if trial.state == "complete"]
             if not complete:
