@@ -132,7 +132,7 @@ def test_a_living_driver_on_another_machine_keeps_its_study(elsewhere, behind):
 def test_a_silent_driver_on_another_machine_is_taken_for_dead(elsewhere):
     """Would catch a study that is blocked for ever by a machine that was switched off."""
     os.utime(elsewhere / "driver" / "holder.json", (time.time() - 300,) * 2)
-    assert driver_of(elsewhere) == "process 4711 on another-machine, since 2026-01-01T00:00:00+00:00, not heard of for 300 s"
+    assert driver_of(elsewhere) == "process 4711 on another-machine, since 2026-01-01T00:00:00+00:00, silent for 300 s"
     with study_lock(elsewhere):
         assert holder_of(elsewhere)["host"] == socket.gethostname()
     assert driver_of(elsewhere) == ""
@@ -171,7 +171,7 @@ def test_a_study_that_was_taken_over_stops(prepare, studies, monkeypatch):
             (studies / prepared.plan.name / "driver" / "holder.json").write_text(json.dumps(ELSEWHERE))
 
     monkeypatch.setattr(PlainLines, "begun", begin)
-    with pytest.raises(StudyLockedError, match="another driver has taken this study over: process 4711 on another-machine"):
+    with pytest.raises(StudyLockedError, match="another driver has taken over this study: process 4711 on another-machine"):
         drive_study(prepared)
 
     assert len(begun) == 2
