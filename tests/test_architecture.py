@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"spec", "runs", "content", "text"},
     "training": {"spec", "runs", "networks", "data", "text", "content"},
     "search": {"spec", "runs"},
-    "study": {"spec", "text", "papers", "runs", "networks", "data", "training", "search", "console", "testing"},
+    "study": {"spec", "text", "content", "papers", "runs", "networks", "data", "training", "search", "console", "testing"},
     "analysis": {"spec", "runs", "text"},
     "text": set(),
     "content": {"text"},

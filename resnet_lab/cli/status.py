@@ -1,9 +1,6 @@
 """`resnet-lab status`: how a study stands, from another terminal."""
 
-import json
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,6 +13,7 @@ from resnet_lab.runs.current import stored_plan
 from resnet_lab.runs.store import RunStore
 from resnet_lab.study.estimate import Pace
 from resnet_lab.study.locks import driver_of
+from resnet_lab.study.tasks import Told, read_told
 from resnet_lab.text import duration
 
 
@@ -35,25 +33,21 @@ def status(name: str, scale: str | None, tag: str, studies: Path) -> None:
     driver, flights = driver_of(studies / plan.name), _in_flight(studies / plan.name / "driver" / "runs")
     say(console, f"being driven by {driver}{_time_left(data, flights)}" if driver else "nobody is driving it")
     for told in flights:
-        say(console, f"  {told['task']}: epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %")
+        say(console, f"  {told}")
     console.print(terminal_table(data, ()))
 
 
-def _in_flight(folder: Path) -> list[dict[str, Any]]:
+def _in_flight(folder: Path) -> list[Told]:
     """What runs in flight have told of themselves."""
-    told = []
-    for path in sorted(folder.glob("*.json")):
-        with suppress(OSError, json.JSONDecodeError):  # it is being replaced, or its run has just ended
-            told.append(json.loads(path.read_text(encoding="utf-8")))
-    return told
+    return [told for path in sorted(folder.glob("*.json")) if (told := read_told(path))]
 
 
-def _time_left(data: StudyData, flights: list[dict[str, Any]]) -> str:
+def _time_left(data: StudyData, flights: list[Told]) -> str:
     """Words on how much longer it takes; none where no run has finished yet, or none is in flight."""
     pace = Pace(data.plan)
     pace.stored(data.records.values())
     missing = {f"{run.cell} seed {run.seed}": str(run.fingerprint) for run in data.runs[data.runs["status"] == "missing"].itertuples()}
-    going = {told["task"]: 1 - told["iteration"] / told["iterations"] for told in flights}
+    going = {told.task: 1 - told.iteration / told.iterations for told in flights}
     rests = [pace.of(missing[name]) * rest for name, rest in going.items() if name in missing]
     left = pace.left((fingerprint for name, fingerprint in missing.items() if name not in going), rests, len(flights))
     return f"; {duration(left, rough=True)} left" if left and flights else ""

@@ -19,7 +19,7 @@ from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.estimate import Pace
 from resnet_lab.study.searches import SearchStanding
-from resnet_lab.study.tasks import Interrupted, Task, WorkerContext
+from resnet_lab.study.tasks import Interrupted, Task, WorkerContext, read_told
 from resnet_lab.text import duration
 
 MOST_CELLS = 40
@@ -233,12 +233,8 @@ class LiveTable(Display):
     def _flights(self) -> list[Text]:
         lines = []
         for task in list(self.running.values()):
-            try:
-                told = json.loads(self._context.progress_file(task).read_text(encoding="utf-8"))
-                where = f"epoch {told['epoch']}/{told['epochs']}, train error {told['train_error']:.1f} %"
-            except (OSError, json.JSONDecodeError, KeyError):
-                where = "starting"
-            lines.append(Text(f"  {task.name}: {where}", style="dim"))
+            told = read_told(self._context.progress_file(task))
+            lines.append(Text(f"  {told or f'{task.name}: starting'}", style="dim"))
         return lines
 
     def _bar(self) -> Progress:

@@ -19,7 +19,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from resnet_lab.runs.files import write_atomically, writing
+from resnet_lab.content import check_regular, content_of
+from resnet_lab.runs.files import read_json, write_atomically, writing
 
 DRIVER = "driver"
 """Folder of a study that is there while it is driven: who drives it, how far its runs are, whether they are to stop."""
@@ -145,6 +146,7 @@ def _is_beating(holder: Path) -> bool:
 
 def _touched(holder: Path) -> float | None:
     try:
+        check_regular(holder)
         with holder.open("rb") as stream:  # a network file system asks its server at an open, and not before
             return os.fstat(stream.fileno()).st_mtime
     except OSError:
@@ -162,7 +164,7 @@ def _who(holder: Path) -> str:
 
 def _read(holder: Path) -> dict[str, Any]:
     try:
-        who: dict[str, Any] = json.loads(holder.read_text(encoding="utf-8"))
-        return who if {"host", "pid", "started"} <= set(who) else {}
-    except (OSError, json.JSONDecodeError, TypeError):
+        who: dict[str, Any] = read_json(content_of(holder, at_most=10_000))
+        return who if isinstance(who, dict) and {"host", "pid", "started"} <= set(who) else {}
+    except (OSError, ValueError, TypeError):
         return {}

@@ -1,10 +1,16 @@
 """What driver and workers tell each other: a run to be done, where it is done, and what came of it."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from annotated_types import Ge
+
+from resnet_lab.content import content_of
 from resnet_lab.networks.counted import Cost
-from resnet_lab.runs.record import RunRecord
+from resnet_lab.runs.files import from_plain
+from resnet_lab.runs.record import Count, RunRecord
 from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.spec.data import DatasetFacts
 from resnet_lab.spec.run import RunSpec
@@ -71,6 +77,31 @@ class WorkerContext:
     def progress_file(self, task: Task) -> Path:
         """Where a running task tells how far it is."""
         return self.progress / f"{task.fingerprint[:16]}-seed{task.seed}.json"
+
+
+@dataclass(frozen=True)
+class Told:
+    """How far a run in flight has come, as it told last in its progress file."""
+
+    task: str
+    time: float
+    iteration: Count
+    iterations: Annotated[int, Ge(1)]
+    epoch: Count
+    epochs: Count
+    loss: float
+    train_error: float
+
+    def __str__(self) -> str:
+        return f"{self.task}: epoch {self.epoch}/{self.epochs}, train error {self.train_error:.1f} %"
+
+
+def read_told(file: Path) -> Told | None:
+    """What a progress file tells; None where it is not there, is being replaced, or is none."""
+    try:
+        return from_plain(Told, json.loads(content_of(file, at_most=10_000)))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True)

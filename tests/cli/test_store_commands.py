@@ -1,6 +1,7 @@
 """What is in the store, typed: how a study stands, one run for a person, a study that goes to a colleague, two studies beside each other."""
 
 import json
+import os
 import re
 import shlex
 
@@ -81,7 +82,16 @@ def test_the_time_left_is_told_from_another_terminal(invoke, tmp_path):
     assert "nobody is driving it" in quiet.stdout
     assert " left" not in quiet.stdout
 
-    told = {"task": f"{first.name} seed 2", "iteration": 75, "iterations": 100, "epoch": 3, "epochs": 4, "train_error": 20.0}
+    told = {
+        "task": f"{first.name} seed 2",
+        "iteration": 75,
+        "iterations": 100,
+        "epoch": 3,
+        "epochs": 4,
+        "train_error": 20.0,
+        "loss": 1.0,
+        "time": 0.0,
+    }
     with study_lock(studies / plan.name):
         (studies / plan.name / "driver" / "runs").mkdir()
         (studies / plan.name / "driver" / "runs" / "one.json").write_text(json.dumps(told), encoding="utf-8")
@@ -99,3 +109,21 @@ def test_a_run_from_elsewhere_gives_the_terminal_no_orders(invoke, tmp_path):
         said = invoke("runs", "show", RunStore.run_id(run.fingerprint, run.seed)).output
         assert r"note: \x1b]0;mine\x07" in said
         assert not {"\x1b", "\x07"} & set(said)
+
+
+def test_what_lies_in_a_studys_folder_is_no_traceback(invoke, tmp_path):
+    """Would catch a status that ends, or waits for ever, over a file that is half written or somebody else's."""
+    studies, plan = tmp_path / "studies", make_plan(seeds=range(1))
+    fill_store(studies, plan)
+    told = studies / plan.name / "driver" / "runs"
+    told.mkdir(parents=True)
+    for number, text in enumerate(("[]", "{}", '{"task": 3}', "null", "[" * 9999, '{"task": "x", "train_error": "y"}', "\xff")):
+        (told / f"{number}.json").write_text(text, encoding="latin-1")
+        (told.parent / "holder.json").write_text(text, encoding="latin-1")
+        assert invoke("status", plan.name).exit_code == 0
+    (told.parent / "holder.json").write_text('["host", "pid", "started"]', encoding="utf-8")
+    assert "nobody is driving it" in invoke("status", plan.name).output
+    (told.parent / "holder.json").unlink()
+    os.mkfifo(told.parent / "holder.json")
+    os.mkfifo(told / "pipe.json")
+    assert "nobody is driving it" in invoke("status", plan.name).output

@@ -143,7 +143,16 @@ def test_the_live_table_shows_cells_flights_and_the_bar(arguments, plan, tasks, 
     with table:
         table.begun(tasks[0])
         table.begun(tasks[1])
-        progress = {"epoch": 3, "epochs": 10, "train_error": 41.26}
+        progress = {
+            "epoch": 3,
+            "epochs": 10,
+            "train_error": 41.26,
+            "task": tasks[1].name,
+            "time": 0.0,
+            "iteration": 3,
+            "iterations": 10,
+            "loss": 1.0,
+        }
         place.progress_file(tasks[1]).write_text(json.dumps(progress), encoding="utf-8")
         table.finished(tasks[2], factories.make_record(plan.cells[2], 1, train_error=2.0, test_error=4.0, seconds=SECONDS))
         text = shown(table, console)
