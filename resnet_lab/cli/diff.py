@@ -53,7 +53,7 @@ def diff(first: str, second: str, studies: Path, metric: str, csv_file: Path | N
     unit = "nats" if metric.endswith("loss") else "percent"
     title = f"{metric.replace('_', ' ')}, {unit}"
     texts = _texts(results, first, second)
-    table = make_table(*texts.columns, left=("cell",), title=title)
+    table = make_table(*texts.columns, left=("cell",), whole=("cell",), title=title)
     for row in texts.itertuples(index=False):
         table.add_row(*row)
     console.print(table)

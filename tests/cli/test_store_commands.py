@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 
+import pandas as pd
 import pytest
 from factories import fill_store, make_plan
 from tiny_study import flat
@@ -38,10 +39,9 @@ def test_a_study_does_not_differ_from_one_with_other_seeds(invoke, inline, smoke
     said = invoke("diff", "plain_vs_residual/smoke", "plain_vs_residual/smoke@one", "--csv", "d.csv", "--latex", "d.tex").output
     assert "no field differs" in said
     assert "seeds: 0, 1 | 0" in said
-    rows = re.findall(r"^(?:plain|residual)/\d+ .*$", said, re.MULTILINE)
-    assert len(rows) == 4
-    assert all(re.search(r"0\.00 +– +– +1 +1$", row) for row in rows), rows
-    assert (smoke_copy / "d.csv").read_text(encoding="utf-8").startswith("cell,first,first_sd,first_n,second")
+    assert re.findall(r"^(\S+/\d+) .* 0\.00 +– +– +1 +1$", said, re.MULTILINE) == ["plain/20", "plain/56", "residual/20", "residual/56"]
+    written = pd.read_csv(smoke_copy / "d.csv")
+    assert (written["difference"].tolist(), written["equal_seeds"].tolist()) == ([0.0] * 4, [1] * 4)
     assert r"\begin{table}" in (smoke_copy / "d.tex").read_text(encoding="utf-8")
 
 

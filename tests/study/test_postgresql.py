@@ -146,7 +146,7 @@ def test_a_server_that_goes_down_during_a_study(studied, prepare, running, studi
     """Would catch hours of training lost with somebody else's server: results are files, and the next call tells the server what it missed."""
     monkeypatch.setattr("resnet_lab.study.driver.INSIST_SECONDS", 0.5)
     try:
-        with pytest.raises(StoreError, match=r"is the server up, and the address right\? Results are kept"):
+        with pytest.raises(StoreError, match=r"is the server up, and the address right\? Results are safe in the run store"):
             studied("down", begun=lambda number: running.stop() if number == 2 else None)
     finally:
         running.start()
