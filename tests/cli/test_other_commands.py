@@ -95,7 +95,7 @@ def test_list_shows_shipped_and_local_questions(invoke, tiny, tmp_path):
 
     assert result.exit_code == 0
     asks = "Do plain nets degrade with depth where residual nets do not?"
-    assert f"plain_vs_residual\n    {asks}\n    scales: laptop, smoke, cifar_cpu, paper" in result.stdout
+    assert f"plain_vs_residual\n    {asks}\n    scales: laptop, smoke, cifar_cpu, cifar_cpu_long, paper" in result.stdout
     assert "mine\n    Does a very small net learn?\n    scales: default" in result.stdout
     assert re.search(r"broken\n    cannot be used: \S*broken\.toml:1: no valid TOML", result.stdout)
 
