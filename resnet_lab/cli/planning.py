@@ -79,7 +79,7 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
     precisions = {cell.spec["training"]["precision"] for cell in plan.cells} | {task.run.training.precision for task in prepared.expected}
     lines = (
         f"{plan.name}: {plural(len(plan.cells), 'cell')} x {plural(len(plan.seeds), 'seed')} = {plural(len(prepared.tasks), 'run')}, "
-        f"{len(prepared.missing)} to do",
+        f"{len(prepared.missing)} to do{_searched_runs(prepared)}",
         f"precision: {', '.join(sorted(precisions))}",
         *([str(prepared.parallel), *_needs(prepared, pace, unknown)] if prepared.expected else []),
         f"data: {plan.data_description}",
@@ -89,6 +89,13 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
     for line in power_lines(claims, len(plan.seeds), data, at, alpha=alpha):  # which may take seconds
         say(console, line)
     return pace
+
+
+def _searched_runs(prepared: StudyPlan) -> str:
+    """The runs of searches that are not over: they are no cells' yet, but take their time."""
+    trials = sum(each.runs_left for each in prepared.searching)
+    finalists = sum(each.searched.spec.finalists for each in prepared.searching) * len(prepared.plan.seeds)
+    return f", and {trials} of trials and {finalists} of finalists" if prepared.searching else ""
 
 
 def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *, alpha: float = ALPHA) -> list[str]:

@@ -228,6 +228,12 @@ def test_plan_trains_nothing_and_writes_nothing(invoke, tiny, tmp_path):
     assert "claims at this scale:\n    degradation: " in said
 
 
+def test_plan_counts_what_a_search_will_train(invoke):
+    """Would catch a plan whose time includes trials and finalists that its number of runs leaves out."""
+    said = invoke("plan", "search_under_macs", "--scale", "smoke").stdout
+    assert "3 cells x 2 seeds = 6 runs, 6 to do, and 8 of trials and 8 of finalists" in said
+
+
 def test_plan_of_a_study_that_ran_leaves_it_as_it_is(smoke_copy, invoke):
     """Would catch a plan that rewrites plan.json, or counts done runs as to do."""
     before = files(smoke_copy)
