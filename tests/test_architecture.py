@@ -15,9 +15,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": GROUND,
     "networks": GROUND,
     "data": {"spec", "runs", "content", "text"},
-    "training": {"spec", "runs", "networks", "data", "text", "content"},
+    "probes": {"spec", "runs", "networks", "data", "text"},
+    "training": {"spec", "runs", "networks", "data", "probes", "text", "content"},
     "search": {"spec", "runs"},
-    "study": {"spec", "text", "content", "papers", "runs", "networks", "data", "training", "search", "console", "testing"},
+    "study": {"spec", "text", "content", "papers", "runs", "networks", "data", "probes", "training", "search", "console", "testing"},
     "analysis": {"spec", "runs", "text"},
     "text": set(),
     "content": {"text"},
@@ -27,13 +28,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "latex": {"text"},
     "architecture": {"spec", "networks", "fonts", "output", "latex", "text"},
     "report": {"spec", "text", "papers", "runs", "analysis", "output", "latex"},
-    "classifier": {"spec", "text", "content", "runs", "networks", "data", "training", "study", "report", "output", "console"},
+    "classifier": {"spec", "text", "content", "runs", "networks", "data", "probes", "training", "study", "report", "output", "console"},
     "testing": {"spec", "networks"},
     "sequential": {"runs", "study", "analysis", "text", "console"},
 }
 ON_TOP = {"cli", "api", "api_classifier", "api_networks", "__main__", "__init__"}
 HOME: dict[str, set[str]] = {
-    "torch": {"networks", "architecture", "data", "training", "study", "classifier", "testing"},
+    "torch": {"networks", "architecture", "data", "probes", "training", "study", "classifier", "testing"},
     "torchvision": {"networks", "data", "training", "classifier"},
     **{development: set() for development in ("timm", "keras")},
     "fvcore": {"networks"},
@@ -130,7 +131,7 @@ NEEDS_TORCH = {f"cli/{name}.py" for name in ("describe", "compare", "flops", "tr
 @pytest.mark.parametrize("station", ["spec", "papers", "runs", "analysis", "report", "cli", "api"])
 def test_torch_is_not_imported_where_a_report_or_an_error_needs_no_torch(station: str) -> None:
     """Would catch `--help`, a wrong spec or a redrawn report that waits for torch."""
-    heavy = {"resnet_lab.networks", "resnet_lab.training", "resnet_lab.testing", "torch", "torchvision", "optuna"}
+    heavy = {"resnet_lab.networks", "resnet_lab.probes", "resnet_lab.training", "resnet_lab.testing", "torch", "torchvision", "optuna"}
     wrong = [
         f"{module} imports {name}"
         for found, module, tree in modules()

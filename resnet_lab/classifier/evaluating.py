@@ -20,12 +20,12 @@ from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.normalization import Normalization
 from resnet_lab.data.splits import Split, Splits, open_images
 from resnet_lab.output import save_figure, write_csv
+from resnet_lab.probes.measure import Batches, evaluate
 from resnet_lab.report.one_network import draw_confusion
 from resnet_lab.runs.files import writing
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import check_size
 from resnet_lab.spec.trust import trusting
-from resnet_lab.training.measure import Batches, evaluate
 
 PIXELS_A_BATCH = 250 * 64 * 64
 """Pixels evaluated at a time: memory stays the same whatever the image size."""

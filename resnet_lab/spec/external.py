@@ -38,7 +38,7 @@ def is_external(name: str) -> bool:
 
 
 def load_external(name: str, *, known: Iterable[str], what: str) -> Any:
-    """The block or the loader that `package.module:Name` names; `what`: `block` or `dataset`. Nothing is called but the module's import.
+    """The block or the loader that `package.module:Name` names; `what`: `block`, `dataset` or `probe`. Nothing is called but the module's import.
 
     Raises SpecError for a name that is neither known nor importable, for one that lives in `__main__`, and for one that names no block or loader.
     """
@@ -70,6 +70,11 @@ def load_external(name: str, *, known: Iterable[str], what: str) -> Any:
 def _is_module_class(found: object) -> bool:
     torch = sys.modules.get("torch")  # whoever defines a module has imported it
     return torch is not None and isinstance(found, type) and issubclass(found, torch.nn.Module)
+
+
+def _is_probe_class(found: object) -> bool:
+    base = sys.modules.get("resnet_lab.probes.base")  # whoever defines a probe has imported it
+    return base is not None and isinstance(found, type) and issubclass(found, base.Probe) and hasattr(found, "facts")
 
 
 def _is_loader(found: object) -> bool:
@@ -208,5 +213,6 @@ def _imports(source: bytes, package: str) -> tuple[str, ...]:
 KINDS: dict[str, tuple[str, Callable[[object], bool], str]] = {
     "block": ("network.block", _is_module_class, "it is no subclass of torch.nn.Module"),
     "dataset": ("data.name", _is_loader, "its function is not marked with @resnet_lab.loader"),
+    "probe": ("record.probes", _is_probe_class, "it is no subclass of resnet_lab.probes.base.Probe with `facts`"),
 }
 """What may come from outside: the field that names it, whether a thing is one, and what is wrong with a thing that is not."""

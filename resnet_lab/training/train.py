@@ -24,6 +24,7 @@ from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
+from resnet_lab.probes.measure import Batches, Measured, average_bn_statistics, evaluate, gradient_norms
 from resnet_lab.runs.files import from_plain
 from resnet_lab.runs.record import EpochRecord, RunRecord
 from resnet_lab.spec.errors import SpecError
@@ -31,7 +32,6 @@ from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import iterations_per_epoch, total_epochs
 from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of
 from resnet_lab.training.checks import Checks
-from resnet_lab.training.measure import Batches, Measured, average_bn_statistics, evaluate, gradient_norms
 from resnet_lab.training.optimizers import make_optimizer, restore_optimizer, set_rate
 from resnet_lab.training.runtime import compiled, environment, seed_draws
 from resnet_lab.training.schedules import learning_rate

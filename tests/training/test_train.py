@@ -9,10 +9,10 @@ from resnet_lab.data.batches import epoch_batches
 from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.joins import JOINS
 from resnet_lab.networks.shortcuts import SHORTCUTS
+from resnet_lab.probes.measure import average_bn_statistics, evaluate, gradient_norms
 from resnet_lab.runs.commit import source_commit
 from resnet_lab.runs.record import correct_bits
 from resnet_lab.spec.run import fingerprint
-from resnet_lab.training.measure import average_bn_statistics, evaluate, gradient_norms
 from resnet_lab.training.train import starting_trainer
 
 AUGMENTED = {"data": {"pad_crop": 1, "flip": True}}

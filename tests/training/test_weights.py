@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from resnet_lab.networks.build import build
+from resnet_lab.probes.measure import evaluate
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.store import RunStore, weights_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import fingerprint
 from resnet_lab.training import train as train_module
-from resnet_lab.training.measure import evaluate
 from resnet_lab.training.train import starting_trainer, train
 from resnet_lab.training.weights import fit_weights, load_weights, save_weights, snapshot
 

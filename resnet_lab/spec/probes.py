@@ -1,0 +1,77 @@
+"""The probes by name: when each is measured and which metrics it gives, so that claims are checked without torch. The code is in `resnet_lab.probes`.
+
+A probe has moments. The first is the one that a metric's plain name means; at the other one the metric is called `NAME_initial` or `NAME_final`.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from resnet_lab.spec.external import is_external, load_external
+
+Moment = Literal["initial", "training", "final"]
+"""On the fresh network before its first update; at the start and after epochs while it trains; on the final network."""
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """What a claim needs to know of a metric."""
+
+    unit: str
+    """Of its values and their differences, in the plural: `nats`, `percentage points`; `""` for a number without a unit."""
+    low: float = -math.inf
+    high: float = math.inf
+    log: bool = False
+    """Claims are about its decimal logarithm, since it is a ratio: differences and means are then in powers of ten."""
+
+
+@dataclass(frozen=True)
+class ProbeFacts:
+    """What there is to know of a probe before it is imported."""
+
+    home: str
+    """`module:Class` in `resnet_lab.probes`, or `package.module:Name` for one from outside."""
+    about: str
+    """What it measures, in half a sentence."""
+    when: tuple[Moment, ...]
+    """Its moments; the first is the one that a metric's plain name means."""
+    metrics: dict[str, MetricFacts] = field(default_factory=dict)
+    """Its numbers that a claim can use."""
+
+    @property
+    def named_metrics(self) -> dict[str, tuple[str, Moment, MetricFacts]]:
+        """What a claim calls it -> (number, moment, facts)."""
+        return {
+            number if moment == self.when[0] else f"{number}_{moment}": (number, moment, facts)
+            for moment in self.when
+            for number, facts in self.metrics.items()
+        }
+
+
+def probe_facts(name: str) -> ProbeFacts:
+    """The facts of a probe, by its name or as `package.module:Name`, which is imported: whether it may be is asked before.
+
+    Raises SpecError where there is none, with the nearest names.
+    """
+    if name in PROBES:
+        return PROBES[name]
+    facts = load_external(name, known=PROBES, what="probe").facts
+    assert isinstance(facts, ProbeFacts), "a probe says its facts"
+    return facts
+
+
+def code_of_probes(names: Iterable[str]) -> list[str]:
+    """The probes that are code from outside."""
+    return [name for name in names if is_external(name)]
+
+
+PROBES: dict[str, ProbeFacts] = {
+    "gradient_correlation": ProbeFacts(
+        "gradient_correlation:GradientCorrelation",
+        "correlation of input gradients over a batch and along a path between two images",
+        ("initial", "final"),
+        {"gradient_correlation": MetricFacts("", -1.0, 1.0), "gradient_path_correlation": MetricFacts("", -1.0, 1.0)},
+    ),
+}
+"""Every probe of the package. A module for each lies in `resnet_lab.probes`."""
