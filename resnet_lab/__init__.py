@@ -4,6 +4,7 @@ import resnet_lab
 result = resnet_lab.run_study("plain_vs_residual")       # trains what is missing, writes the report
 study = resnet_lab.load_study("plain_vs_residual")       # study.results, study.verdicts; tidy tables: study.runs, study.epochs, study.gradients
 model = resnet_lab.build("resnet50", classes=10)         # any network of `resnet-lab list networks`, as a torch module
+block = resnet_lab.block("bottleneck", in_channels=256)  # one block: block.residual(x) + x by hand
 layers = resnet_lab.describe("resnet50")                  # its layers as a DataFrame; a notebook shows its diagram
 run = resnet_lab.train("resnet18", "folder:pets")        # one network on your own images
 model = resnet_lab.load_weights(model, "weights.pt")     # of a file or a run
@@ -15,17 +16,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resnet_lab.api import StudyResult, load_study, run_study
     from resnet_lab.api_classifier import load_weights, train
-    from resnet_lab.api_networks import build, describe
+    from resnet_lab.api_networks import block, build, describe
     from resnet_lab.spec.external import loader
     from resnet_lab.spec.library import load_ablation
 
 __version__ = "0.1.0"
-__all__ = ["StudyResult", "__version__", "build", "describe", "load_ablation", "load_study", "load_weights", "loader", "run_study", "train"]
+__all__ = [
+    "StudyResult",
+    "__version__",
+    "block",
+    "build",
+    "describe",
+    "load_ablation",
+    "load_study",
+    "load_weights",
+    "loader",
+    "run_study",
+    "train",
+]
 
 HOMES = {
     "api": ("StudyResult", "load_study", "run_study"),
     "api_classifier": ("load_weights", "train"),
-    "api_networks": ("build", "describe"),
+    "api_networks": ("block", "build", "describe"),
     "spec.external": ("loader",),
     "spec.library": ("load_ablation",),
 }

@@ -1,20 +1,24 @@
-"""A network from Python: built, or its layers described."""
+"""A network from Python: built, or its layers described; and one block of it alone."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from resnet_lab.architecture.frame import LayerFrame
 from resnet_lab.architecture.layers import describe_network
 from resnet_lab.architecture.resolve import find_network, name_spec
 from resnet_lab.data.datasets import dataset_facts
+from resnet_lab.networks.blocks import Block
 from resnet_lab.networks.build import Network
 from resnet_lab.networks.build import build as build_module
 from resnet_lab.runs.current import stored_cells
 from resnet_lab.spec.catalogue import named_network
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, as_written, check_size, resolve_network
+from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, as_written, block_facts, check_size, resolve_network
+from resnet_lab.spec.reading import typed_fragment
 
 
 def build(
@@ -39,6 +43,42 @@ def build(
     if size is not None:
         check_size(resolved, size)
     return build_module(resolved, seed=seed)
+
+
+def block(
+    kind: str,
+    *,
+    in_channels: int,
+    out_channels: int | None = None,
+    stride: int = 1,
+    kernel: int = 3,
+    inner_channels: int | Sequence[int] | None = None,
+    shortcut: str = "projection",
+    seed: int = 0,
+    **fields: Any,
+) -> Block:
+    """One block as a `torch.nn.Module` whose parts can be called one by one: [B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)].
+
+    `block.residual(x)` is F(x), `block.shortcut.carry(x)` what the shortcut brings, and `block.shortcut.join(x, carried, residual)` unites the two; in
+    the original order a ReLU, `block.post`, follows: with an identity shortcut `block(x)` is `relu(F(x) + x)`.
+
+    `kind`: `basic`, `bottleneck`, or `package.module:Name`. `inner_channels`: of its inner convolutions, one number for all or one for each; by
+    default the block's own share of `out_channels`. `shortcut`: `projection` projects where the channels change and is the identity elsewhere.
+    `fields`: any others of a [network] section, as in `order="preactivation"` or `join={"kind": "scale", "shortcut": 0.3, "residual": 1.0}`
+    (docs/spec.md). `seed`: the start is that of the first block of a network.
+    Raises SpecError for a field that is unknown or wrong.
+    """
+    inner: dict[str, Any] = {}
+    if inner_channels is not None:
+        each = [inner_channels] * (block_facts(kind).layers - 1) if isinstance(inner_channels, int) else list(inner_channels)
+        inner = {"inner_widths": [each]}
+    own = {name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value for name, value in fields.items()}
+    place = {"stem_width": in_channels, "widths": [out_channels or in_channels], "depths": [1], "strides": [stride]}
+    values = {**own, **inner, **place, "block": kind, "kernel": kernel, "shortcut": shortcut}
+    spec = resolve_network(typed_fragment({"network": values}).network, channels=1, classes=2)
+    made = build_module(spec, seed=seed).get_submodule("stage1.block1")
+    assert isinstance(made, Block)
+    return made
 
 
 def describe(

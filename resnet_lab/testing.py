@@ -87,7 +87,7 @@ def check_block(
 
 def _find(block: type[nn.Module] | str) -> tuple[type[nn.Module], str]:
     """The class and the name a spec would call it by; workers must be able to find it by that name alone."""
-    own = {cls: name for name, cls in BLOCKS.items()}
+    own: dict[type[nn.Module], str] = {cls: name for name, cls in BLOCKS.items()}
     if isinstance(block, str):
         name = block
     elif isinstance(block, type):

@@ -331,7 +331,7 @@ def _makers(spec: ResolvedNetwork) -> Iterator[tuple[str, object, Callable[[], n
     yield "stem", "stem", lambda: Stem(spec)
     for place in places(spec):
         alike = replace(place, stage="", block="", first=place.first and spec.order.share_first, depth=1.0)
-        yield place.name, alike, partial(make_block, spec, place.in_channels, place.out_channels, place.stride, first=alike.first)
+        yield place.name, alike, partial(make_block, spec, *place.built_for, first=alike.first)
     yield "head", "head", lambda: Head(spec)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from resnet_lab.networks.joins import JOINS, Without
+from resnet_lab.networks.layers import EvenConv2d
 from resnet_lab.networks.shortcuts import Identity
 
 Size = tuple[int, ...]
@@ -75,7 +76,7 @@ def _convolution(conv: Any, given: Size, made: Size) -> Shown:
     words = [f"conv {_window(kernel, stride)}"]
     words += [f"{conv.groups} groups"] if conv.groups > 1 else []
     words += [f"dilation {_numbers(dilation)}"] if max(dilation) > 1 else []
-    words += ["valid"] if max(kernel) > 1 and unpadded else []
+    words += ["valid"] if max(kernel) > 1 and unpadded and not isinstance(conv, EvenConv2d) else []
     words += ["bias"] if conv.bias is not None else []
     macs = math.prod(made) * (conv.in_channels // conv.groups) * math.prod(kernel)
     return Shown("conv", ", ".join(words), macs, lambda before: before.through(kernel, stride, dilation))

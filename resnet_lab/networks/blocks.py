@@ -8,6 +8,7 @@ norms and activations after its own convolutions (`order.inner`, `order.last`) a
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -25,49 +26,48 @@ class Convolutions(nn.Sequential):
     [B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)].
     """
 
-    kernels: ClassVar[tuple[int, ...]]
+    spatial: ClassVar[tuple[bool, ...]]
+    """Of each convolution: whether it has the spec's kernel; the others are 1x1."""
     bottleneck_ratio: ClassVar[float]
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, spec: ResolvedNetwork) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, spec: ResolvedNetwork, inner: Sequence[int] = ()) -> None:
         super().__init__()
-        order, inner = spec.order, round(out_channels * spec.bottleneck_ratio)
-        last = len(self.kernels)
-        strided = self.kernels.index(3) + 1 if spec.stride_conv == "spatial" else 1
+        last = len(self.spatial)
+        widths = (*(inner or [round(out_channels * spec.bottleneck_ratio)] * (last - 1)), out_channels)
+        strided = self.spatial.index(True) + 1 if spec.stride_conv == "spatial" else 1
         self.starts_at_zero = spec.zero_init_residual
         channels = in_channels
-        for i, kernel in enumerate(self.kernels, start=1):
-            letters, width = (order.inner, inner) if i < last else (order.last, out_channels)
+        for i, (spatial, width) in enumerate(zip(self.spatial, widths, strict=True), start=1):
+            letters = spec.order.inner if i < last else spec.order.last
             if spec.dropout and i == last:
                 self.add_module("dropout", nn.Dropout(spec.dropout))
-            groups = spec.groups if kernel == 3 else 1
-            self.add_module(
-                f"conv{i}", convolution(spec, channels, width, kernel, stride if i == strided else 1, letters=letters, groups=groups)
-            )
+            kernel, groups, step = spec.kernel if spatial else 1, spec.groups if spatial else 1, stride if i == strided else 1
+            self.add_module(f"conv{i}", convolution(spec, channels, width, kernel, step, letters=letters, groups=groups))
             add(self, norms_and_activations(spec, letters, width, number=str(i), fresh=True))
             channels = width
 
     def reset_parameters(self) -> None:
         """The last norm starts with a weight of 0 where the spec says so (Goyal et al. 2017, section 5.1); its parts have started before."""
         if self.starts_at_zero:
-            nn.init.zeros_(self.get_submodule(f"norm{len(self.kernels)}").get_parameter("weight"))
+            nn.init.zeros_(self.get_submodule(f"norm{len(self.spatial)}").get_parameter("weight"))
 
 
 class Basic(Convolutions):
-    """Two 3x3 convolutions, the first with the stride (He et al. 2015, Fig. 5 left)."""
+    """Two 3x3 convolutions, or of the spec's kernel, the first with the stride (He et al. 2015, Fig. 5 left)."""
 
     weighted_layers = 2
-    kernels = (3, 3)
+    spatial = (True, True)
     bottleneck_ratio = 1.0
 
 
 class Bottleneck(Convolutions):
-    """1x1, 3x3 and 1x1 convolutions, a quarter as wide inside as at the output (He et al. 2015, Fig. 5 right).
+    """1x1, 3x3 (or of the spec's kernel) and 1x1 convolutions, a quarter as wide inside as at the output (He et al. 2015, Fig. 5 right).
 
-    The stride sits on the first 1x1 as in the paper, or on the 3x3 where `spec.stride_conv` is `spatial`.
+    The stride sits on the first 1x1 as in the paper, or on the middle one where `spec.stride_conv` is `spatial`.
     """
 
     weighted_layers = 3
-    kernels = (1, 3, 1)
+    spatial = (False, True, False)
     bottleneck_ratio = 0.25
 
 
@@ -94,14 +94,23 @@ class Block(nn.Module):
 
 
 def make_block(
-    spec: ResolvedNetwork, in_channels: int, out_channels: int, stride: int, *, first: bool = False, depth: float = 1.0
+    spec: ResolvedNetwork,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    inner: tuple[int, ...] = (),
+    *,
+    first: bool = False,
+    depth: float = 1.0,
 ) -> Block:
     """The block of a network for one place in the net; `first`: whether it is the net's first; `depth`: l / L for block l of L.
+
+    `inner`: output channels of its inner convolutions, where the spec's bottleneck ratio does not say them.
 
     Raises SpecError where the spec's block is unknown, cannot be imported or cannot be built, or where its shortcut cannot carry.
     """
     order = spec.order
-    residual = make_residual(spec, in_channels, out_channels, stride)
+    residual = make_residual(spec, in_channels, out_channels, stride, inner)
     return Block(
         residual,
         make_shortcut(spec.shortcut, in_channels, out_channels, stride, spec, depth),
@@ -117,10 +126,10 @@ def _row(spec: ResolvedNetwork, letters: str, channels: int) -> nn.Module | None
     return nn.Sequential(modules) if modules else None
 
 
-def make_residual(spec: ResolvedNetwork, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+def make_residual(spec: ResolvedNetwork, in_channels: int, out_channels: int, stride: int, inner: Sequence[int] = ()) -> nn.Module:
     """The residual function that `spec.block` names. Raises SpecError where it cannot be had."""
     if spec.block in BLOCKS:
-        return BLOCKS[spec.block](in_channels, out_channels, stride, spec)
+        return BLOCKS[spec.block](in_channels, out_channels, stride, spec, inner)
     cls = load_external(spec.block, known=BLOCKS, what="block")
     remedy = "a block is built as cls(in_channels, out_channels, stride, spec); resnet_lab.testing.check_block tries it"
     try:
@@ -133,7 +142,7 @@ def make_residual(spec: ResolvedNetwork, in_channels: int, out_channels: int, st
     return residual
 
 
-BLOCKS: dict[str, type[nn.Module]] = {
+BLOCKS: dict[str, type[Convolutions]] = {
     "basic": Basic,
     "bottleneck": Bottleneck,
 }

@@ -55,10 +55,17 @@ class Place:
     in_channels: int
     out_channels: int
     stride: int
+    inner: tuple[int, ...] = ()
+    """Output channels of its inner convolutions, where the bottleneck ratio does not say them."""
     first: bool = False
     """Whether it is the net's first block."""
     depth: float = 1.0
     """l / L for block l of the net's L blocks, l from 1 to L."""
+
+    @property
+    def built_for(self) -> tuple[int, int, int, tuple[int, ...]]:
+        """What `make_block` takes after the spec."""
+        return self.in_channels, self.out_channels, self.stride, self.inner
 
     @property
     def name(self) -> str:
@@ -74,7 +81,8 @@ def places(spec: ResolvedNetwork) -> Iterator[Place]:
             strided = b == (1 if spec.stride_block == "first" else stage.depth)
             number += 1
             stride = stage.stride if strided else 1
-            yield Place(f"stage{s}", f"block{b}", channels, stage.width, stride, first=number == 1, depth=number / blocks)
+            where = f"stage{s}", f"block{b}"
+            yield Place(*where, channels, stage.width, stride, stage.inner, first=number == 1, depth=number / blocks)
             channels = stage.width
 
 
@@ -90,7 +98,7 @@ def build(spec: ResolvedNetwork, *, seed: int, init_salt: int = 0) -> Network:
             if not hasattr(model, place.stage):
                 model.add_module(place.stage, nn.Sequential())
             seed_constructor(seed, init_salt, place.name)
-            block = make_block(spec, place.in_channels, place.out_channels, place.stride, first=place.first, depth=place.depth)
+            block = make_block(spec, *place.built_for, first=place.first, depth=place.depth)
             model.get_submodule(place.stage).add_module(place.block, block)
         model.add_module("head", Head(spec))
         initialize(model, init=spec.init, seed=seed, salt=init_salt)

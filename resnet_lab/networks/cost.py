@@ -78,10 +78,10 @@ def _over_parts(count: Callable[[nn.Module, Tensor], tuple[T, Tensor]], spec: Re
 def _sum_of_parts(count: Callable[[nn.Module, Tensor], tuple[T, Tensor]], spec: ResolvedNetwork, size: int) -> T:
     alike, part = spec, lru_cache(maxsize=None)(_part.__wrapped__)
     if spec.block in BLOCKS:  # a search counts thousands of networks, of the same few hundred parts
-        alike, part = replace(spec, widths=(1,), depths=(1,), strides=(1,)), _part
+        alike, part = replace(spec, widths=(1,), depths=(1,), strides=(1,), inner_widths=None), _part
     total, x = part(count, Stem, alike, (), (spec.in_channels, size, size))
     for place in places(spec):
-        counted, x = part(count, make_block, alike, (place.in_channels, place.out_channels, place.stride), x.shape[1:])
+        counted, x = part(count, make_block, alike, place.built_for, x.shape[1:])
         total += counted
     counted, _ = part(count, Head, replace(alike, widths=spec.widths[-1:]) if alike is not spec else spec, (), x.shape[1:])
     return total + counted  # type: ignore[no-any-return]  # a sum of what `count` counts
@@ -92,7 +92,7 @@ def _part(
     count: Callable[[nn.Module, Tensor], tuple[Any, Tensor]],
     make: Callable[..., nn.Module],
     spec: ResolvedNetwork,
-    at: tuple[int, ...],
+    at: tuple[Any, ...],
     shape: tuple[int, ...],
 ) -> tuple[Any, Tensor]:
     """What `count` says of one part on an input of `shape`, on the device that the caller is in."""

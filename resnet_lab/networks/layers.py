@@ -6,7 +6,8 @@ An order is a word of the letters `n` (norm) and `a` (activation), as in `resnet
 
 from collections.abc import Callable, Iterator
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from resnet_lab.spec.network import NormSpec, ResolvedNetwork
 
@@ -22,11 +23,32 @@ def convolution(
     padding: int | None = None,
     groups: int = 1,
 ) -> nn.Conv2d:
-    """A convolution whose bias is as `spec.conv_bias` says, given the letters that follow it. Padding: half the kernel."""
+    """A convolution whose bias is as `spec.conv_bias` says, given the letters that follow it.
+
+    Padding: so many zeros on each side; where nothing is said, half the kernel, so that H becomes ceil(H/stride).
+    """
     normed = letters.startswith("n") and spec.norm.kind != "none"
     bias = spec.conv_bias == "always" or (spec.conv_bias == "unless_norm" and not normed)
+    if padding is None and kernel % 2 == 0:
+        return EvenConv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=bias)
     padding = kernel // 2 if padding is None else padding
     return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=bias)
+
+
+class EvenConv2d(nn.Conv2d):
+    """A convolution with an even kernel that brings H to ceil(H/stride): with one more zero on the right and below than on the left and above.
+
+    So Keras pads `same`, where the stride is 1 or 2. torch pads `same` alike, but at a stride of 1 alone.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in, H, W] to [B, out, ceil(H/stride), ceil(W/stride)]."""
+        behind = self.kernel_size[0] // 2
+        return super().forward(F.pad(x, (behind - 1, behind, behind - 1, behind)))
+
+    def extra_repr(self) -> str:
+        """What it does, for a printed network."""
+        return f"{super().extra_repr()}, padding=same"  # type: ignore[no-untyped-call]  # torch says no types there
 
 
 def norms_and_activations(

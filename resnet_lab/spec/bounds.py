@@ -15,6 +15,10 @@ MOST_CELLS = 20_000
 MOST_RUNS = 200_000
 """Cells times seeds."""
 MOST_STAGES = 32
+MOST_INNER = 8
+"""Inner convolutions of a block."""
+LARGEST_RATIO = 64
+"""Of a block's inner width to its output."""
 MOST_SEEDS = 10_000
 MOST_LAYERS = 20_000
 MOST_ITERATIONS = 10**9

@@ -14,6 +14,7 @@ IMPLIED: dict[str, tuple[str, ...]] = {
     "network.layers": ("network.depths",),
     "network.block": ("network.bottleneck_ratio", "network.stem_width", "network.depths"),
     "network.bottleneck_ratio": ("network.stem_width",),
+    "network.inner_widths": ("network.stem_width", "network.bottleneck_ratio"),
     "network.widths": ("network.stem_width", "network.strides"),
     "network.stem": ("network.stem_width",),
     "network.order": ("network.shortcut_norm", "network.stem"),

@@ -7,13 +7,13 @@ conformance test holds these facts against the modules.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 
-from resnet_lab.spec.bounds import MOST_LAYERS, MOST_STAGES, Depth, Factor, Padding, Side, Width
+from resnet_lab.spec.bounds import LARGEST_RATIO, MOST_INNER, MOST_LAYERS, MOST_STAGES, Depth, Factor, Padding, Side, Width
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import load_external
 
@@ -26,6 +26,9 @@ ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
 InitName = Literal["he_fan_out", "he_fan_in", "glorot_uniform", "glorot_normal"]
 Letters = Literal["", "n", "a", "na", "an"]
 """What happens at a place, in this order: `n` a norm, `a` an activation."""
+InnerWidths = Annotated[tuple[Annotated[tuple[Width, ...], Len(1, MOST_INNER)], ...], Len(1, MOST_STAGES)]
+LATER = {"later": True}
+"""Marks a field of a resolved section that came later: at its default it is no part of the plain values, so that runs done before it keep their fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class StageSpec:
     width: int
     depth: int
     stride: int
+    inner: tuple[int, ...] = ()
+    """Output channels of the inner convolutions of its blocks, where a bottleneck ratio does not say them."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +199,14 @@ class NetworkSpec:
     """Which block of a stage carries its stride (`last`: keras.applications' V2 nets)."""
     stride_conv: Literal["first", "spatial"] = "first"
     """Which convolution of a bottleneck carries the stride: the `first` 1x1 (the paper) or the `spatial` 3x3 (torchvision, "v1.5")."""
-    bottleneck_ratio: Annotated[float, Gt(0), Le(64)] | None = None
+    bottleneck_ratio: Annotated[float, Gt(0), Le(LARGEST_RATIO)] | None = None
     """Width of a block's inner convolutions as a share of its output. Default: the block's own (`basic` 1, `bottleneck` 0.25)."""
+    inner_widths: InnerWidths | None = None
+    """Output channels of a block's inner convolutions, one list a stage: `[[64, 64], [128, 128]]` for two stages of bottlenecks. Give this or
+    `bottleneck_ratio`. Default: all as `bottleneck_ratio` says."""
+    kernel: Side = 3
+    """Side of a block's convolutions that are not 1x1: both of `basic`, the middle one of `bottleneck`. Zeros go around the image so that a stride of 1
+    keeps its size; an even kernel has one more of them on the right and below than on the left and above (Keras's `same`)."""
     groups: Width = 1
     """Groups of a bottleneck's 3x3 convolution (ResNeXt, arXiv:1611.05431)."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
@@ -236,7 +247,7 @@ class ResolvedNetwork:
     strides: Annotated[tuple[Side, ...], Len(1, MOST_STAGES)]
     stride_block: Literal["first", "last"]
     stride_conv: Literal["first", "spatial"]
-    bottleneck_ratio: Annotated[float, Gt(0), Le(64)]
+    bottleneck_ratio: Annotated[float, Gt(0), Le(LARGEST_RATIO)]
     groups: Width
     dropout: Annotated[float, Ge(0), Lt(1)]
     conv_bias: Literal["never", "always", "unless_norm"]
@@ -247,11 +258,15 @@ class ResolvedNetwork:
     init: InitName
     in_channels: Width
     classes: Annotated[int, Ge(1), Le(1_000_000)]
+    inner_widths: InnerWidths | None = field(default=None, metadata=LATER)
+    """None where `bottleneck_ratio` says them."""
+    kernel: Side = field(default=3, metadata=LATER)
 
     @property
     def stages(self) -> tuple[StageSpec, ...]:
         """The stages, first to last."""
-        return tuple(StageSpec(*stage) for stage in zip(self.widths, self.depths, self.strides, strict=True))
+        inner = self.inner_widths or ((),) * len(self.widths)
+        return tuple(StageSpec(*stage) for stage in zip(self.widths, self.depths, self.strides, inner, strict=True))
 
 
 def block_facts(block: str) -> BlockFacts:
@@ -294,10 +309,12 @@ def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> Resolv
             "`like` is for files; in Python start from resnet_lab.spec.catalogue.named_network and dataclasses.replace", key="network.like"
         )
     facts, order = block_facts(spec.block), resolve_order(spec.order)
-    stem, widths, ratio = resolve_stem(spec.stem, order), tuple(spec.widths), spec.bottleneck_ratio or facts.bottleneck_ratio
+    stem, widths = resolve_stem(spec.stem, order), tuple(spec.widths)
+    ratio, inner = _inner(spec, facts)
+    narrow = inner[0][0] if inner else round(widths[0] * ratio)
     derived = {
         "stem": stem,
-        "stem_width": spec.stem_width or usual_stem_width(stem) or max(1, round(widths[0] * ratio)),
+        "stem_width": spec.stem_width or usual_stem_width(stem) or max(1, narrow),
         "join": resolve_join(spec.join),
         "shortcut_norm": "n" not in order.pre if spec.shortcut_norm is None else spec.shortcut_norm,
         "order": order,
@@ -305,6 +322,7 @@ def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> Resolv
         "depths": _depths(spec, facts.layers),
         "strides": tuple(spec.strides or (1,) + (2,) * (len(widths) - 1)),
         "bottleneck_ratio": ratio,
+        "inner_widths": inner,
         "norm": resolve_norm(spec.norm),
         "in_channels": spec.in_channels or channels,
         "classes": spec.classes or classes,
@@ -316,6 +334,27 @@ def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> Resolv
     if network.shortcut == "identity":
         check_identity((network.stem_width, *network.widths))
     return network
+
+
+def _inner(spec: NetworkSpec, facts: BlockFacts) -> tuple[float, tuple[tuple[int, ...], ...] | None]:
+    """(bottleneck ratio, inner widths where no ratio says them). Raises SpecError where they are no list of inner widths for each stage."""
+    own = spec.bottleneck_ratio or facts.bottleneck_ratio
+    if spec.inner_widths is None:
+        return own, None
+    if own != facts.bottleneck_ratio:
+        raise SpecError.of("bottleneck_ratio is given too: leave one of them out", key="network.inner_widths")
+    if spec.block not in BLOCKS:
+        raise SpecError.of("a block of your own says its widths itself: leave them out", key="network.inner_widths")
+    inner, convolutions = tuple(tuple(stage) for stage in spec.inner_widths), facts.layers - 1
+    if len(inner) != len(spec.widths) or any(len(stage) != convolutions for stage in inner):
+        example = [[8] * convolutions] * len(spec.widths)
+        raise SpecError.of(
+            f"a {spec.block} has {convolutions} inner convolution(s), and there are {len(spec.widths)} stage(s): write a list for each, as in {example}",
+            key="network.inner_widths",
+        )
+    ratio = inner[0][0] / spec.widths[0]  # one way to say one net: a ratio where there is one
+    alike = all(channels == round(width * ratio) for width, stage in zip(spec.widths, inner, strict=True) for channels in stage)
+    return (ratio, None) if alike and ratio <= LARGEST_RATIO else (own, inner)
 
 
 def as_written(network: NetworkSpec | ResolvedNetwork) -> NetworkSpec:
@@ -390,25 +429,28 @@ def _check_stages(network: ResolvedNetwork) -> None:
 
 
 def _check_inner(network: ResolvedNetwork) -> None:
-    inner = network.bottleneck_ratio
-    if any(round(width * inner) < 1 for width in network.widths):
-        raise SpecError.of(f"widths {network.widths} leave no inner channel: a {network.block} has width x {inner:g}", key="network.widths")
+    inner = network.inner_widths or tuple((round(width * network.bottleneck_ratio),) for width in network.widths)
+    if min(map(min, inner)) < 1:
+        ratio = network.bottleneck_ratio
+        raise SpecError.of(f"widths {network.widths} leave no inner channel: a {network.block} has width x {ratio:g}", key="network.widths")
     if network.groups == 1:
         return
     if network.block == "basic":
         raise SpecError.of(
             'groups stand in the 3x3 convolution of a bottleneck: leave them out, or take block = "bottleneck"', key="network.groups"
         )
-    if odd := [width for width in network.widths if round(width * inner) % network.groups]:
+    pairs = [(width, channels) for width, stage in zip(network.widths, inner, strict=True) for channels in stage]
+    if odd := [pair for pair in pairs if pair[1] % network.groups]:
         raise SpecError.of(
-            f"{network.groups} groups cannot share the {round(odd[0] * inner)} inner channels of a stage that is {odd[0]} wide",
+            f"{network.groups} groups cannot share the {odd[0][1]} inner channels of a stage that is {odd[0][0]} wide",
             key="network.groups",
         )
 
 
 def _check_norm_groups(network: ResolvedNetwork) -> None:
     groups = network.norm.groups
-    normed = {network.stem_width, *network.widths, *(round(width * network.bottleneck_ratio) for width in network.widths)}
+    inner = network.inner_widths or [[round(width * network.bottleneck_ratio)] for width in network.widths]
+    normed = {network.stem_width, *network.widths, *(channels for stage in inner for channels in stage)}
     if groups is not None and (odd := sorted(width for width in normed if width % groups)):
         remedy = 'write norm = { kind = "group", groups = N } with an N that divides every width'
         raise SpecError.of(f"a group norm of {groups} groups cannot share {odd[0]} channels: {remedy}", key="network.norm")

@@ -56,7 +56,7 @@ from resnet_lab.spec.trust import Allow, trusting
 from resnet_lab.text import shown
 
 SECTIONS = ("network", "data", "training", "record")
-_EITHER_OR = (("network", "layers", "depths"), ("training", "epochs", "iterations"))
+_EITHER_OR = (("network", "layers", "depths"), ("network", "bottleneck_ratio", "inner_widths"), ("training", "epochs", "iterations"))
 Facts = Callable[[DataSpec], DatasetFacts]
 
 
@@ -503,7 +503,7 @@ def _warnings(varies: Sequence[str], cells: Sequence[Cell], facts: Facts) -> Ite
 def _inner_widths(network: ResolvedNetwork) -> str:
     """The warning for bottleneck widths that look like inner widths (the paper's Table 1 lists 64, 128, 256, 512 inside)."""
     usual = usual_stem_width(network.stem) or 16
-    if network.block != "bottleneck" or network.bottleneck_ratio != 0.25 or network.widths[0] > usual:
+    if network.block != "bottleneck" or network.inner_widths or network.bottleneck_ratio != 0.25 or network.widths[0] > usual:
         return ""
     inner = [width // 4 for width in network.widths]
     outer = [width * 4 for width in network.widths]

@@ -97,7 +97,8 @@ def _plain(value: Any, is_float: bool = False) -> Any:
     """JSON values, the same for all that is equal: 1 and 1.0 where the field is of floats."""
     if is_dataclass(value) and not isinstance(value, type):
         floats = _float_fields(type(value))
-        return {f.name: _plain(getattr(value, f.name), f.name in floats) for f in fields(value)}
+        given = ((f, getattr(value, f.name)) for f in fields(value))
+        return {f.name: _plain(each, f.name in floats) for f, each in given if not ("later" in f.metadata and each == f.default)}
     if isinstance(value, tuple | list):
         return [_plain(item, is_float) for item in value]
     return float(value) if is_float and type(value) is int else value
