@@ -26,6 +26,8 @@ class NameMap:
     absent: tuple[str, ...] = ()
     reshape: Callable[[str, Tensor], Tensor] | None = None
     """From (their name, their tensor) to our layout; None where the layouts are the same."""
+    finish: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None
+    """From all tensors under our names to those of the network that the family's weights become here."""
     normalization: FixedNormalization | None = None
     """What the family expects of its images."""
     restore: Rename | None = None
@@ -49,7 +51,7 @@ class NameMap:
             if renamed in ours:
                 raise ValueError(f"two tensors would be called {renamed} here; the second one is {name}")
             ours[renamed] = self.reshape(name, tensor) if self.reshape else tensor
-        return ours
+        return self.finish(ours) if self.finish else ours
 
 
 def family_of(names: Collection[str]) -> str | None:
@@ -98,6 +100,25 @@ def _torchvision(name: str) -> str | None:
 
 def _akamaster(name: str) -> str | None:
     return _torch(name, {"conv1": "stem.conv", "bn1": "stem.norm", "linear": "head.linear"}, _LAYER, _POST_NORM)
+
+
+def _from_scratch(name: str) -> str | None:
+    return _torch(name, {"conv1": "stem.conv", "bn1": "stem.norm", "batch_norm1": "stem.norm", "fc": "head.linear"}, _LAYER, _FROM_SCRATCH)
+
+
+def _without_biases(ours: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same network without biases in its convolutions: a batch norm takes them out again, so its moving mean is less by them."""
+    folded = dict(ours)
+    for name, mean in ours.items():
+        module, _, kind = name.rpartition(".")
+        if kind == "running_mean" and (bias := folded.pop(f"{_conv_before(module)}.bias", None)) is not None:
+            folded[name] = mean - bias
+    return folded
+
+
+def _conv_before(norm: str) -> str:
+    """`stage1.block1.residual.norm2` -> `stage1.block1.residual.conv2`."""
+    return "conv".join(norm.rsplit("norm", 1))
 
 
 def _preact_cifar(name: str) -> str | None:
@@ -173,6 +194,12 @@ _POST_NORM = {
     "shortcut.0": "shortcut.carry.conv",
     "shortcut.1": "shortcut.carry.norm",
 }
+_FROM_SCRATCH = {
+    **_POST_NORM,
+    **{f"batch_norm{i}": f"residual.norm{i}" for i in (1, 2, 3)},
+    **{f"{name}.0": "shortcut.carry.conv" for name in ("identity_downsample", "i_downsample")},
+    **{f"{name}.1": "shortcut.carry.norm" for name in ("identity_downsample", "i_downsample")},
+}
 _PRE_NORM = {
     **{f"conv{i}": f"residual.conv{i}" for i in (1, 2, 3)},
     **{f"{norm}1": "pre.norm" for norm in ("norm", "bn")},  # before the first convolution; the others follow the convolution before theirs
@@ -219,9 +246,19 @@ MAPS: dict[str, NameMap] = {
         "torchvision's resnet, resnext and wide_resnet",
         _torchvision,
         signature=("conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "fc.weight"),
+        absent=("layer2.0.identity_downsample.0.weight", "layer2.0.i_downsample.0.weight"),
         normalization=_IMAGENET,
         restore=torchvision_name,
     ),
+    **{
+        f"from_scratch_{downsample}": NameMap(
+            f"tutorials' ResNets from scratch in PyTorch, whose projections are called {downsample}; biases go into the norms after them",
+            _from_scratch,
+            signature=("conv1.weight", "layer1.0.conv1.weight", f"layer2.0.{downsample}.0.weight", "fc.weight"),
+            finish=_without_biases,
+        )
+        for downsample in ("identity_downsample", "i_downsample")
+    },
     "preact_cifar": NameMap(
         "pre-activated CIFAR nets in torchvision's way of naming (layer1.0.bn1 before layer1.0.conv1, a last bn before fc)",
         _preact_cifar,

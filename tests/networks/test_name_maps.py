@@ -5,13 +5,29 @@ import torch
 import torchvision
 from networks.originals import handmade
 
+from resnet_lab.classifier.weights import fit_exactly
 from resnet_lab.networks.build import build
 from resnet_lab.networks.name_maps import MAPS, family_of, torchvision_name
 from resnet_lab.spec.catalogue import named_network
+from resnet_lab.spec.network import NetworkSpec, resolve_network
 
 CHECKPOINT = {
     "akamaster": ["module.conv1.weight", "module.bn1.weight", "module.layer1.0.conv1.weight", "module.linear.weight"],
     "torchvision": ["conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "fc.weight"],
+    "from_scratch_identity_downsample": [
+        "conv1.weight",
+        "bn1.weight",
+        "layer1.0.conv1.weight",
+        "layer2.0.identity_downsample.0.weight",
+        "fc.weight",
+    ],
+    "from_scratch_i_downsample": [
+        "conv1.weight",
+        "batch_norm1.weight",
+        "layer1.0.conv1.weight",
+        "layer2.0.i_downsample.0.weight",
+        "fc.weight",
+    ],
     "preact_cifar": [
         "module.conv1.weight",
         "module.layer1.0.bn1.weight",
@@ -42,6 +58,11 @@ def test_every_family_is_told_by_its_names() -> None:
         ("akamaster", lambda: handmade.Cifar(20), "resnet20"),
         ("preact_cifar", lambda: handmade.PreActivatedCifar(4, (160, 320, 640)), "wide_resnet28_10"),
         ("d2l", handmade.d2l_resnet18, "d2l_resnet18"),
+        (
+            "from_scratch_i_downsample",
+            lambda: handmade.FromScratch((3, 4, 6, 3), 1000, names=("batch_norm", "i_downsample"), bias=True),
+            "resnet50",
+        ),
         ("course", handmade.CourseResNet50, "course_resnet50"),
         ("resnet_lab", lambda: build(named_network("resnet20"), seed=0), "resnet20"),
     ],
@@ -51,6 +72,26 @@ def test_a_whole_network_through_its_map(family: str, model, ours: str) -> None:
     converted = MAPS[family].convert(model().state_dict())
     wanted = {name: value.shape for name, value in build(named_network(ours), seed=0).state_dict().items() if "num_batches" not in name}
     assert {name: value.shape for name, value in converted.items()} == wanted
+
+
+@pytest.mark.parametrize("norm", ["bn", "batch_norm"])
+@pytest.mark.parametrize("downsample", ["identity_downsample", "i_downsample"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_resnet_from_scratch_is_the_same_network_here(norm: str, downsample: str, bias: bool) -> None:
+    """A learner's own weights that are refused by their names, or that give other outputs since their biases were lost."""
+    torch.manual_seed(0)
+    theirs = handmade.FromScratch((1, 1), 5, names=(norm, downsample), bias=bias, width=8)
+    for _ in range(2):  # statistics that are not fresh
+        theirs(torch.randn(8, 3, 32, 32))
+    weights = theirs.state_dict()
+    family = family_of(list(weights))
+    assert family == f"from_scratch_{downsample}"
+    spec = NetworkSpec(stem="imagenet", block="bottleneck", stride_conv="spatial", shortcut="projection", widths=(32, 64), depths=(1, 1))
+    ours = build(resolve_network(spec, channels=3, classes=5), seed=1)
+    fit_exactly(ours, MAPS[family].convert(weights), "it")
+    images = torch.randn(4, 3, 32, 32)
+    for mode in (False, True):
+        torch.testing.assert_close(ours.train(mode)(images), theirs.train(mode)(images), rtol=1e-4, atol=1e-5)
 
 
 def test_keras_layouts_are_turned() -> None:

@@ -89,6 +89,60 @@ class CourseResNet50(nn.Module):
         return out
 
 
+class FromScratchBottleneck(nn.Module):
+    """A bottleneck as tutorials write it: the projection comes in from outside, and is called `downsample`; norms are called `NORM1`, ..."""
+
+    def __init__(self, in_channels: int, inner: int, stride: int, projects: bool, names: tuple[str, str], bias: bool) -> None:
+        super().__init__()
+        self.norm, self.downsample = names
+        sides = (1, 3, 1)
+        widths = (in_channels, inner, inner, 4 * inner)
+        for i, side in enumerate(sides, start=1):
+            step = stride if i == 2 else 1
+            self.add_module(f"conv{i}", nn.Conv2d(widths[i - 1], widths[i], side, stride=step, padding=side // 2, bias=bias))
+            self.add_module(f"{self.norm}{i}", nn.BatchNorm2d(widths[i]))
+        if projects:
+            carry = nn.Sequential(nn.Conv2d(in_channels, 4 * inner, 1, stride=stride, bias=bias), nn.BatchNorm2d(4 * inner))
+            self.add_module(self.downsample, carry)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x
+        for i in (1, 2, 3):
+            out = getattr(self, f"{self.norm}{i}")(getattr(self, f"conv{i}")(out))
+            out = torch.relu(out) if i < 3 else out
+        carried = getattr(self, self.downsample)(x) if hasattr(self, self.downsample) else x
+        return torch.relu(out + carried)
+
+
+class FromScratch(nn.Module):
+    """The ResNet-50 of tutorials that build it from scratch in PyTorch, for any number of blocks a stage.
+
+    `names`: what they call a norm and a projection. With `bias` the blocks' convolutions have biases, as torch has them where nobody says; the stem's has none.
+    """
+
+    def __init__(self, depths: tuple[int, ...], classes: int, *, names: tuple[str, str], bias: bool, width: int = 64) -> None:
+        super().__init__()
+        self.norm, self.depths = names[0], depths
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.add_module(f"{self.norm}1", nn.BatchNorm2d(64))
+        channels = 64
+        for stage, depth in enumerate(depths):
+            inner, blocks = width * 2**stage, []
+            for block in range(depth):
+                stride = 2 if stage and not block else 1
+                blocks.append(FromScratchBottleneck(channels, inner, stride, not block, names, bias))
+                channels = 4 * inner
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(getattr(self, f"{self.norm}1")(self.conv1(x)))
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        for stage in range(len(self.depths)):
+            x = getattr(self, f"layer{stage + 1}")(x)
+        return self.fc(x.mean((2, 3)))
+
+
 class CifarBlock(nn.Module):
     """He et al. 2015, section 4.2: two 3x3 convolutions; the shortcut halves by taking every second pixel and pads channels with zeros."""
 
