@@ -50,9 +50,9 @@ def predict_images(
     inside = slice(margin // 2, margin // 2 + size)
     for start in range(0, len(good), BATCH):
         some = good[start : start + BATCH]
-        images = torch.from_numpy(np.stack([pixels for _, pixels in some])).float() * normalization.scale - normalization.shift
+        images = normalization.apply(torch.from_numpy(np.stack([pixels for _, pixels in some])))
         with torch.inference_mode():
-            probabilities = model(images[..., inside, inside]).softmax(1)
+            probabilities = model(images[..., inside, inside].contiguous()).softmax(1)
         for (path, _), row in zip(some, probabilities, strict=True):
             top = row.topk(min(MOST, len(row)))
             likeliest = zip(top.indices.tolist(), top.values.tolist(), strict=True)

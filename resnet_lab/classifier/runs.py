@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from resnet_lab.data.normalization import Normalization
+from resnet_lab.data.normalization import Normalization, fixed
 from resnet_lab.networks.build import Network, build
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import RunRecord
@@ -79,8 +79,7 @@ def normalization_of(run: FinishedRun) -> Normalization | None:
     """What the run's network expects of a pixel (0 to 255); None where the run did not keep it."""
     given = run.spec.data.normalization
     if isinstance(given, FixedNormalization):
-        mean, deviation = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (given.mean, given.std))
-        return Normalization((1 / (255 * deviation)).float(), (mean / deviation).float())
+        return fixed(given)
     arrays = run.record.arrays
     if "pixel_scale" not in arrays:
         return None
@@ -89,6 +88,9 @@ def normalization_of(run: FinishedRun) -> Normalization | None:
 
 def normalization_as_fields(run: FinishedRun) -> FixedNormalization | None:
     """Mean and deviation of each channel (pixels from 0 to 1) that the run's network expects; None where it is something else, a mean image."""
+    given = run.spec.data.normalization
+    if isinstance(given, FixedNormalization):
+        return given
     found = normalization_of(run)
     if found is None or found.shift.numel() != found.scale.numel():
         return None

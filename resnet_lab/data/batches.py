@@ -139,10 +139,8 @@ def resized_crop(images: Tensor, box: Tensor, flip: Tensor, *, side: int) -> Ten
 def _gather(split: Split, rows: Tensor, device: torch.device | str) -> Batch:
     """Normalized images [B, S, S, C] and labels, gathered where the split lies and moved as uint8 where that is elsewhere."""
     there = rows.to(split.images.device)
-    pixels = split.images[there].to(device).permute(0, 2, 3, 1)
-    scale, shift = (value.to(device).permute(1, 2, 0) for value in (split.normalization.scale, split.normalization.shift))
-    images = pixels.to(torch.float32, memory_format=torch.contiguous_format)
-    return images.mul_(scale).sub_(shift), split.labels[there].to(device)  # two roundings on every device: no fused multiply-add
+    images = split.normalization.to(device).apply(split.images[there].to(device))
+    return images.permute(0, 2, 3, 1), split.labels[there].to(device)
 
 
 def _laid_out(images: Tensor, channels_last: bool) -> Tensor:

@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +27,30 @@ CHUNK = 4096
 
 @dataclass(frozen=True)
 class Normalization:
-    """What makes a uint8 pixel a network's input: pixel * scale - shift. float32, [C, 1, 1], or [C, S, S] for a mean image's shift."""
+    """What makes a uint8 pixel a network's input: pixel * scale - shift. float32, [C, 1, 1], or [C, S, S] for a mean image's shift.
+
+    `bgr`: the channels are reversed first, and scale and shift are in that order.
+    """
 
     scale: Tensor
     shift: Tensor
+    bgr: bool = False
+
+    def to(self, device: torch.device | str) -> "Normalization":
+        """The same on another device."""
+        return replace(self, scale=self.scale.to(device), shift=self.shift.to(device))
+
+    def apply(self, pixels: Tensor) -> Tensor:
+        """What a network sees of uint8 pixels [B, C, S, S] on the same device: float32 [B, C, S, S], channels last in memory."""
+        ordered = pixels.flip(1) if self.bgr else pixels
+        images = ordered.to(torch.float32, memory_format=torch.channels_last)
+        return images.mul_(self.scale).sub_(self.shift)  # two roundings on every device: no fused multiply-add
+
+
+def fixed(given: FixedNormalization) -> Normalization:
+    """A normalization given by hand."""
+    mean, deviation = np.array(given.mean), np.array(given.std)
+    return replace(_normalization(1 / (255 * deviation), mean / deviation), bgr=given.order == "bgr")
 
 
 @dataclass(frozen=True)
@@ -88,8 +108,7 @@ def make_normalization(spec: DataSpec, statistics: ImageStatistics) -> Normaliza
             f"{len(given.mean)} means and {len(given.std)} deviations for images of {channels} channel(s): one each a channel",
             key="data.normalization",
         )
-    mean, deviation = np.array(given.mean), np.array(given.std)
-    return _normalization(1 / (255 * deviation), mean / deviation)
+    return fixed(given)
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> NDArray[np.int64] | None:

@@ -44,7 +44,7 @@ class Split:
             self.images[self.rows].to(device),
             self.labels[self.rows].to(device),
             torch.arange(len(self)),
-            Normalization(self.normalization.scale.to(device), self.normalization.shift.to(device)),
+            self.normalization.to(device),
             self.seen,
         )
 

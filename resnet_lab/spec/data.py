@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, Len, Lt
 
 from resnet_lab.spec.bounds import Factor, Whole
 from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.network import LATER
 
 CACHED_MARGIN = 8 / 7
 """With `random_resized_crop`, images are kept this much larger than what a network sees (256 pixels for 224, as is usual on ImageNet)."""
@@ -23,6 +24,12 @@ class FixedNormalization:
     """Mean of each channel, pixels counting from 0 to 1."""
     std: Annotated[tuple[Annotated[float, Gt(0), Le(1000)], ...], Len(1, 1024)]
     """Deviation of each channel."""
+    order: Literal["rgb", "bgr"] = field(default="rgb", metadata=LATER)
+    """Order in which the network gets the channels, and in which `mean` and `std` are given. `bgr`: networks that come from Caffe."""
+
+    def __str__(self) -> str:
+        numbers = (",".join(f"{value:.6g}" for value in values) for values in (self.mean, self.std))
+        return "/".join(numbers) + (" in the order BGR" if self.order == "bgr" else "")
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,18 @@ class DatasetFacts:
         """Side in pixels of the images in the cache."""
         return self.size + self.margin
 
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NORMALIZATIONS: dict[str, FixedNormalization] = {
+    "imagenet": FixedNormalization(IMAGENET_MEAN, IMAGENET_STD),
+    "keras_tf": FixedNormalization((0.5,) * 3, (0.5,) * 3),
+    "caffe": FixedNormalization((103.939 / 255, 116.779 / 255, 123.68 / 255), (1 / 255,) * 3, order="bgr"),
+    "none": FixedNormalization((0.0,) * 3, (1.0,) * 3),
+}
+"""The ways in which well-known networks see an image: torchvision's and timm's; from -1 to 1; from 0 to 255 without the mean, in BGR; from 0 to 1.
+
+`keras_tf` and `caffe` are the modes `tf` and `caffe` of keras.applications.imagenet_utils.preprocess_input, whose numbers these are.
+"""
 
 DATASETS: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(1, 10, 8, 1437, 360, "scikit-learn's handwritten digits: 1,797 real 8x8 scans, built in, nothing to download"),

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from resnet_lab.data import normalization
-from resnet_lab.data.normalization import cached_statistics, make_normalization, pixel_sums, statistics_of
-from resnet_lab.spec.data import DataSpec, FixedNormalization
+from resnet_lab.data.batches import epoch_batches, ordered_batches
+from resnet_lab.data.normalization import cached_statistics, fixed, make_normalization, pixel_sums, statistics_of
+from resnet_lab.data.splits import Split
+from resnet_lab.spec.data import NORMALIZATIONS, DataSpec, FixedNormalization
 from resnet_lab.spec.errors import SpecError
 
 RANDOM = np.random.default_rng(0)
@@ -62,6 +65,36 @@ def test_a_normalization_given_by_hand_is_used_and_other_channels_are_refused():
     np.testing.assert_allclose(IMAGES * made.scale.numpy() - made.shift.numpy(), expected, atol=1e-6)
     with pytest.raises(SpecError, match="1 means and 1 deviations for images of 3 channel"):
         make_normalization(DataSpec(normalization=FixedNormalization((0.5,), (0.5,))), statistics)
+
+
+CAFFE = NORMALIZATIONS["caffe"]
+
+
+def test_pixels_are_those_of_keras_preprocess_input(monkeypatch, tmp_path):
+    """Catches means of red taken from blue, and a scale of 1 instead of 255: the modes `tf`, `caffe` and `torch` of keras.applications."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    keras = pytest.importorskip("keras")
+    pixels = IMAGES.transpose(0, 2, 3, 1)
+    modes = {
+        "keras_tf": keras.applications.resnet_v2.preprocess_input,
+        "caffe": keras.applications.resnet50.preprocess_input,
+        "imagenet": keras.applications.densenet.preprocess_input,
+    }
+    for word, preprocess in modes.items():
+        theirs = preprocess(pixels.astype(np.float64)).transpose(0, 3, 1, 2)
+        ours = fixed(NORMALIZATIONS[word]).apply(torch.from_numpy(IMAGES)).numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_batches_have_their_channels_in_the_order_that_is_asked_for():
+    """Catches training or evaluation that normalizes BGR numbers over RGB channels, and a second flip on another device or a permuted batch."""
+    split = Split(torch.from_numpy(IMAGES), torch.arange(50), torch.arange(50), fixed(CAFFE))
+    expected = IMAGES[:, ::-1].astype(np.float64) - np.reshape([103.939, 116.779, 123.68], (3, 1, 1))
+    ((batch, _),) = ordered_batches(split, batch_size=50)
+    np.testing.assert_allclose(batch.numpy(), expected, rtol=1e-5, atol=1e-4)
+    drawn, labels = next(epoch_batches(split, DataSpec(), batch_size=50, seed=0, epoch=0))
+    np.testing.assert_allclose(drawn.numpy(), expected[labels], rtol=1e-5, atol=1e-4)
 
 
 def test_statistics_that_were_changed_are_computed_again(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from factories import RUN, network
 
+from resnet_lab.spec.data import FixedNormalization
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import JoinSpec
 from resnet_lab.spec.reading import typed_fragment, typed_run
@@ -69,6 +70,16 @@ def test_the_numbers_of_a_join_and_its_kind_are_in_the_fingerprint() -> None:
 
 def test_what_is_only_recorded_does_not() -> None:
     assert fingerprint(replace(RUN, record=RecordSpec(test_curve=True, gradients=False))) == fingerprint(RUN)
+
+
+def test_a_field_that_came_later_leaves_earlier_runs_as_they_are() -> None:
+    """Would catch stored runs that are not found again because a field was added, and one whose new field says something that is lost."""
+    usual, other = (
+        replace(RUN, data=replace(RUN.data, normalization=FixedNormalization((0.5,), (0.5,), order))) for order in ("rgb", "bgr")
+    )
+    assert canonical(usual)["data"]["normalization"] == {"mean": [0.5], "std": [0.5]}
+    assert fingerprint(other) != fingerprint(usual)
+    assert [typed_run(as_plain(run)) for run in (usual, other)] == [usual, other]
 
 
 def test_a_run_is_read_back_from_its_plain_values() -> None:
