@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from resnet_lab.classifier.runs import FinishedRun, network_of, normalization_of
-from resnet_lab.data.folder import SUFFIXES, decode_image, what_is_wrong
+from resnet_lab.data.folder import FORMATS, SUFFIXES, decode_image, what_is_wrong
 from resnet_lab.spec.data import DATASETS, cached_margin
 from resnet_lab.spec.errors import Problem, SpecError
 
@@ -71,7 +71,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
             if not inside:
-                raise SpecError.of(f"the folder {path} holds no JPEG or PNG image")
+                raise SpecError.of(f"the folder {path} holds no {FORMATS} image")
             yield from inside
         elif path.exists():
             yield path

@@ -42,7 +42,7 @@ def _print_datasets() -> None:
     """One paragraph per dataset that has a name, and how to name a folder of your own."""
     for name, facts in DATASETS.items():
         echo(f"{name}\n    {facts.says}")
-    echo("folder:PATH\n    your own JPEG or PNG images, one sub-folder per class; train/, val/ and test/ are used if they exist")
+    echo("folder:PATH\n    your own photographs, one sub-folder per class; train/, val/ and test/ are used if they exist")
 
 
 PRINTERS = {"ablations": _print_ablations, "networks": _print_networks, "datasets": _print_datasets}

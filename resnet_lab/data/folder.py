@@ -3,14 +3,16 @@
     PATH/train/CLASS/*.jpg, PATH/test/CLASS/*.jpg, PATH/val/CLASS/*.jpg     `train/`, `val/`, `test/` are splits where they exist
     PATH/CLASS/*.jpg                                                        no splits: a seeded fifth of each class becomes the test images
 
-Sub-folders of a class count as the class, names that begin with a dot are passed over. JPEG and PNG, turned upright by their EXIF tag, read
-as RGB; with `image_size` the largest centered square is averaged down to that side.
+Splits are known by other names too (`SPLITS`), in any capitals: `Training/`, `valid/`, `test_set/`. Sub-folders of a class count as the class,
+names that begin with a dot are passed over. JPEG, PNG, BMP, WebP, GIF (its first frame) and TIFF (its first page), turned upright by their EXIF
+tag, transparent ones laid over white, read as RGB; with `image_size` the largest centered square is averaged down to that side.
 """
 
 import hashlib
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,11 +30,18 @@ from resnet_lab.data.root import resolve_data_root
 from resnet_lab.runs.files import LARGEST_JSON, from_plain, read_json, write_atomically
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin, split_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
-from resnet_lab.text import unprintable
+from resnet_lab.text import printable, shown, unprintable
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
-"""Folder name -> split."""
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+"""Usual folder name -> split."""
+NAMES = {
+    **dict.fromkeys(("train", "training", "train_set", "training_set"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "val_set", "valid_set", "validation_set"), "val"),
+    **dict.fromkeys(("test", "testing", "test_set"), "test"),
+}
+"""What folders of splits are called, in small letters -> the usual name."""
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+FORMATS = "JPEG, PNG, BMP, WebP, GIF or TIFF"
 TEST_SHARE = 0.2
 """Share of the images that become test images where there is no `test/`."""
 CHANNELS = 3
@@ -42,7 +51,7 @@ MOST_PROBLEMS = 20
 
 @dataclass(frozen=True)
 class Entry:
-    """One image: where it lies, its path relative to the folder (with forward slashes), and its class."""
+    """One image: where it lies, its path relative to the folder (with forward slashes, its split by the usual name), and its class."""
 
     path: Path
     relative: str
@@ -51,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Inspected:
-    """What is known of an image file without decoding it: sha256 of its bytes, and its sides in pixels."""
+    """What is known of an image file without decoding it: sha256 of its bytes (and of what it is laid over), and its sides in pixels."""
 
     sha256: str
     width: int
@@ -62,13 +71,15 @@ class Inspected:
 class Folder:
     """What a folder holds: split -> its images in the order of their relative paths; all are `train` where there are no splits.
 
-    `passed_over` are folders beside the splits, `left_out` the relative paths of images that cannot be decoded, where those are skipped.
+    `passed_over` are folders beside the splits, `other_files` are the suffixes of files that are not read, and how many, `left_out` are the
+    relative paths of images that cannot be decoded, where those are skipped.
     """
 
     root: Path
     class_names: tuple[str, ...]
     splits: dict[str, tuple[Entry, ...]]
     passed_over: tuple[str, ...] = ()
+    other_files: tuple[tuple[str, int], ...] = ()
     left_out: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Entry]:
@@ -92,21 +103,39 @@ def find_folder(name: str, data_root: Path | None) -> Path:
 
 
 def scan(root: Path) -> Folder:
-    """The images under a folder. Raises SpecError for one class, a class without images, and classes that differ between splits."""
-    if not any(_folders(root / "train")):  # a class may be called `train` too: it holds images, not folders
-        if any(_folders(root / "val")) or any(_folders(root / "test")):
-            raise SpecError.of(f"{root} has val/ or test/ but no train/ with a sub-folder for each class", key="data.name")
-        names = tuple(sorted(folder.name for folder in _folders(root)))
-        return Folder(root, names, {"train": _entries(root, root, names)})
-    present = [split for split in SPLITS if (root / split).is_dir()]
-    names = tuple(sorted(folder.name for folder in _folders(root / "train")))
-    for split in present[1:]:
-        found = {folder.name for folder in _folders(root / split)}
-        if found != set(names):
-            differ = ", ".join(sorted(found ^ set(names)))
-            raise SpecError.of(f"the classes of {root / split} are not those of train/: only one of the two has {differ}", key="data.name")
-    splits = {SPLITS[split]: _entries(root, root / split, names) for split in present}
-    return Folder(root, names, splits, passed_over=tuple(sorted(f.name for f in _folders(root) if f.name not in SPLITS)))
+    """The images under a folder.
+
+    Raises SpecError for one class, a class without images, classes that differ between splits, and splits without classes or with two folders.
+    """
+    inside = sorted(_folders(root))
+    named = [(NAMES[folder.name.lower()], folder) for folder in inside if folder.name.lower() in NAMES]
+    with_classes = [
+        (name, folder) for name, folder in named if any(_folders(folder))
+    ]  # a class may be called `train`: it holds images, not folders
+    parts = dict(with_classes)
+    for name in parts:
+        if len(same := [folder.name for usual, folder in with_classes if usual == name]) > 1:
+            raise SpecError.of(
+                f"{root} has {' and '.join(same)}, all of them {SPLITS[name]} images: put them together, or rename one", key="data.name"
+            )
+    if "train" not in parts:
+        only_splits = len(named) == len(inside) and {"train"} < {
+            name for name, _ in named
+        }  # images of all classes together, as from a contest
+        if parts or only_splits:
+            found = ", ".join(f"{folder.name}/" for _, folder in named)
+            raise SpecError.of(f"{root} has {found} but no train/ with a sub-folder for each class", key="data.name")
+        parts = {"train": root}
+    names = tuple(sorted(folder.name for folder in _folders(parts["train"])))
+    for folder in parts.values():
+        if differ := ", ".join(sorted({each.name for each in _folders(folder)} ^ set(names))):
+            raise SpecError.of(
+                f"the classes of {folder} are not those of {parts['train'].name}/: only one of the two has {differ}", key="data.name"
+            )
+    read = {name: _entries(root, parts[name], "" if parts[name] == root else f"{name}/", names) for name in SPLITS if name in parts}
+    others = sum((other for _, other in read.values()), Counter[str]())
+    passed_over = () if parts["train"] == root else tuple(folder.name for folder in inside if folder not in parts.values())
+    return Folder(root, names, {SPLITS[name]: entries for name, (entries, _) in read.items()}, passed_over, tuple(others.most_common()))
 
 
 def images_in(spec: DataSpec, data_root: Path | None, *, cache: Path | None) -> Folder:
@@ -134,7 +163,8 @@ def without_bad(folder: Folder, cache: Path | None) -> Folder:
 def folder_facts(spec: DataSpec, data_root: Path | None, *, cache: Path | None = None) -> DatasetFacts:
     """What has to be known of a folder before training. Every file is read once, then remembered in `cache` by size and time of change.
 
-    `identity` is the sha256 over (relative path, sha256 of the file): moving the folder leaves it as it is, changing an image does not.
+    `identity` is the sha256 over (relative path, sha256 of the file): moving the folder leaves it as it is, changing an image does not, nor does
+    another name for a split.
     Raises SpecError for whatever is wrong with the folder, for a file that is no image, and where images differ in size without
     `data.image_size`.
     """
@@ -177,7 +207,7 @@ def folder_identity(inspected: dict[str, Inspected]) -> str:
 
 def inspect(folder: Folder, cache: Path | None) -> dict[str, Inspected]:
     """Relative path -> digest and size of each image. Raises SpecError naming the files that are no images."""
-    found = _look(folder, cache, "", _header, tuple[str, int, int])
+    found = _look(folder, cache, "-headers", _header, tuple[str, int, int])
     _refuse([row for row in found.values() if isinstance(row, Problem)])
     return {relative: Inspected(*row) for relative, row in found.items() if not isinstance(row, Problem)}
 
@@ -195,11 +225,19 @@ def decode(entries: Sequence[Entry], size: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """One image as uint8 [3, size, size]: upright, RGB, its largest centered square averaged to `size` (enlarged where it is smaller)."""
+    """One image as uint8 [3, size, size]: upright, RGB, its largest centered square averaged to `size` (enlarged where it is smaller).
+
+    Raises ValueError for pixels that are floating-point numbers, of which nobody says what is white, and what Pillow raises.
+    """
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I"):  # 16-bit gray: Pillow's own conversion would clip it to white
             image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        if image.mode == "F":
+            raise ValueError("its pixels are floating-point numbers")
+        if image.has_transparency_data:  # Pillow's own conversion would show what lies under the transparent parts: mostly black
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("RGB")
         width, height = image.size
         side = min(width, height)
@@ -214,21 +252,24 @@ def _folders(parent: Path) -> Iterator[Path]:
         yield from (path for path in parent.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
-def _entries(root: Path, split: Path, names: tuple[str, ...]) -> tuple[Entry, ...]:
+def _entries(root: Path, split: Path, prefix: str, names: tuple[str, ...]) -> tuple[tuple[Entry, ...], Counter[str]]:
+    """The images of a split, called by `prefix` and their path in it; and how many other files of each suffix lie among them."""
     if len(names) < 2:
         found = f"one, {names[0]!r}" if names else "none"
         raise SpecError.of(f"{split} needs a sub-folder for each of two or more classes; it has {found}", key="data.name")
     if unfit := next((name for name in names if unprintable(name)), None):
         raise SpecError.of(f"a class folder in {split} has the character {unprintable(unfit)} in its name: rename it", key="data.name")
     entries: list[Entry] = []
+    others: Counter[str] = Counter()
     for label, name in enumerate(names):
         files = [path for path in (split / name).rglob("*") if path.is_file() and not path.name.startswith(".")]
         images = [path for path in files if path.suffix.lower() in SUFFIXES]
         if not images:
-            others = f" ({len(files)} other files, such as {min(files).name})" if files else ""
-            raise SpecError.of(f"the class folder {split / name} holds no JPEG or PNG image{others}", key="data.name")
-        entries += [Entry(path, path.relative_to(root).as_posix(), label) for path in images]
-    return tuple(sorted(entries, key=lambda entry: entry.relative))
+            beside = f" ({len(files)} other files, such as {min(files).name})" if files else ""
+            raise SpecError.of(f"the class folder {split / name} holds no {FORMATS} image{beside}", key="data.name")
+        others.update(path.suffix.lower() or "no suffix" for path in files if path.suffix.lower() not in SUFFIXES)
+        entries += [Entry(path, prefix + path.relative_to(split).as_posix(), label) for path in images]
+    return tuple(sorted(entries, key=lambda entry: entry.relative)), others
 
 
 def _common_size(folder: Folder, inspected: dict[str, Inspected]) -> int:
@@ -258,6 +299,9 @@ def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int,
         parts += [f"{smaller} smaller ones enlarged"] if smaller else []
     if folder.passed_over:
         parts.append(f"skipped: {', '.join(folder.passed_over)}")
+    if folder.other_files:
+        counted = ", ".join(f"{count:,} {shown(printable(suffix), 20)}" for suffix, count in folder.other_files[:10])
+        parts.append(f"files left out because only {FORMATS.replace(' or ', ' and ')} are read: {counted}")
     if folder.left_out:
         parts.append(f"left out because they cannot be decoded: {', '.join(folder.left_out)}")
     return "; ".join(parts)
@@ -295,11 +339,12 @@ def _look(
 
 
 def _header(path: Path) -> _Row | Problem:
-    """sha256 of a file's bytes, width and height."""
+    """sha256 of a file's bytes, width and height. That of a transparent image is another: black was under it once, and white is now."""
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:  # reads the header alone
-            return [hashlib.sha256(content).hexdigest(), *image.size]
+            under = b"over white" if image.has_transparency_data else b""
+            return [hashlib.sha256(content + under).hexdigest(), *image.size]
     except Exception as error:  # whatever a decoder raises over a broken header
         return _problem(path, error)
 

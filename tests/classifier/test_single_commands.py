@@ -62,7 +62,7 @@ BAD = [
     (("train", "resnet20", "--data", "digits", "--init", "abcdef"), "no run 'abcdef'"),
     (("train", "resnet20", "--data", "digits", "--init", "{tmp}/text.pt"), "text.pt is no checkpoint, or it was cut short"),
     (("train", "resnet20", "--data", "digits", "--freeze", "stem,stage7"), "no module 'stage7'"),
-    (("train", "resnet20", "--data", "folder:{tmp}/empty"), "holds no JPEG or PNG"),
+    (("train", "resnet20", "--data", "folder:{tmp}/empty"), "holds no JPEG, PNG"),
     (("evaluate", "abcdef"), "no run 'abcdef'"),
     (("predict", "abcdef", "x.jpg"), "no run 'abcdef'"),
     (("weights", "import", "{tmp}/text.pt", "--as", "resnet20"), "text.pt is no checkpoint, or it was cut short"),

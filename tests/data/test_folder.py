@@ -1,5 +1,6 @@
 """A folder as a dataset: its splits, its identity, its images decoded, and every way it can be wrong."""
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,10 @@ def facts_of(root, image_size=None, *, skip_bad=False, cache=None):
 
 
 def test_splits_classes_and_counts(make_folder):
-    """Catches classes in the file system's order, labels that differ between splits, a misspelt `valid/` that silently counts for nothing, and hidden
-    files that count as images.
+    """Catches classes in the file system's order, labels that differ between splits, a folder that silently counts for nothing, and hidden files that
+    count as images.
     """
-    root = make_folder({**SPLIT, "val/dog": 1, "val/cat": 1, "valid/cat": 2})
+    root = make_folder({**SPLIT, "val/dog": 1, "val/cat": 1, "train_valid/cat": 2})
     (root / "train" / "cat" / "._000.png").write_bytes(b"resource fork")
     (root / "train" / ".ipynb_checkpoints").mkdir()
     folder = scan(root)
@@ -35,7 +36,27 @@ def test_splits_classes_and_counts(make_folder):
     assert (facts.train_images, facts.validation_images, facts.test_images) == (7, 2, 4)
     assert facts.class_names == ("cat", "dog")
     assert "7 training and 4 test images in 2 classes (cat, dog)" in facts.says
-    assert facts.says.endswith("skipped: valid")
+    assert facts.says.endswith("skipped: train_valid")
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"), [("Train", "Val", "Test"), ("Training", "valid", "TESTING"), ("training_set", "val_set", "test_set")]
+)
+def test_splits_in_capitals_and_by_other_names(make_folder, train, validation, test):
+    """Catches `Train/` and `Test/` read as two classes, and other data found again as the same: a split's name is not in the identity."""
+    names = {"train": (train, 3), "val": (validation, 1), "test": (test, 2)}
+    usual = facts_of(make_folder({f"{name}/{pet}": count for name, (_, count) in names.items() for pet in ("cat", "dog")}, name="usual"))
+    other = facts_of(make_folder({f"{name}/{pet}": count for name, count in names.values() for pet in ("cat", "dog")}))
+    assert (other.train_images, other.validation_images, other.test_images, other.class_names) == (6, 2, 4, ("cat", "dog"))
+    assert other.identity == usual.identity
+
+
+def test_files_that_are_not_read_are_counted(make_folder):
+    """Catches photographs of a telephone that silently count for nothing."""
+    root = make_folder({"cat": 3, "dog": 3})
+    for name in ("cat/a.HEIC", "dog/b.heic", "dog/notes.txt"):
+        (root / name).write_bytes(b"not read")
+    assert facts_of(root).says.endswith("files left out because only JPEG, PNG, BMP, WebP, GIF and TIFF are read: 2 .heic, 1 .txt")
 
 
 def test_without_splits_a_fifth_is_held_out_and_the_report_says_so(make_folder):
@@ -110,6 +131,46 @@ def test_a_missing_folder_names_where_it_was_looked_for_and_the_nearest(make_fol
 
 
 # Decoding
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".webp", ".gif", ".tif", ".TIFF", ".jfif"])
+def test_every_usual_format_is_read(real_data, tmp_path, suffix):
+    """Catches a real photograph in another format that is left out, or read as other pixels."""
+    photographs = sorted((real_data / "cats-vs-dogs" / "train" / "cat").iterdir())[:2]
+    for name, path in zip(("cat", "dog"), photographs, strict=True):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        with Image.open(path) as image:
+            image.convert("RGB").save(tmp_path / "pets" / name / f"a{suffix}", format="JPEG" if suffix == ".jfif" else None)
+    (decoded,) = decode(scan(tmp_path / "pets").splits["train"], 16)
+    originals = np.stack([decode_image(path, 16) for path in photographs])
+    assert np.abs(decoded.astype(int) - originals).mean() < (4 if suffix in (".gif", ".webp", ".jfif") else 0.01), (
+        "lossy ones differ a little"
+    )
+
+
+def test_transparent_images_are_laid_over_white(real_data, tmp_path):
+    """Catches cut-out animals before a black background that nobody sees in them, and pixels over black found again under the same identity."""
+    path = next((real_data / "cats-vs-dogs" / "train" / "cat").iterdir())
+    with Image.open(path) as image:
+        cut = image.convert("RGB").resize((16, 16))
+    for name, left in (("cat", 8), ("dog", 16)):
+        alpha = Image.new("L", (16, 16), 0)
+        alpha.paste(255, (0, 0, left, 16))
+        cut.putalpha(alpha)
+        (tmp_path / name).mkdir()
+        cut.save(tmp_path / name / "a.png")
+    half = decode_image(tmp_path / "cat" / "a.png", 16)
+    assert np.all(half[:, :, 8:] == 255)
+    assert np.array_equal(half[:, :, :8], decode_image(tmp_path / "dog" / "a.png", 16)[:, :, :8])
+    of_bytes = hashlib.sha256((tmp_path / "cat" / "a.png").read_bytes()).hexdigest()
+    assert inspect(scan(tmp_path), None)["cat/a.png"].sha256 != of_bytes
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    """Catches a scan with pixels from 0 to 1 that turns black."""
+    Image.fromarray(np.full((6, 6), 0.5, dtype=np.float32)).save(tmp_path / "scan.tiff")
+    with pytest.raises(ValueError, match="floating-point numbers"):
+        decode_image(tmp_path / "scan.tiff", 6)
 
 
 def test_decoding_averages_the_centered_square(tmp_path):
@@ -187,10 +248,10 @@ def test_every_corrupt_image_is_named_with_its_full_path(make_folder):
 
 
 def test_a_file_that_is_no_image_is_named_before_anything_is_decoded(make_folder):
-    """Catches a web page saved as .jpg that is found only when the study runs, and `no images` for a folder full of bitmaps."""
+    """Catches a web page saved as .jpg that is found only when the study runs, and `no images` for a folder full of photographs of a telephone."""
     root = make_folder({"cat": 3, "dog": 0})
-    (root / "dog" / "a.webp").touch()
-    with pytest.raises(SpecError, match=r"no JPEG or PNG image \(1 other files, such as a\.webp\)"):
+    (root / "dog" / "a.heic").touch()
+    with pytest.raises(SpecError, match=r"no JPEG, PNG, BMP, WebP, GIF or TIFF image \(1 other files, such as a\.heic\)"):
         facts_of(root)
     (root / "dog" / "page.jpg").write_text("<html>")
     with pytest.raises(SpecError, match=r"dog/page\.jpg cannot be read"):
@@ -211,10 +272,12 @@ def test_different_sizes_without_image_size_name_the_first_and_the_remedy(make_f
         ({"cat": 2}, (8, 8), None, "two or more classes; it has one, 'cat'"),
         ({"train/cat": 2, "test/cat": 2}, (8, 8), None, "train needs a sub-folder for each of two or more classes; it has one, 'cat'"),
         ({}, (8, 8), None, "it has none"),
-        ({"cat": 2, "dog": 0}, (8, 8), None, r"class folder .*dog holds no JPEG or PNG image"),
+        ({"cat": 2, "dog": 0}, (8, 8), None, r"class folder .*dog holds no JPEG, PNG, .* image"),
         ({"train/cat": 1, "train/dog": 1, "test/cat": 1}, (8, 8), None, r"classes of .*test are not those of train/: .* has dog"),
         ({"train/cat": 1, "train/dog": 1, "val/cat": 1, "val/hog": 1, "val/dog": 1}, (8, 8), None, r"classes of .*val .* has hog"),
-        ({"test/cat": 1, "test/dog": 1}, (8, 8), None, "has val/ or test/ but no train/"),
+        ({"test/cat": 1, "test/dog": 1}, (8, 8), None, "has test/ but no train/"),
+        ({"Train": 2, "test": 2}, (8, 8), None, "has Train/, test/ but no train/ with a sub-folder for each class"),
+        ({**SPLIT, "valid/cat": 1, "Val/dog": 1}, (8, 8), None, "has Val and valid, all of them validation images"),
         ({"cat": 1, "dog": 1}, (8, 6), None, "has 8x6, is not square; set `data.image_size = 64`"),
         ({"cat": 1, "dog": 1}, (8, 6), 7, "no image in .* is 7 pixels wide and high: at most 6"),
     ],
