@@ -22,8 +22,6 @@ from resnet_lab.runs.plan import Plan
 from resnet_lab.spec.claims import parse_expect
 from resnet_lab.text import DASH, duration, plural
 
-ACCURACY = "test accuracy, %"
-"""Heading of the column that a terminal has no room for."""
 MOST_WORDS = 4
 """Different findings of one check that are listed; checks.csv has them all."""
 
@@ -107,7 +105,18 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     """The main table as read: a row a cell."""
     frame = main_frame(data, verdicts)
     troubled = [status for status in ("diverged", "failed", "missing") if frame[f"n_{status}"].sum()]
-    headers = ["cell", "n", "train error, %", "95 % interval", "test error, %", "95 % interval", ACCURACY, "params", "MACs", "time"]
+    headers = [
+        "cell",
+        "n",
+        "train error, %",
+        "95 % interval",
+        "test error, %",
+        "95 % interval",
+        "test accuracy, %",
+        "params",
+        "MACs",
+        "time",
+    ]
     headers[2:2] = troubled
     nets = published_nets(data.plan)
     if nets:

@@ -13,7 +13,7 @@ from resnet_lab.analysis.verdict_text import withdrawn_text
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.papers.deviations import first_line
 from resnet_lab.report.search_text import progress_lines
-from resnet_lab.report.tables import ACCURACY, VERDICT_ICONS, TextTable, came_from, main_text
+from resnet_lab.report.tables import VERDICT_ICONS, TextTable, came_from, main_text
 from resnet_lab.text import printable
 
 
@@ -61,12 +61,14 @@ def _absent(data: StudyData) -> list[RenderableType]:
 
 
 def _table(table: TextTable) -> Table:
-    """The columns that fit 80 characters: without intervals and without counts of what is not there, which `_absent` tells."""
+    """The columns that fit 80 characters, under headings of two lines: no intervals, and no counts of what is not there, which `_absent` tells."""
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    kept = [position for position, header in enumerate(table.headers) if "interval" not in header and header not in (*_COUNTS, ACCURACY)]
+    kept = [position for position, header in enumerate(table.headers) if "interval" not in header and header not in _COUNTS]
     for position in kept:
         right = table.numeric[position]
-        drawn.add_column(Text(table.headers[position]), justify="right" if right else "left", no_wrap=right, overflow="fold")
+        drawn.add_column(
+            Text(table.headers[position].replace(" ", "\n", 1)), justify="right" if right else "left", no_wrap=right, overflow="fold"
+        )
     for row in table.rows[:MOST_CELLS]:
         drawn.add_row(*(Text(printable(row[position])) for position in kept))
     return drawn

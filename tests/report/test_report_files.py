@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -93,11 +94,13 @@ def test_report_never_imports_torch():
 
 
 def test_terminal_fits_80_characters_and_hides_nothing(study):
-    """Catches cut names and numbers, and trouble that the terminal does not tell; a name is never read as markup."""
+    """Catches cut names and numbers, errors without the accuracy, and trouble that is not told; a name is never read as markup."""
     made = study(diverged={("plain/56", 2)}, missing={("residual/56", 1)}, evidence=False)
     console = Console(width=80, file=io.StringIO())
     console.print(terminal_table(made.data, made.verdicts))
     text = console.file.getvalue()
     said = ("65.0 ± 7.1", "diverged: 1 of plain/56", "missing: 1 of residual/56", "NOT EVIDENCE", *(cell.name for cell in made.plan.cells))
     assert [words for words in said if words not in text] == []
+    assert re.search(r"plain/56 +2 +65\.0 ± 7\.1 +[\d.]+ ± [\d.]+ +\d\d\.\d ", text), "the accuracy follows the errors"
+    assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text.replace("… waiting", "")
