@@ -17,6 +17,7 @@ from resnet_lab.papers.facts import PAPERS, replications, torchvision_errors
 from resnet_lab.papers.facts import paper as paper_of
 from resnet_lab.papers.nets import net_spec
 from resnet_lab.report import numbers
+from resnet_lab.text import printable
 
 
 @click.command()
@@ -36,7 +37,8 @@ def paper(name: str | None, studies: Path) -> None:
             say(console, f"{key}   {each.title} ({each.short}, arXiv:{each.arxiv})")
         return
     found = paper_of(name)
-    here = studies_of(found.key, studies)
+    unreadable: list[str] = []
+    here = studies_of(found.key, studies, unreadable)
     say(console, f"{found.title}\n{found.authors}, {found.year}, arXiv:{found.arxiv}. {found.checked}")
     for table in found.tables:
         say(console, f"\n{table.name}: {table.says}")
@@ -45,6 +47,8 @@ def paper(name: str | None, studies: Path) -> None:
         say(console, f"\n{note}")
     _print_replications(console, found.key)
     _print_studies(console, here, studies)
+    for wrong in unreadable:
+        click.echo(f"warning: a study was left out: {printable(wrong)}", err=True)
 
 
 def _table(table: Any, here: Sequence[Any]) -> Table:

@@ -18,8 +18,9 @@ from resnet_lab.analysis.verdicts import Verdict, judge
 from resnet_lab.papers.deviations import ledger_of
 from resnet_lab.papers.facts import PublishedNet, agreement_margin, band
 from resnet_lab.papers.nets import nets_like
+from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.looks import load_looks
-from resnet_lab.runs.plan import Plan, stored_plans
+from resnet_lab.runs.plan import Plan, driven_plan, study_names
 from resnet_lab.runs.store import RunStore
 from resnet_lab.text import MINUS
 
@@ -68,14 +69,21 @@ class PaperStudy:
     verdicts: tuple[Verdict, ...]
 
 
-def studies_of(paper: str, studies: Path) -> tuple[PaperStudy, ...]:
-    """The studies of a folder whose source is the paper `paper`, and which have cells at its scale. Raises StoreError for a damaged plan."""
+def studies_of(paper: str, studies: Path, passed_over: list[str]) -> tuple[PaperStudy, ...]:
+    """The studies of a folder whose source is the paper `paper`, and which have cells at its scale.
+
+    A study whose files cannot be used is added to `passed_over`, as what is wrong with it.
+    """
     found = []
-    for plan in stored_plans(studies):
-        source = ledger_of(plan).paper
-        if source is not None and source.key == paper and published_nets(plan):
-            data = load(plan, RunStore(studies))
-            found.append(PaperStudy(plan.name, compare(data), judge(data, looks=load_looks(studies, plan.name))))
+    for name in study_names(studies):
+        try:
+            plan = driven_plan(studies, name)
+            source = ledger_of(plan).paper
+            if source is not None and source.key == paper and published_nets(plan):
+                data = load(plan, RunStore(studies))
+                found.append(PaperStudy(name, compare(data), judge(data, looks=load_looks(studies, name))))
+        except StoreError as error:
+            passed_over.append(str(error))
     return tuple(found)
 
 

@@ -176,12 +176,6 @@ def load_plan(studies: Path, name: str) -> Plan | None:
     return plan
 
 
-def stored_plans(studies: Path) -> Iterator[Plan]:
-    """Every plan of a studies folder, by name. Raises StoreError where one cannot be used."""
-    for name in study_names(studies):
-        yield driven_plan(studies, name)
-
-
 def study_names(studies: Path) -> list[str]:
     """The names of the studies that a folder has a plan of, in order."""
     return sorted(path.parent.relative_to(studies).as_posix() for path in studies.glob("*/*/plan.json"))

@@ -1,6 +1,7 @@
 """Typed as a user types it: papers and their facts, an unknown source, confounds under --strict, a run that a check ends."""
 
 import json
+import re
 
 import pytest
 from factories import fill_store
@@ -36,6 +37,19 @@ def test_a_paper_beside_our_results(invoke, tmp_path):
     assert "inside the band of replications, 7.9 to 9.1" in shown
     assert "degradation, n = 5" in shown
     assert "laptop" not in shown
+
+
+def test_a_paper_beside_a_study_that_cannot_be_read(invoke, tmp_path):
+    """Would catch one damaged plan of whatever study that hides the tables of the paper, and one that is left out without a word."""
+    studies = tmp_path / "studies"
+    fill_store(studies, shipped_plan(), ERRORS, metric="test_error", epochs=2)
+    plan = studies / "another" / "laptop" / "plan.json"
+    plan.parent.mkdir(parents=True)
+    plan.write_text("{", encoding="utf-8")
+    shown = invoke("paper", "he2015")
+    assert shown.exit_code == 0
+    assert "plain_vs_residual/paper, here:" in shown.output
+    assert re.search("warning: a study was left out: .*another/laptop/plan.json was cut short", shown.stderr)
 
 
 def test_papers_that_are_there_and_one_that_is_not(invoke, refused):
