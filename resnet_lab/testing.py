@@ -1,4 +1,4 @@
-"""The conformance test of a block from outside the package: `check_block("mylab.blocks:SEBlock")` in a test of your own.
+"""The conformance test of a block from outside the package: `check_block("mylab.blocks:SEBlock")`. Studies call it before they train one.
 
 What a residual function promises (resnet_lab.networks.blocks) is tried on small tensors on the CPU; a broken promise is an
 AssertionError that names it. It takes a second or two and leaves the caller's random state as it was.
@@ -74,13 +74,18 @@ def check_block(
     """
     cls, name = _find(block)
     _check_facts(cls)
-    with untouched_rng():
+    with untouched_rng(), _one_thread():
         for in_channels, out_channels in channels:
             for stride in strides:
                 trial = Trial(cls, in_channels, out_channels, stride, _spec(name, in_channels, out_channels, stride))
                 for check in CHECKS:
                     torch.default_generator.manual_seed(0)
-                    check(trial)
+                    try:
+                        check(trial)
+                    except AssertionError:
+                        raise
+                    except Exception as error:
+                        raise AssertionError(f"{trial} raised {type(error).__name__}: {error}") from error
     passed = ", ".join(check.__name__.removeprefix("_check_").replace("_", " ") for check in CHECKS)
     sys.stdout.write(f"{name} passes in {len(channels) * len(strides)} places: {passed}\n")
 
@@ -249,6 +254,17 @@ def _copied_state(module: nn.Module) -> dict[str, Tensor]:
 
 def _differing(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
     return sorted(name for name in a.keys() | b.keys() if name not in a or name not in b or not torch.equal(a[name], b[name]))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Tensors are small: on a busy machine several threads wait for each other far longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -73,7 +73,8 @@ LAB = """
             pass
 
         def forward(self, x):
-            if self.training and x.device.type == "cpu" and (HERE / "armed").exists():
+            tried = len(x) <= 4  # by check_block, before anything is trained
+            if self.training and not tried and x.device.type == "cpu" and (HERE / "armed").exists():
                 self.misbehave()
             return self.norm(self.conv(x))
 

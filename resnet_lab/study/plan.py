@@ -26,9 +26,9 @@ from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.spec.errors import Problem, SpecError, nearest
-from resnet_lab.spec.external import is_external
+from resnet_lab.spec.external import is_external, source_digest
 from resnet_lab.spec.names import check_name
-from resnet_lab.spec.network import weighted_layers
+from resnet_lab.spec.network import ResolvedNetwork, weighted_layers
 from resnet_lab.spec.resolve import Cell, Facts, Question, resolve
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import RecordSpec
@@ -231,6 +231,7 @@ def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPl
         return planned
     if options.shard and planned.searching:
         raise SpecError.of("a share of a study cannot search, because a search needs all results so far: leave out --shard", key="--shard")
+    _check_blocks(planned)
     devices = _devices(options)
     asked = {"workers": options.workers, "threads": options.threads, "runs_per_device": options.runs_per_device}
     return replace(planned, devices=devices, parallel=parallelism(options.executor, devices, planned.expected, **asked))
@@ -466,18 +467,36 @@ def _count(run: RunSpec) -> Cost:
     except Exception as error:  # whatever a block from outside raises
         if not is_external(run.network.block):
             raise
-        raise SpecError.of(_broken(run.network.block, error), key="network.block") from error
+        block = run.network.block
+        says = _broken_promise(block, source_digest(block), run.network)
+        raise SpecError.of(says or f"{block} raised {type(error).__name__} in this network: {error}", key="network.block") from error
 
 
-def _broken(block: str, error: Exception) -> str:
-    """What is wrong with a block from outside that raised an error: the promise that it breaks, else the error."""
+def _check_blocks(planned: StudyPlan) -> None:
+    """Raise SpecError, at its line, for a block from outside that is about to be trained and breaks a promise of blocks."""
+    used: dict[str, tuple[ResolvedNetwork, str]] = {}
+    for task in planned.expected:
+        used.setdefault(task.run.network.block, (task.run.network, task.cell.partition("/")[0]))
+    for each in planned.searching:
+        searched = (str(value) for one in each.searched.chosen if one.name == "network.block" for value in one.values)
+        used |= {block: (each.samples[0].run.network, each.searched.arm) for block in searched if block not in used}
+    ablation, scale = planned.question.ablation, f"scales.{planned.question.scale}"
+    for block, (network, arm) in used.items():
+        if is_external(block) and (wrong := _broken_promise(block, source_digest(block), network)):
+            raise ablation.wrong([Problem(wrong, key="network.block")], (f"arms.{arm}", f"{scale}.grid", "grid", scale, ""))
+
+
+@cache
+def _broken_promise(block: str, source: str, network: ResolvedNetwork) -> str:
+    """The promise that a block from outside breaks at the first widths of a network, empty where it keeps all; `source`: digest of its code."""
     from resnet_lab.testing import check_block
 
+    first, second = (*network.widths, network.widths[-1])[:2]
     try:
-        check_block(block)
+        check_block(block, channels=((first, first), (first, second)), strides=sorted(set(network.strides)))
     except AssertionError as broken:
         return str(broken)
-    return f"{block} raised {type(error).__name__} in this network: {error}"
+    return ""
 
 
 def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard | None:

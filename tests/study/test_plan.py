@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from tiny_study import TINY, edit, names
 
+from resnet_lab import testing
 from resnet_lab.runs.commit import source_commit
 from resnet_lab.runs.plan import load_plan
 from resnet_lab.runs.store import RunStore
@@ -183,8 +184,27 @@ def test_a_broken_block_is_refused_by_the_promise_that_it_breaks(prepare, lab):
     broken = "\n\nclass Broken(Sound):\n    def forward(self, x):\n        return super().forward(x)[:, :1, 0]\n"
     with (lab.folder / "mylab" / "blocks.py").open("a", encoding="utf-8") as file:
         file.write(broken)
-    with pytest.raises(SpecError, match=r"network.block.*Broken\(in_channels=8, out_channels=8, stride=1\) turns .* expected is"):
+    with pytest.raises(SpecError, match=r"network.block.*Broken\(in_channels=2, out_channels=2, stride=1\) turns .* expected is"):
         prepare(overrides=["network.block=mylab.blocks:Broken"])
+
+
+def test_a_block_is_held_to_its_promises_before_anything_is_trained(prepare, lab, monkeypatch):
+    """Would catch a block that can be counted and spoils the comparison: this one doubles what the shortcut carries too.
+
+    And a check that is made at every call, or never again when the block was changed.
+    """
+    tried: list[str] = []
+    check = testing.check_block
+    monkeypatch.setattr(testing, "check_block", lambda block, **places: tried.append(block) or check(block, **places))
+    block = {'network.shortcut = "none"': f'network.shortcut = "none"\nnetwork.block = "{lab.block("Sound")}"'}
+    for _ in range(2):
+        assert prepare(replace=block).missing
+    assert len(tried) == 1
+    edit(lab.folder / "mylab" / "blocks.py", "return self.norm(self.conv(x))", "return self.norm(self.conv(x.mul_(2)))")
+    del sys.modules["mylab.blocks"]
+    with pytest.raises(SpecError, match=r"tiny.toml:10: network.block: Sound.* changes its input in place"):
+        prepare(replace=block)
+    assert len(tried) == 2
 
 
 def test_a_recipe_changed_after_the_first_look_is_said_and_stays_said(prepare, studies):
