@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -192,6 +192,7 @@ def _cells(
         problem = Problem(f"{len(arms)} arms on this grid are {count:,} cells: at most {MOST_CELLS:,}", key="grid")
         raise ablation.wrong([problem], (f"scales.{scale}", ""))
     _check_where(ablation, arms, grid)
+    conditions = _conditions(raw.get("where", []), {"arm": arms, **_labels(grid)})
     cells: list[Cell] = []
     searches: list[SearchedCell] = []
     problems: list[Problem] = []
@@ -203,7 +204,8 @@ def _cells(
             axes = dict(zip(names.values(), (label for label, _ in points), strict=True))
             on_grid = [nested(path, value) for path, (_, value) in zip(grid, points, strict=True)]
             here = {"arm": arm, **axes}
-            where = {index: _overrides_of(entry) for index, entry in enumerate(raw.get("where", [])) if _applies(entry, here)}
+            fitting = sorted(i for keys, by_labels in conditions.items() for i in by_labels.get(tuple(here[key] for key in keys), ()))
+            where = {index: _overrides_of(raw["where"][index]) for index in fitting}
             name = "/".join([arm, *(f"{label:g}" if isinstance(label, float) else str(label) for label in axes.values())])
             if ranked:
                 axes[FINALIST] = 1
@@ -342,8 +344,31 @@ def _short_names(grid: Iterable[str]) -> dict[str, str]:
     return {path: name if list(last.values()).count(name) == 1 else path for path, name in last.items()}
 
 
-def _applies(entry: dict[str, Any], here: dict[str, Any]) -> bool:
-    return all(key in SECTIONS or here.get(key) in (value if isinstance(value, list) else [value]) for key, value in entry.items())
+def _labels(grid: dict[str, Any]) -> dict[str, dict[Any, None]]:
+    """Short name of an axis -> the labels of its points."""
+    return {name: dict.fromkeys(grid_point(value)[0] for value in grid[path]) for path, name in _short_names(grid).items()}
+
+
+def _wanted(condition: Any, there: Mapping[Any, Any]) -> tuple[list[Any], list[Any]]:
+    """The labels that a condition names: those that are there, and those that are not."""
+    wanted = condition if isinstance(condition, list) else [condition]
+    found = [label for label in wanted if isinstance(label, Hashable) and label in there]
+    return list(dict.fromkeys(found)), [label for label in wanted if not isinstance(label, Hashable) or label not in there]
+
+
+def _conditions(
+    entries: Sequence[dict[str, Any]], labels: Mapping[str, Mapping[Any, Any]]
+) -> dict[tuple[str, ...], dict[tuple[Any, ...], list[int]]]:
+    """What entries of `[[where]]` go by (`("arm", "layers")`) -> labels of these -> places of the entries.
+
+    Thousands of cells look theirs up: to try every entry for every cell takes minutes.
+    """
+    found: dict[tuple[str, ...], dict[tuple[Any, ...], list[int]]] = {}
+    for index, entry in enumerate(entries):
+        keys = tuple(key for key in entry if key not in SECTIONS)
+        for chosen in itertools.product(*(_wanted(entry[key], labels[key])[0] for key in keys)):
+            found.setdefault(keys, {}).setdefault(chosen, []).append(index)
+    return found
 
 
 def _overrides_of(entry: dict[str, Any]) -> dict[str, Any]:
@@ -353,10 +378,11 @@ def _overrides_of(entry: dict[str, Any]) -> dict[str, Any]:
 def _check_where(ablation: Ablation, arms: Iterable[str], grid: dict[str, Any]) -> None:
     """Raises SpecError for conditions that no cell can meet, at this scale or another: they would set nothing, without a word."""
     problems: list[Problem] = []
-    labels: dict[str, list[Any]] = {"arm": list(arms)}
+    labels: dict[str, dict[Any, None]] = {"arm": dict.fromkeys(arms)}
     for axes in (grid, *(flatten_grid(part.get("grid", {})) for part in (ablation.raw, *ablation.raw.get("scales", {}).values()))):
-        for path, name in _short_names(axes).items():
-            labels.setdefault(name, []).extend(grid_point(value)[0] for value in axes[path])
+        for name, found in _labels(axes).items():
+            labels.setdefault(name, {}).update(found)
+    listed = {name: shown(", ".join(map(str, found))) for name, found in labels.items()}
     known = ["arm", *_short_names(grid).values()]
     for index, entry in enumerate(ablation.raw.get("where", [])):
         problems += [
@@ -368,16 +394,14 @@ def _check_where(ablation: Ablation, arms: Iterable[str], grid: dict[str, Any]) 
             if key not in SECTIONS and key not in known
         ]
         for name in (name for name in known if name in entry):
-            wanted = entry[name] if isinstance(entry[name], list) else [entry[name]]
-            missing = [label for label in wanted if label not in labels[name]]
-            if missing and (name == "arm" or len(missing) == len(wanted)):  # other labels may be meant for --set grid...
-                there = shown(", ".join(dict.fromkeys(map(str, labels[name]))))
+            there, missing = _wanted(entry[name], labels[name])
+            if missing and (name == "arm" or not there):  # other labels may be meant for --set grid...
                 said = (
                     f"no arm {missing[0]!r}{nearest(str(missing[0]), arms)}"
                     if name == "arm"
                     else f"no cell has {name} = {shown(missing[0])}"
                 )
-                problems.append(Problem(f"{said}; there are {there}", key=f"where.{index}.{name}"))
+                problems.append(Problem(f"{said}; there are {listed[name]}", key=f"where.{index}.{name}"))
         problems += [Problem(problem.message, key=f"where.{index}.{problem.key}") for problem in check_fragment(_overrides_of(entry))]
     if problems:
         raise ablation.wrong(problems)

@@ -1,6 +1,7 @@
 """From a question to its cells: precedence, derivation, relations, warnings."""
 
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,33 @@ def test_precedence_is_base_scale_arm_grid_where_set() -> None:
     text += '[[where]]\nlayers = 32\narm = "plain"\ntraining.lr = 0.4\n'
     assert rates(question(text)) == {"plain/20": 0.3, "plain/32": 0.4, "residual/20": 0.2, "residual/32": 0.2}
     assert set(rates(question(text, overrides=["training.lr=0.5"])).values()) == {0.5}
+
+
+def test_a_later_where_wins_whatever_it_goes_by() -> None:
+    """Would catch conditions that are looked up in another order than the file's, and a list of which one label counts."""
+    text = (
+        BASE
+        + "[[where]]\nlayers = [32, 56]\ntraining.lr = 0.2\n[[where]]\narm = ['plain', 'residual']\nlayers = [20, 32]\ntraining.lr = 0.3\n"
+    )
+    text += "[[where]]\nlayers = 32.0\ntraining.lr = 0.4\n[[where]]\nlayers = 20\narm = 'plain'\ntraining.lr = 0.5\n"
+    assert rates(question(text)) == {"plain/20": 0.5, "plain/32": 0.4, "residual/20": 0.3, "residual/32": 0.4}
+    assert set(rates(question(text + "[[where]]\ntraining.lr = 0.6\n")).values()) == {0.6}
+
+
+def test_thousands_of_conditions_take_a_moment() -> None:
+    """Would catch conditions that are all tried for each cell: a minute of silence for a generated file."""
+    steps = range(1, 2001)
+    text = BASE.replace("network.layers = [20, 32]", f"training.iterations = {list(steps)}").replace("epochs = 3", "")
+    text = text.replace("[arms.plain]", "[network]\nlayers = 20\n[arms.plain]")
+    entries = (
+        f"[[where]]\narm = '{arm}'\niterations = {step}\ntraining.lr = {step / 10_000}\n" for arm in ("plain", "residual") for step in steps
+    )
+    text += "".join(entries)
+    start = time.process_time()
+    found = rates(question(text))
+    assert time.process_time() - start < 4
+    assert len(found) == 4000
+    assert found["residual/1999"] == 0.1999
 
 
 def test_a_grid_over_the_rate_wins_over_the_arm() -> None:
