@@ -20,6 +20,7 @@ COMMANDS: Commands = {
     "Networks": {
         "describe": ("describe:describe", "Show the layers of a network, or draw it."),
         "compare": ("compare:compare", "Compare two networks, field by field and layer by layer."),
+        "conv": ("conv:conv", "Show the arithmetic of one convolution."),
         "flops": ("flops:flops", "Show what networks cost, beside published counts."),
     },
     "One network on your own images": {
