@@ -188,7 +188,7 @@ def test_a_broken_block_is_refused_by_the_promise_that_it_breaks(prepare, lab):
         prepare(overrides=["network.block=mylab.blocks:Broken"])
 
 
-def test_a_block_is_held_to_its_promises_before_anything_is_trained(prepare, lab, monkeypatch):
+def test_a_block_is_held_to_its_promises_before_anything_is_trained(prepare, lab, monkeypatch, capsys):
     """Would catch a block that can be counted and spoils the comparison: this one doubles what the shortcut carries too.
 
     And a check that is made at every call, or never again when the block was changed.
@@ -200,6 +200,7 @@ def test_a_block_is_held_to_its_promises_before_anything_is_trained(prepare, lab
     for _ in range(2):
         assert prepare(replace=block).missing
     assert len(tried) == 1
+    assert capsys.readouterr().out == ""
     edit(lab.folder / "mylab" / "blocks.py", "return self.norm(self.conv(x))", "return self.norm(self.conv(x.mul_(2)))")
     del sys.modules["mylab.blocks"]
     with pytest.raises(SpecError, match=r"tiny.toml:10: network.block: Sound.* changes its input in place"):
