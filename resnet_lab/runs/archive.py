@@ -35,10 +35,10 @@ from typing import Any
 
 from resnet_lab.content import check_regular, content_of
 from resnet_lab.runs.files import StoreError, from_json, inside, write_atomically, writing
-from resnet_lab.runs.looks import LOOKS_FORMAT, Looks, looks_path
+from resnet_lab.runs.looks import looks_path, parse_looks
 from resnet_lab.runs.plan import Plan, driven_plan, load_plan, parse_plan
 from resnet_lab.runs.record import Origin
-from resnet_lab.runs.searches import parse_trials, searches_path, trial_runs
+from resnet_lab.runs.searches import check_trials, parse_trials, searches_path, trial_runs
 from resnet_lab.runs.store import CHECKPOINTS, ORIGIN, RunStore, checkpoint_iteration, newest_checkpoint, weights_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import digest_of, is_external, sources_of
@@ -244,8 +244,9 @@ def _check(content: Mapping[str, bytes], plan: Plan, where: str) -> None:
     `where` they are, in words.
     """
     if "looks.json" in content:
-        from_json(Looks, content["looks.json"], f"looks.json in {where}", newest=LOOKS_FORMAT, remedy="get the archive again")
-    list(parse_trials(content.get("searches.jsonl", b""), f"searches.jsonl in {where}"))
+        parse_looks(content["looks.json"], f"looks.json in {where}", "get the archive again")
+    trials = f"searches.jsonl in {where}"
+    check_trials(parse_trials(content.get("searches.jsonl", b""), trials), plan, trials)
     with TemporaryDirectory() as scratch:
         there, code = Path(scratch), Path(scratch) / OWN_CODE
         small = {name: data for name, data in content.items() if not name.endswith((".safetensors", _CHECKPOINT))}

@@ -12,8 +12,9 @@ from annotated_types import Ge, Le, Len
 from pydantic import StringConstraints
 
 from resnet_lab.content import content_of
-from resnet_lab.runs.files import LARGEST_JSON, from_json, inside, reading, write_atomically, writing
+from resnet_lab.runs.files import LARGEST_JSON, StoreError, from_json, inside, reading, write_atomically, writing
 from resnet_lab.runs.record import Count
+from resnet_lab.spec.bounds import MOST_SEEDS, Whole
 
 LOOKS_FORMAT = 1
 
@@ -26,7 +27,7 @@ class Decision:
     p: Annotated[float, Ge(0), Le(1)] | None
     level: Annotated[float, Ge(0), Le(1)]
     """What p was held against."""
-    remaining: Count
+    remaining: Annotated[Count, Ge(1)]
     """Claims still undecided at that step of Holm's procedure, this one included."""
 
 
@@ -34,7 +35,7 @@ class Decision:
 class Look:
     """One reading. `decisions`: digest of the claim -> what was said, for every claim that was still undecided and could be judged."""
 
-    seeds: tuple[Count, ...]
+    seeds: Annotated[tuple[Whole, ...], Len(1, MOST_SEEDS)]
     alpha: Annotated[float, Ge(0), Le(1)]
     """The share of the error rate that this look may spend."""
     decisions: dict[str, Decision]
@@ -44,7 +45,7 @@ class Look:
 class Looks:
     """The looks that a study was to have, and those it had."""
 
-    schedule: Annotated[tuple[Count, ...], Len(1)]
+    schedule: Annotated[tuple[Annotated[int, Ge(1), Le(MOST_SEEDS)], ...], Len(1)]
     """Numbers of seeds at which claims are judged, rising; one number where there is one look."""
     alpha: Annotated[float, Ge(0), Le(1)] = 0.05
     """Error rate of the family over all looks."""
@@ -90,5 +91,14 @@ def load_looks(studies: Path, name: str) -> Looks | None:
             content = content_of(path, at_most=LARGEST_JSON)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    remedy = "restore it from a copy; without it nobody knows at how many seeds these verdicts were first read"
-    return from_json(Looks, content, str(path), newest=LOOKS_FORMAT, remedy=remedy)
+    return parse_looks(
+        content, str(path), "restore it from a copy; without it nobody knows at how many seeds these verdicts were first read"
+    )
+
+
+def parse_looks(content: bytes, path: str, remedy: str) -> Looks:
+    """The looks in a looks.json's content; `path` and `remedy` are for the errors. Raises StoreError where it cannot be used."""
+    looks = from_json(Looks, content, path, newest=LOOKS_FORMAT, remedy=remedy)
+    if list(looks.schedule) != sorted(looks.schedule) or len(looks.done) > len(looks.schedule):
+        raise StoreError(f"{path} contradicts itself (its looks do not rise, or more were taken than planned): {remedy}")
+    return looks

@@ -13,7 +13,7 @@ from typing import Any
 
 from resnet_lab.content import content_of
 from resnet_lab.runs.files import LARGEST_JSON, StoreError, fitting, from_json, from_plain, inside, reading, write_atomically, writing
-from resnet_lab.spec.bounds import Whole
+from resnet_lab.spec.bounds import MOST_RUNS, MOST_SEEDS, Whole
 from resnet_lab.spec.claims import Claim, claim_problems, problems_beside
 from resnet_lab.spec.names import is_name, not_a_name
 from resnet_lab.spec.run import RunSpec
@@ -217,6 +217,8 @@ def parse_plan(content: bytes, path: str, tag: str = "") -> Plan:
 def _contradictions(plan: Plan) -> Iterator[str]:
     """What each field may say, but not all of them together."""
     cells = [cell.name for cell in plan.cells]
+    if len(plan.seeds) > MOST_SEEDS or len(cells) * len(plan.seeds) > MOST_RUNS:
+        yield f"{len(cells):,} cells with {len(plan.seeds):,} seeds: at most {MOST_SEEDS:,} seeds and {MOST_RUNS:,} runs"
     if not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
         yield "no seeds, or one of them twice"
     if not (cells or plan.searches) or len(set(cells)) < len(cells):

@@ -4,17 +4,21 @@ It lies beside plan.json. The runs themselves are in the run store like any othe
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AllowInfNan, StringConstraints
 
 from resnet_lab.content import content_of
-from resnet_lab.runs.files import LARGEST_JSON, fitting, from_plain, inside, read_json, reading, writing
+from resnet_lab.runs.files import LARGEST_JSON, StoreError, fitting, from_plain, inside, read_json, reading, writing
 from resnet_lab.runs.plan import Plan, PlannedSearch
-from resnet_lab.runs.record import Fingerprint
-from resnet_lab.spec.search import SEARCH_SEEDS, Label
+from resnet_lab.runs.record import Count, Fingerprint, Percent, Seconds
+from resnet_lab.spec.search import SEARCH_SEEDS, Label, field_values, parameters
 
+Finite = Annotated[float, AllowInfNan(False)]
+Step = Annotated[str, StringConstraints(pattern="^[0-9]{1,10}$")]
 State = Literal["running", "complete", "pruned", "infeasible", "failed"]
 
 
@@ -26,7 +30,7 @@ class SearchTrial:
     """The searched cell: `tpe`, or with a grid `plain/20`."""
     identity: str
     """Digest of what was searched: a search that was changed begins anew."""
-    number: int
+    number: Count
     """Counted from 0 over all proposals of its search."""
     state: State
     point: dict[str, Label]
@@ -35,20 +39,20 @@ class SearchTrial:
     """`first`: the question names it. `random`: the sampler had nothing new to propose."""
     fingerprint: Fingerprint | Literal[""] = ""
     """Of its runs; empty where no network can be built."""
-    macs: int = 0
-    params: int = 0
-    layers: int = 0
-    constraints: dict[str, float] = field(default_factory=dict)
+    macs: Count = 0
+    params: Count = 0
+    layers: Count = 0
+    constraints: dict[str, Finite] = field(default_factory=dict)
     """Constraint -> by which share it is broken; zero or below where it is met."""
-    scores: dict[str, float] = field(default_factory=dict)
+    scores: dict[Step, Percent] = field(default_factory=dict)
     """Seed -> validation error in percent of its run; 100 for one that diverged."""
-    curve: dict[str, float] = field(default_factory=dict)
+    curve: dict[Step, Percent] = field(default_factory=dict)
     """Step -> what a pruner was told: epochs and errors of a run, or seeds and their errors."""
-    values: tuple[float, ...] = ()
+    values: tuple[Finite, ...] = ()
     """Its objectives, in the order of the question: mean validation error in percent, then a cost."""
-    diverged: int = 0
+    diverged: Count = 0
     """Runs that diverged."""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     """Training time of its runs."""
     why: str = ""
     """Why it failed, or cannot be built."""
@@ -116,6 +120,29 @@ def parse_trials(content: bytes, path: str) -> Iterator[SearchTrial]:
         with fitting(f"{path}:{number}", "move the file away, finished runs are kept"):
             trial = from_plain(SearchTrial, plain)
         yield trial
+
+
+def check_trials(trials: Iterable[SearchTrial], plan: Plan, path: str) -> None:
+    """Raise StoreError for proposals that the searches of a plan cannot have made, and where those are missing that became its cells."""
+    searches = {(search.name, search.identity): search for search in plan.searches}
+    numbers: dict[str, set[int]] = {search.name: set() for search in plan.searches}
+    for trial in trials:
+        if (search := searches.get((trial.search, trial.identity))) is None:  # of a search that was changed since
+            continue
+        numbers[search.name].add(trial.number)
+        chosen = parameters(search.spec["space"])[0]
+        try:
+            field_values(chosen, trial.point)
+            fits = {each.name for each in chosen if each.is_open(trial.point)} == set(trial.point)
+        except ValueError:
+            fits = False
+        if not fits:
+            raise StoreError(f"{path}: trial {trial.number} of {trial.search} is not in the space of its search")
+        if trial.state == "complete" and not trial.values:
+            raise StoreError(f"{path}: trial {trial.number} of {trial.search} is complete, and has no values")
+    for search in plan.searches:
+        if missing := set(search.finalists) - numbers[search.name]:
+            raise StoreError(f"{path} lacks trial {min(missing)} of {search.name}, which became a cell")
 
 
 def _ends_whole(path: Path) -> bool:

@@ -23,11 +23,12 @@ from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.looks import Decision, Look, Looks, load_looks
 from resnet_lab.runs.plan import Plan, load_plan
 from resnet_lab.runs.record import RunRecord
-from resnet_lab.runs.searches import append_trial
+from resnet_lab.runs.searches import append_trial, load_trials
 from resnet_lab.runs.store import CHECKPOINTS, ORIGIN, RunStore, checkpoint_header, newest_checkpoint
+from resnet_lab.search.record import frozen
 from resnet_lab.spec.reading import typed_run
 from resnet_lab.spec.run import fingerprint
-from resnet_lab.spec.search import SEARCH_SEEDS
+from resnet_lab.spec.search import SEARCH_SEEDS, SearchSpec, parameters
 
 
 @pytest.fixture
@@ -445,6 +446,66 @@ def test_an_archive_that_was_edited_is_used_whole_or_refused_whole(tmp_path: Pat
         shutil.rmtree(there)
     assert not [seed for seed in refused if (tmp_path / f"there-{seed}").exists()], "nothing is left behind"
     assert 100 < len(refused) < 200, "most are refused, some edits change nothing that matters"
+
+
+def test_searches_that_were_edited_are_used_whole_or_refused_whole(tmp_path: Path) -> None:
+    """Would catch proposals that no search made: steps that are no numbers, scores beyond 100 %, labels that its space does not have."""
+    plan = make_searched([ended_search()], seeds=range(2))
+    fill_store(tmp_path / "here", plan)
+    write_trials(tmp_path / "here", plan, {"tpe": SCORES})
+    export_study(tmp_path / "here", plan, tmp_path / "whole.tar.gz")
+    lines = (tmp_path / "here" / plan.name / "searches.jsonl").read_bytes().splitlines()
+    search, refused = plan.searches[0], 0
+    for seed in range(100):
+        draw = random.Random(seed)
+        at = draw.randrange(len(lines))
+        changed = [*lines[:at], json.dumps(edited(json.loads(lines[at]), draw)).encode(), *lines[at + 1 :]]
+        shutil.copy(tmp_path / "whole.tar.gz", tmp_path / "edited.tar.gz")
+        repacked(tmp_path / "edited.tar.gz", {"searches.jsonl": b"\n".join(changed)}, listed=True)
+        try:
+            import_study(tmp_path / f"there-{seed}", tmp_path / "edited.tar.gz")
+        except StoreError:
+            refused += 1
+            assert not (tmp_path / f"there-{seed}").exists()
+            continue
+        for trial in load_trials(tmp_path / f"there-{seed}", plan.name, {"tpe": search.identity})["tpe"]:
+            frozen(trial, parameters(search.spec["space"])[0], SearchSpec(**search.spec))
+    assert 60 < refused < 100, "most are refused, some edits change nothing that matters"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"curve": {"x": 3.0}}, "curve.x"),
+        ({"scores": {"1000000": 101.0}}, "scores.1000000"),
+        ({"number": -1}, "number"),
+        ({"point": {"training.lr": 0.1}}, "trial 1 of tpe is not in the space of its search"),
+        ({"number": 77}, "lacks trial 1 of tpe, which became a cell"),
+    ],
+)
+def test_a_proposal_that_no_search_made_is_refused(tmp_path: Path, change: dict[str, object], says: str) -> None:
+    """Would catch a traceback in the report of a study that came from elsewhere."""
+    plan = make_searched([ended_search()], seeds=range(2))
+    fill_store(tmp_path / "here", plan)
+    write_trials(tmp_path / "here", plan, {"tpe": SCORES})
+    archive = tmp_path / "study.tar.gz"
+    export_study(tmp_path / "here", plan, archive)
+    lines = [json.loads(line) for line in (tmp_path / "here" / plan.name / "searches.jsonl").read_text(encoding="utf-8").splitlines()]
+    changed = "\n".join(json.dumps(line | change if line["number"] == 1 else line) for line in lines)
+    with pytest.raises(StoreError, match=says):
+        import_study(tmp_path / "there", repacked(archive, {"searches.jsonl": changed.encode()}, listed=True))
+
+
+@pytest.mark.parametrize(("schedule", "seeds"), [([5, 2], [0, 1]), ([0], [0, 1]), ([100_000], [0, 1]), ([2], list(range(100_000)))])
+def test_looks_that_contradict_themselves_are_refused(tmp_path: Path, plan: Plan, schedule: list[int], seeds: list[int]) -> None:
+    """Would catch looks that nobody can have taken: error rate spent backwards, and a hundred thousand seeds."""
+    Looks((2,), done=(Look((0, 1), 0.02, {}),)).save(tmp_path / "here", plan.name)
+    archive = tmp_path / "study.tar.gz"
+    export_study(tmp_path / "here", plan, archive)
+    looks = json.loads((tmp_path / "here" / plan.name / "looks.json").read_bytes())
+    changed = looks | {"schedule": schedule, "done": [looks["done"][0] | {"seeds": seeds}]}
+    with pytest.raises(StoreError, match=r"looks\.json in"):
+        import_study(tmp_path / "there", repacked(archive, {"looks.json": json.dumps(changed).encode()}, listed=True))
 
 
 def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(

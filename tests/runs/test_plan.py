@@ -110,6 +110,8 @@ def test_a_fingerprint_that_is_a_path_is_refused() -> None:
     ("change", "says"),
     [
         ({"seeds": (0, 0)}, "no seeds, or one of them twice"),
+        ({"seeds": tuple(range(100_000))}, "4 cells with 100,000 seeds: at most 10,000 seeds and 200,000 runs"),
+        ({"seeds": tuple(range(10_001))}, "at most 10,000 seeds"),
         ({"cells": ()}, "no cells, or two of one name"),
         ({"axes": ("width",)}, "a cell does not lie on its grid"),
         ({"claims": (degradation("plain/57"),)}, "claim 'degradation': contrast: no cell 'plain/57'"),
