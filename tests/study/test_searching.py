@@ -226,7 +226,7 @@ def test_a_net_that_fails_costs_its_trial_and_no_more(question, tmp_path: Path, 
                     self.conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
 
                 def forward(self, x):
-                    if self.training and x.device.type == "cpu":
+                    if self.training and x.device.type == "cpu" and len(x) > 4:
                         raise ArithmeticError("this one never trains")
                     return self.conv(x)
         """)
