@@ -36,7 +36,7 @@ def predict_images(
     """
     files = list(_files(paths))
     size = run.spec.data.image_size
-    margin = cached_margin(run.spec.data, size)
+    margin = cached_margin(run.spec.data, size) if run.record.margin is None else run.record.margin
     normalization = normalization_of(run)
     if normalization is None:
         raise SpecError.of(f"run {run.id} did not keep the normalization of its images: train it again")

@@ -172,10 +172,7 @@ def folder_facts(spec: DataSpec, data_root: Path | None, *, cache: Path | None =
     inspected = inspect(folder, cache)
     size = spec.image_size or _common_size(folder, inspected)
     sides = [min(seen.width, seen.height) for seen in inspected.values()]
-    largest = max(sides)
-    if largest < size:
-        raise SpecError.of(f"no image in {folder.root} is {size} pixels wide and high: at most {largest}", key="data.image_size")
-    margin = cached_margin(spec, size, largest)
+    margin = cached_margin(spec, size, max(sides))
     smaller = sum(side < size + margin for side in sides)
     train, test = len(folder.splits["train"]), len(folder.splits.get("test", ()))
     if not test:
@@ -296,7 +293,9 @@ def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int,
         kept, seen = spec.image_size + margin, f"{spec.image_size}x{spec.image_size}"
         crops = f", random parts of it as {seen} in training, its center in tests" if spec.random_resized_crop else ""
         parts.append(f"the largest centered square of each averaged down to {kept}x{kept}{crops}")
-        parts += [f"{smaller} smaller ones enlarged"] if smaller else []
+        parts += (
+            [f"{'all of them are smaller and' if smaller == len(list(folder)) else f'{smaller} smaller ones'} enlarged"] if smaller else []
+        )
     if folder.passed_over:
         parts.append(f"skipped: {', '.join(folder.passed_over)}")
     if folder.other_files:

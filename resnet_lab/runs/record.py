@@ -98,6 +98,8 @@ class RunRecord:
     """What the classes are called, in the order of the network's outputs."""
     checks: dict[str, str] = field(default_factory=dict)
     """What was checked while the run trained -> what was found (training/checks.py)."""
+    margin: Count | None = None
+    """Pixels a side that images were kept larger than what the network sees of them, its center; None where it is not known."""
     arrays: Annotated[Mapping[str, NDArray[Any]], SkipValidation] = field(default_factory=dict, compare=False)
     checksum: str = field(default="", compare=False)
     """Of the stored record and its arrays; empty for one that does not come from the store."""

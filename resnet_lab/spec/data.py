@@ -39,7 +39,7 @@ class DataSpec:
     name: str = "digits"
     """`digits`, `synthetic`, `cifar10`, `cifar100`, `fashion_mnist`, `signs`, `folder:PATH`, or your own loader as `package.module:Name`."""
     image_size: Annotated[int, Ge(4), Le(8192)] | None = None
-    """Images are averaged down to this side, in pixels. Default: the dataset's own size."""
+    """Images are averaged down to this side, in pixels; smaller ones of a folder are enlarged. Default: the dataset's own size."""
     train_images: Annotated[int, Ge(2), Le(10**9)] | None = None
     """Train on a seeded subset of this many images. Default: all."""
     validation: Annotated[float, Ge(0), Lt(1)] = 0.0
@@ -130,10 +130,10 @@ def resolve_data(spec: DataSpec, size: int) -> ResolvedData:
 def cached_margin(spec: DataSpec, size: int, largest: int | None = None) -> int:
     """Pixels a side that images of `size` are kept larger than a network sees them; none where no random crop asks for it.
 
-    `largest`: the side that the dataset's images have, where they all have one.
+    `largest`: the side of the dataset's largest images: none are enlarged only to leave room for crops.
     """
     wanted = round(size * CACHED_MARGIN) if spec.random_resized_crop else size
-    return (wanted if largest is None else min(wanted, largest)) - size
+    return wanted - size if largest is None else max(0, min(wanted, largest) - size)
 
 
 def split_counts(images: int, share: float) -> tuple[int, int]:

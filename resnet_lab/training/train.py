@@ -420,5 +420,6 @@ def _record(
         notes=tuple(keeper.notes),
         checks=checks,
         class_names=splits.class_names,
+        margin=splits.test.images.shape[-1] - splits.test.side,
         arrays=arrays,
     )

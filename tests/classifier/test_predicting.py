@@ -1,5 +1,6 @@
 """Predicting image files: the same pixels, the same answer as in evaluation; broken files named."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,16 @@ def test_prediction_agrees_with_evaluation(day_or_night: tuple[FinishedRun, Path
         assert prediction.classes[0][1] >= prediction.classes[1][1]
         right += prediction.classes[0][0] == prediction.path.parent.name
     assert right == evaluate_run(run, studies=studies).accuracy.right == 8, "bright and dark are easily told apart"
+
+
+def test_small_photographs_are_predicted_as_they_are_evaluated(tiny: str, photographs: Path, tmp_path: Path) -> None:
+    """Would catch a border cut off in predictions that evaluation does not cut off, where photographs are smaller than what the network sees."""
+    fields = {"data": {"name": f"folder:{photographs}", "image_size": 48}, "training": {"epochs": 1, "batch_size": 4, "precision": "fp32"}}
+    places = Places(tmp_path / "studies", tmp_path / "reports")
+    run = find_run(places.studies, run_job(prepare_job(Wanted(tiny, fields), places, device="cpu", threads=1)).id)
+    found = [each for each in predict_images(run, [photographs / "test"], studies=places.studies) if isinstance(each, Prediction)]
+    losses = [-math.log(dict(each.classes)[each.path.parent.name]) for each in found]
+    assert sum(losses) / len(losses) == pytest.approx(evaluate_run(run, studies=places.studies).loss, rel=1e-5)
 
 
 def test_a_broken_image_is_named_and_skipped_where_asked(day_or_night: tuple[FinishedRun, Path], photographs: Path) -> None:
