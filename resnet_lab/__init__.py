@@ -7,6 +7,8 @@ model = resnet_lab.build("resnet50", classes=10)         # any network of `resne
 block = resnet_lab.block("bottleneck", in_channels=256)  # one block: block.residual(x) + x by hand
 layers = resnet_lab.describe("resnet50")                  # its layers as a DataFrame; a notebook shows its diagram
 run = resnet_lab.train("resnet18", "folder:pets")        # one network on your own images
+run.evaluate(), run.predict("photo.jpg")                  # ... measured and used; run.model, run.history, run.export("net.onnx")
+run = resnet_lab.load_run("last")                         # a finished run again, by its id or as the last one
 model = resnet_lab.load_weights(model, "weights.pt")     # of a file or a run
 """
 
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resnet_lab.api import StudyResult, load_study, run_study
-    from resnet_lab.api_classifier import load_weights, train
+    from resnet_lab.api_classifier import load_run, load_weights, train
     from resnet_lab.api_networks import block, build, describe
     from resnet_lab.spec.external import loader
     from resnet_lab.spec.library import load_ablation
@@ -28,6 +30,7 @@ __all__ = [
     "build",
     "describe",
     "load_ablation",
+    "load_run",
     "load_study",
     "load_weights",
     "loader",
@@ -37,7 +40,7 @@ __all__ = [
 
 HOMES = {
     "api": ("StudyResult", "load_study", "run_study"),
-    "api_classifier": ("load_weights", "train"),
+    "api_classifier": ("load_run", "load_weights", "train"),
     "api_networks": ("block", "build", "describe"),
     "spec.external": ("loader",),
     "spec.library": ("load_ablation",),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from tiny_study import TINY, edit, results
 from tiny_training import FIELDS
@@ -18,9 +19,11 @@ from tiny_training import FIELDS
 import resnet_lab
 from resnet_lab import api
 from resnet_lab.classifier.runs import find_run, network_of
+from resnet_lab.data.splits import open_images
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.catalogue import named_network
+from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import NetworkSpec
 
@@ -236,6 +239,43 @@ def test_train_and_load_weights() -> None:
         torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=0)
     with pytest.raises(SpecError, match="does not fit"):
         resnet_lab.load_weights(resnet_lab.build("resnet20"), outcome.weights["last"])
+
+
+def test_a_run_from_python_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trained network with which nothing can be done in Python: no model, no measurement, no prediction, no file, no way back to it later."""
+    outcome = train()
+    images = open_images(find_run(Path("studies"), outcome.id).spec.data, DATASETS["digits"], data_root=None, cache=Path("studies/cache"))
+    test = images.test
+    right = (outcome.model(test.normalization.apply(test.images[test.rows])).argmax(1) == test.labels[test.rows]).numpy()
+    measured = outcome.evaluate()
+    assert int(right.sum()) == measured.accuracy.right == outcome.accuracy.right
+    assert measured.right.tolist() == right.tolist()
+    assert outcome.model is outcome.model
+
+    pixels = test.images[test.rows[:2], 0].numpy()
+    Path("photos").mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(f"photos/{number}.png")
+    one, both = outcome.predict("photos/0.png"), outcome.predict(Path("photos"))
+    assert [each.path for each in both] == [Path("photos/0.png"), Path("photos/1.png")]
+    assert one == outcome.predict(["photos/0.png"])
+    likeliest = outcome.model(test.normalization.apply(test.images[test.rows[:1]])).argmax().item()
+    assert one[0].classes[0][0] == str(likeliest)
+
+    outcome.export("net.safetensors")
+    into = [resnet_lab.build(NetworkSpec(layers=8, widths=(4, 8, 8)), classes=10, in_channels=1) for _ in "abc"]
+    loaded = [resnet_lab.load_weights(model, source) for model, source in zip(into, ("net.safetensors", outcome, "last"), strict=True)]
+    for model in loaded:
+        assert torch.equal(model.eval()(torch.ones(1, 1, 8, 8)), outcome.model(torch.ones(1, 1, 8, 8)))
+    with pytest.raises(SpecError, match=r"net\.bin does not say its format"):
+        outcome.export("net.bin")
+
+    again = resnet_lab.load_run()
+    assert (again.id, again.record, again.accuracy, again.report) == (outcome.id, outcome.record, outcome.accuracy, outcome.report)
+    assert again.history.equals(outcome.history)
+    assert outcome.id in again._repr_html_()
+    monkeypatch.chdir(Path("photos"))
+    assert resnet_lab.load_run(outcome.id[:6], studies="../studies").evaluate().accuracy == outcome.accuracy
 
 
 def test_a_notebook_sees_its_curves_redrawn_in_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from resnet_lab.classifier.runs import FinishedRun, check_stored, network_of, normalization_of, short_name, with_data
+from resnet_lab.classifier.runs import FinishedRun, check_stored, network_of, normalization_of, with_data
 from resnet_lab.data.batches import ordered_batches
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.normalization import Normalization
@@ -23,6 +23,7 @@ from resnet_lab.output import save_figure, write_csv
 from resnet_lab.probes.measure import Batches, evaluate
 from resnet_lab.report.one_network import draw_confusion
 from resnet_lab.runs.files import writing
+from resnet_lab.spec.data import short_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import check_size
 from resnet_lab.spec.trust import trusting

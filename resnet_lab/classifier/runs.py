@@ -40,7 +40,7 @@ class FinishedRun:
 
 
 def find_run(studies: Path, name: str, *, trust: bool = False) -> FinishedRun:
-    """The run of an id or its beginning; `trust`: the code that it names may run (`resnet_lab.spec.trust`).
+    """The run of an id or its beginning, or the `last`; `trust`: the code that it names may run (`resnet_lab.spec.trust`).
 
     Raises SpecError where there is none or more than one, StoreError where its files are damaged.
     """
@@ -97,11 +97,6 @@ def normalization_as_fields(run: FinishedRun) -> FixedNormalization | None:
     scale, shift = found.scale.double().flatten(), found.shift.double().flatten()
     std = 1 / (255 * scale)
     return FixedNormalization(tuple((shift * std).tolist()), tuple(std.tolist()))
-
-
-def short_name(dataset: str) -> str:
-    """What a dataset is called in a title: a folder by its own name, without the way to it."""
-    return Path(dataset.removeprefix(FOLDER)).name if dataset.startswith(FOLDER) else dataset
 
 
 def with_data(run: FinishedRun, name: str) -> DataSpec:

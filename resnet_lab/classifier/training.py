@@ -10,7 +10,6 @@ import pandas as pd
 from resnet_lab.classifier.evaluating import Share, repeated_images
 from resnet_lab.classifier.files import Tensors
 from resnet_lab.classifier.recipe import Recipe, Wanted, resolve_recipe
-from resnet_lab.classifier.runs import short_name
 from resnet_lab.classifier.weights import initial_weights
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.networks.build import build
@@ -18,7 +17,7 @@ from resnet_lab.report.one_network import history, write_history
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
 from resnet_lab.runs.store import RunStore
-from resnet_lab.spec.data import image_counts
+from resnet_lab.spec.data import image_counts, short_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec, fingerprint, with_precision
 from resnet_lab.spec.training import total_epochs

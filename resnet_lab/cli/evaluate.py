@@ -47,7 +47,10 @@ def evaluate(
     studies: Path,
     reports: Path,
 ) -> None:
-    """Measure the network of RUN on test images: loss, accuracy, each class, and a confusion matrix; of several RUNs, side by side too."""
+    """Measure the network of RUN on test images: loss, accuracy, each class, and a confusion matrix; of several RUNs, side by side too.
+
+    RUN is an id, its beginning, or `last`.
+    """
     for run in runs:
         RunStore(studies).find(run)  # an unknown run is refused before any is measured
 

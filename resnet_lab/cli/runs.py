@@ -15,7 +15,8 @@ from resnet_lab.cli.options import studies_option
 from resnet_lab.console import PlainTable, make_table, open_console, say
 from resnet_lab.runs import usage
 from resnet_lab.runs.record import EpochRecord, RunRecord
-from resnet_lab.spec.data import DataSpec
+from resnet_lab.runs.store import LAST
+from resnet_lab.spec.data import DataSpec, short_name
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.network import NetworkSpec
 from resnet_lab.spec.training import RecordSpec, TrainingSpec
@@ -35,22 +36,24 @@ def runs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @exits
 def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
-    """List the runs: id, status, errors, time, size, and who uses them."""
-    found = [run for run in _stored(studies) if not (unused and run.is_used)]
+    """List the runs, the last one at the end: id, status, network, data, test accuracy, date (UTC), size, and who uses them."""
+    found = sorted((run for run in _stored(studies) if not (unused and run.is_used)), key=lambda run: run.finished)
     if as_json:
         click.echo(usage.as_json(found))
         return
-    headings = ("run", "status", "train error", "test error", "seconds", "size", "used by")
-    table = make_table(*headings, left=("run", "status", "used by"), whole=("run",))
+    headings = ("run", "status", "network", "data", "test accuracy", "date", "size", "used by")
+    table = make_table(*headings, left=("run", "status", "network", "data", "date", "used by"), whole=("run", "date"))
     for run in found:
         record = run.record
         users = ", ".join(run.used_by) or (
             "kept for its weights" if run.has_weights else "stopped, can be resumed" if run.can_go_on else "no study"
         )
-        errors = [_percent(record.train_error), _percent(record.test_error)] if record else ["", ""]
-        seconds = f"{record.seconds:.1f}" if record else ""
+        about = [""] * 4
+        if record:
+            accuracy = None if record.test_error is None else 100 - record.test_error
+            about = [run.network, short_name(run.data), _percent(accuracy), record.started[:10]]
         status = f"{run.status}{' elsewhere' if record and record.origin else ''}"
-        table.add_row(run.name, status, *errors, seconds, size(run.size), users)
+        table.add_row(run.name, status, *about, size(run.size), users)
     console = open_console()
     console.print(table)
     say(console, _total(found))
@@ -62,7 +65,7 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Everything in its record, for machines.")
 @exits
 def show(run: str, studies: Path, as_json: bool) -> None:
-    """Show one run: errors, recipe, checks, epochs, environment, and where it lies. RUN is an id or its beginning."""
+    """Show one run: errors, recipe, checks, epochs, environment, and where it lies. RUN is an id or its beginning, or `last`."""
     found = _find(studies, run)
     if as_json:
         if found.record is None:
@@ -84,7 +87,7 @@ def show(run: str, studies: Path, as_json: bool) -> None:
 @yes_option
 @exits
 def rm(names: tuple[str, ...], studies: Path, yes: bool) -> None:
-    """Remove runs by id; a study that uses one trains it again."""
+    """Remove runs by id, or the `last`; a study that uses one trains it again."""
     found = [_find(studies, name) for name in names]
     for run in found:
         click.echo(f"{run.name}: {size(run.size)}, used by {', '.join(run.used_by) or 'no study'}")
@@ -111,6 +114,8 @@ def gc(studies: Path, yes: bool) -> None:
 
 def _find(studies: Path, name: str) -> usage.StoredRun:
     found = _stored(studies)
+    if name == LAST and (finished := [run for run in found if run.finished]):
+        return max(finished, key=lambda run: run.finished)
     fitting = [run for run in found if run.name == name] or [run for run in found if run.name.startswith(name)]
     if len(fitting) == 1:
         return fitting[0]
@@ -161,9 +166,9 @@ def _print_run(record: RunRecord, console: Console) -> None:
         console.print(_epochs(record.epochs))
 
 
-def _percent(error: float | None) -> str:
+def _percent(share: float | None) -> str:
     """`8.75 %`; nothing where there is none."""
-    return "" if error is None else f"{error:.2f} %"
+    return "" if share is None else f"{share:.2f} %"
 
 
 def _came_out(record: RunRecord) -> Iterator[str]:

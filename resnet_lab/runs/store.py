@@ -40,6 +40,8 @@ ORIGIN = "imported.json"
 _CHECKPOINT_HEADER = b"resnet_lab checkpoint %d %d %s\n"  # format, iteration, sha256 of what follows
 LARGEST_ARRAYS = 2 * 10**9
 """Bytes: of gradient norms of a thousand blocks, half a million epochs."""
+LAST = "last"
+"""Stands for the run that finished last, wherever a run is named."""
 RECENT = 5
 """How many runs are named where one was asked for that is not there."""
 
@@ -146,18 +148,17 @@ class RunStore:
         return f"{fingerprint[:12]}-{seed}"
 
     def find(self, name: str) -> tuple[Path, RunRecord]:
-        """The folder and record of a finished run by its id, or by any beginning of it that only one run has.
+        """The folder and record of a finished run by its id, by any beginning of it that only one run has, or as `last`.
 
         Raises SpecError where no run or more than one fits, naming some; StoreError where the run's files are damaged.
         """
         match = re.fullmatch(r"([0-9a-f]{2,64})(?:-(?:seed)?(\d+))?", name.strip())
-        found = []
+        found = self.newest()[:1] if name.strip() == LAST else []
         if match:
             digits, seed = match[1], match[2] or "*"
             found = [path for path in sorted(self.root.glob(f"{digits[:2]}/{digits[:32]}*-seed{seed}/result.json")) if run_of(path.parent)]
         if not found:
-            results = [folder / "result.json" for folder in self.folders() if (folder / "result.json").exists()]
-            newest = sorted(results, key=lambda path: path.stat().st_mtime, reverse=True)[:RECENT]
+            newest = self.newest()[:RECENT]
             there = f"the latest are {', '.join(map(_id_of, newest))}" if newest else "there is none yet"
             raise SpecError.of(f"no run {name!r} under {self.root.parent.absolute()}: {there}")
         if len(found) > 1:
@@ -167,6 +168,11 @@ class RunStore:
             return found[0].parent, self._read(found[0].parent)
         except _DamagedError as error:
             raise StoreError(f"run {_id_of(found[0])} cannot be read: {error}: repeat it") from error
+
+    def newest(self) -> list[Path]:
+        """The results of finished runs, the last one first."""
+        results = [folder / "result.json" for folder in self.folders() if (folder / "result.json").exists()]
+        return sorted(results, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
     def weights_path(self, record: RunRecord, which: str = "last") -> Path:
         """The file of a run's weights, `last` or `best`; `record.weights` has its checksum. Raises StoreError where it was not kept or is gone."""

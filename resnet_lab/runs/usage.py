@@ -15,6 +15,7 @@ from resnet_lab.runs.plan import driven_plan, study_names
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.searches import trial_runs
 from resnet_lab.runs.store import CHECKPOINTS, RunStore, run_of, weights_name
+from resnet_lab.spec.catalogue import known_as
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,21 @@ class StoredRun:
     def name(self) -> str:
         """The run's id: the first twelve digits of its fingerprint, and its seed."""
         return RunStore.run_id(*_key(self.folder))
+
+    @property
+    def finished(self) -> int:
+        """When its result was written, in nanoseconds since the epoch; 0 where there is none."""
+        return (self.folder / "result.json").stat().st_mtime_ns if self.record else 0
+
+    @property
+    def network(self) -> str:
+        """What its network is called; nothing where there is no record."""
+        return known_as(self.record.spec["network"]) if self.record else ""
+
+    @property
+    def data(self) -> str:
+        """Its dataset; nothing where there is no record."""
+        return str(self.record.spec["data"]["name"]) if self.record else ""
 
     @property
     def status(self) -> str:
@@ -140,6 +156,11 @@ def as_json(runs: Iterable[StoredRun]) -> str:
                 "folder": str(run.folder),
                 "status": run.status,
                 "imported_from": run.record.origin.archive if run.record and run.record.origin else None,
+                "network": run.network,
+                "data": run.data,
+                "train_error": run.record.train_error if run.record else None,
+                "test_error": run.record.test_error if run.record else None,
+                "started": run.record.started if run.record else None,
                 "bytes": run.size,
                 "used_by": run.used_by,
                 "seconds": run.record.seconds if run.record else None,

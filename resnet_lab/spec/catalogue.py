@@ -3,15 +3,17 @@
 An entry says which network it is, what its images and classes are, where it comes from, and what it costs.
 """
 
+import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from resnet_lab.spec.errors import SpecError, nearest
-from resnet_lab.spec.network import ResolvedNetwork, resolve_network
+from resnet_lab.spec.network import BLOCKS, ResolvedNetwork, resolve_network
+from resnet_lab.spec.run import as_values
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,26 @@ def catalogue_entry(name: str) -> CatalogueEntry:
     if name not in catalogue():
         raise SpecError.of(unknown_network(name, catalogue()), key="network.like")
     return catalogue()[name]
+
+
+def known_as(network: Mapping[str, Any]) -> str:
+    """What a resolved network, as plain values, is called: its name in the catalogue, whatever its channels and classes, or its layers and block."""
+    name = _names().get(_told_apart(network))
+    if name:
+        return name
+    block, blocks = str(network["block"]), sum(network["depths"])
+    facts = BLOCKS.get(block)  # one of somebody else's would have to be imported
+    size = f"{blocks * facts.layers + 2} layers" if facts else f"{blocks} blocks"
+    return f"{size} ({block}, shortcut {network['shortcut']})"
+
+
+@cache
+def _names() -> dict[str, str]:
+    return {_told_apart(as_values(named_network(name))): name for name in reversed(catalogue())}
+
+
+def _told_apart(network: Mapping[str, Any]) -> str:
+    return json.dumps({key: value for key, value in network.items() if key not in ("in_channels", "classes")}, sort_keys=True)
 
 
 def starting_from(name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Sizes are in pixels, images are square when they reach a network, `validation` i
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
@@ -116,6 +117,11 @@ DATASETS: dict[str, DatasetFacts] = {
 }
 FOLDER = "folder:"
 """`folder:PATH` names a folder of images; whatever follows the first colon is the path, drive letters included."""
+
+
+def short_name(dataset: str) -> str:
+    """What a dataset is called in a title: a folder by its own name, without the way to it."""
+    return Path(dataset.removeprefix(FOLDER)).name if dataset.startswith(FOLDER) else dataset
 
 
 def resolve_data(spec: DataSpec, size: int) -> ResolvedData:

@@ -72,6 +72,31 @@ def test_a_run_is_shown_for_a_person_and_for_machines(invoke, run, smoke_copy):
     assert (result.exit_code, "has no record" in result.output) == (2, True)
 
 
+def test_the_list_says_what_each_run_is(invoke, tmp_path):
+    """Would catch a list of ids and sizes in which nobody finds his network: no network, no data, no accuracy, no date."""
+    plan = make_plan(seeds=range(1))
+    fill_store(tmp_path / "studies", plan, test_error=12.5)
+    listed = json.loads(invoke("runs", "list", "--json").output)
+    assert {run["network"] for run in listed} == {
+        f"{n} layers (basic, shortcut {shortcut})" for n in (20, 56) for shortcut in ("none", "identity")
+    }
+    assert {run["test_error"] for run in listed} == {12.5}
+    said = invoke("runs", "list").output
+    assert re.search(r"done +56 layers \(basic, shortcut none\) +digits +87\.50 % +2026-01-02 ", said), said
+
+
+def test_the_last_run_is_last_in_the_list_and_wherever_a_run_is_named(invoke, run, smoke_copy):
+    """Would catch `last` for the run with the highest id, or one that show, list and evaluate take for different ones."""
+    name = RunStore.run_id(run.fingerprint, run.seed)
+    (RunStore(smoke_copy / "studies").folder(run.fingerprint, run.seed) / "result.json").touch()
+    assert [each["run"] for each in json.loads(invoke("runs", "list", "--json").output)][-1] == name
+    assert invoke("runs", "show", "last").output == invoke("runs", "show", name).output
+    assert f"run {name} kept no weights" in flat(invoke("evaluate", "last").output)
+    assert f"run {name} kept no weights" in flat(invoke("weights", "export", "last", "--format", "safetensors", "-o", "x").output)
+    assert invoke("runs", "rm", "last", "--yes").output.startswith(f"{name}: ")
+    assert invoke("runs", "show", "last").output != invoke("runs", "show", name).output
+
+
 def test_the_time_left_is_told_from_another_terminal(invoke, tmp_path):
     """Would catch a status without it, one that forgets runs in flight or takes them for whole, and one that only knows the first guess."""
     studies, plan = tmp_path / "studies", make_plan(seeds=range(3))

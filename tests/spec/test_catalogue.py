@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.spec.catalogue import catalogue, catalogue_entry, named_network
+from resnet_lab.spec.catalogue import catalogue, catalogue_entry, known_as, named_network
 from resnet_lab.spec.data import DATASETS
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import as_written, check_size, final_side, resolve_network, weighted_layers
 from resnet_lab.spec.reading import parse_ablation
 from resnet_lab.spec.resolve import merge, resolve, resolve_run
-from resnet_lab.spec.run import fingerprint
+from resnet_lab.spec.run import as_values, fingerprint
 
 PROMISED = (
     *(f"resnet{n}" for n in (18, 34, 50, 101, 152)),
@@ -106,3 +106,13 @@ def test_images_of_another_size_than_the_head_is_made_for() -> None:
         resolve_run({"network": {"like": "course_resnet50"}, "data": {"name": "cifar10"}, "training": {"epochs": 1}}, facts)
     with pytest.raises(SpecError, match=r"7x7 that 224x224"):
         check_size(named_network("course_resnet50"), 224)
+
+
+def test_a_network_is_known_by_its_name_whatever_its_images() -> None:
+    """A list of runs in which resnet18 is a row of numbers, or another network is called resnet18."""
+    for name in ("resnet18", "plain110", "course_resnet50"):
+        assert known_as(as_values(replace(named_network(name), classes=2, in_channels=1))) == name
+    assert known_as(as_values(replace(named_network("resnet20"), kernel=5))) == "20 layers (basic, shortcut identity)"
+    assert known_as(as_values(replace(named_network("resnet20"), block="mylab.blocks:SE", depths=(1, 2, 1)))) == (
+        "4 blocks (mylab.blocks:SE, shortcut identity)"
+    )
