@@ -20,6 +20,7 @@ from resnet_lab.report.one_network import history
 from resnet_lab.runs.record import correct_bits
 from resnet_lab.runs.store import LAST
 from resnet_lab.spec.errors import Problem, SpecError
+from resnet_lab.spec.run import RunSpec
 from resnet_lab.training.runtime import pick_device
 
 
@@ -35,6 +36,11 @@ class TrainedRun(Trained):
     def model(self) -> Network:
         """The network with its last weights, in evaluation mode on the CPU: normalized images [B, C, H, W] to logits [B, classes]."""
         return network_of(self._stored, self.places.studies)
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was trained, on what and how; `resnet_lab.build(run.spec.network)` is the network with fresh weights."""
+        return self._stored.spec
 
     def evaluate(self, data: str | None = None, *, weights: str = "last", device: str = "auto") -> Evaluation:
         """Measure it on the test images of a dataset (`folder:PATH`, `cifar10`, ...), by default its own: `.accuracy`, `.loss`, `.classes()`, `.confusion`.
