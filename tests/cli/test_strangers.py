@@ -26,6 +26,8 @@ from torch import nn
 (Path(__file__).parent / "ran").touch()
 
 class Block(nn.Module):
+    weighted_layers = 1
+
     def __init__(self, in_channels, out_channels, stride, spec):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, 1)
