@@ -77,7 +77,7 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
 
 
 _STYLE: dict[str, Any] = {
-    "text.parse_math": False,  # what a question calls its parts is text, whatever dollars stand in it
+    "text.parse_math": False,  # what an ablation calls its parts is text, whatever dollars stand in it
     "text.color": "#333333",
     "font.size": 9.0,
     "axes.titlesize": 10.0,

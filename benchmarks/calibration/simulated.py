@@ -1,11 +1,11 @@
-"""Do verdicts err as seldom as they say? 20,000 simulated studies a scenario; fails where a bar is missed. Tables for docs/statistics.md.
+"""Are verdicts wrong as rarely as they say? Simulates 20,000 studies per scenario; fails if a limit is exceeded. Tables for docs/statistics.md.
 
     python benchmarks/calibration/simulated.py [--write]
 
 A study is false where any of its claims is decided although the truth lies at the claim's boundary, or is decided the wrong way.
 Asserted: at most 5 % of studies are false, plus three binomial standard errors; interval and verdict never disagree; the program gives
 the same verdicts as the vectorized rules on the first studies of each scenario; planted effects are found as often as the power formula
-says. Reported without a bar: what a t test of so few seeds cannot promise (skew on one side, cells with two kinds of run).
+says. Reported without a limit: what a t test of so few seeds cannot promise (skew on one side, cells with two kinds of run).
 """
 
 import argparse
@@ -114,7 +114,7 @@ def welch(n: int, ratio: float, noise: Noise = normal, name: str = "") -> Scenar
 
 
 def asserted() -> list[Scenario]:
-    """What has to stay at or below the bar."""
+    """What has to stay at or below the limit."""
     one = [pairs(1, 5, correlation=rho, ratio=ratio) for rho in (-0.4, 0, 0.5, 0.9) for ratio in (1, 5, 50)]
     many = [pairs(m, 5, correlation=rho, ratio=ratio) for m in (4, 10) for rho in (-0.4, 0.9) for ratio in (1, 50)]
     shapes = [
@@ -142,7 +142,7 @@ def false_studies(scenario: Scenario, verdicts: NDArray[np.int_]) -> float:
 
 
 def error_table(scenarios: Sequence[Scenario]) -> tuple[list[str], list[str]]:
-    """(rows of the table, what missed its bar)."""
+    """(rows of the table, what exceeded its limit)."""
     rows, missed = [], []
     for number, scenario in enumerate(scenarios):
         values = scenario.draw(np.random.default_rng(number))
@@ -277,22 +277,22 @@ def _tables() -> tuple[str, list[str]]:
     powers, short = power_table()
     text = "\n".join(
         [
-            f"False studies among {STUDIES:,} (bar {100 * BAR:.2f} %), and disagreements of interval and verdict:\n",
+            f"False studies among {STUDIES:,} (limit {100 * BAR:.2f} %), and how often interval and verdict disagree:\n",
             "| arms | claims | seeds | false studies | disagreements |\n|---|---|---|---|---|",
             *errors,
-            "\nReported without a bar, one claim at five seeds:\n",
+            "\nThe same without a limit, for one claim at five seeds:\n",
             "| arms | claims | seeds | false studies | disagreements |\n|---|---|---|---|---|",
             *unpaired,
-            "\nFalse verdicts of t where the difference of means is zero but not symmetric; in brackets with the rule for two kinds of run,",
-            "which a claim about failing on that cell brings with it:\n",
+            "\nFalse verdicts of the t test if the true difference is zero, but differences are not symmetric. In brackets: with the rule for two kinds of run",
+            "that comes with a claim about failing on that cell:\n",
             "| arms | 5 seeds | 10 seeds | 20 seeds |\n|---|---|---|---|",
             *weak_table(),
-            "\nFalse studies among these where 1, 4 or 10 claims are made of such arms, by Holm at five seeds; and which share of the false verdicts among ten",
-            "claims is flagged `skewed` or `two groups`:\n",
+            "\nFalse studies with 1, 4 or 10 claims about such arms (Holm, five seeds). Last column: how many of the false verdicts of ten claims",
+            "are flagged `skewed` or `two groups`:\n",
             "| arms | 1 claim | 4 claims | 10 claims | flagged |\n|---|---|---|---|---|",
             *weak_families(),
-            f"\nFive looks ({', '.join(map(str, schedule(20)))} seeds), each at 0.05, would err in {100 * naive_looks():.1f} % of studies of one claim.",
-            f"\nPlanted effects, d in spreads of the contrast over seeds ({STUDIES:,} studies):\n",
+            f"\nFive looks ({', '.join(map(str, schedule(20)))} seeds), each at level 0.05, would make {100 * naive_looks():.1f} % of one-claim studies false.",
+            f"\nHow often planted effects are found in {STUDIES:,} studies. d: the effect, divided by the spread of the contrast over seeds.\n",
             "| d | level | seeds needed | power by formula | found |\n|---|---|---|---|---|",
             *powers,
         ]

@@ -133,5 +133,5 @@ def is_post_hoc(claim: Claim, registered: Sequence[str] | None) -> bool:
 
 
 def withdrawn(claims: Sequence[Claim], registered: Sequence[str] | None, looks: Looks | None = None) -> int:
-    """Claims that were registered at the first run, are no longer in the question, and that no look had decided before."""
+    """Claims that were registered at the first run, are no longer in the ablation, and that no look had decided before."""
     return len(set(registered or ()) - {claim.digest for claim in claims} - set(looks.decided if looks else ()))

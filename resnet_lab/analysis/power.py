@@ -163,7 +163,7 @@ class ClaimPower:
     largest_sd: float | None
     """The widest spread over seeds at which these seeds find the wanted effect with a power of 0.8; of several contrasts, in all of them."""
     can_decide: bool | None
-    """None where it hangs on a spread that is not known, or the claim says no `effect`."""
+    """None where it depends on a spread that is not known, or the claim says no `effect`."""
     words: str
 
 

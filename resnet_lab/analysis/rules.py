@@ -101,7 +101,7 @@ def _mean(evidence: Evidence) -> Tested:
 
 @dataclass(frozen=True)
 class ClaimTest:
-    """A claim's tests, one a contrast. Of several contrasts all have to hold: p is the largest, and needs no correction."""
+    """A claim's tests, one per contrast. Of several contrasts all have to hold: p is the largest, and needs no correction."""
 
     parts: tuple[Tested, ...]
 
@@ -117,9 +117,9 @@ class ClaimTest:
         return any(part.why == "waiting" for part in self.parts)
 
     def verdict(self, level: float, *, decided: bool) -> tuple[str, Tested]:
-        """(verdict, the contrast that it hangs on), p held against `level`; `decided`: whether p was small enough.
+        """(verdict, the contrast that decides it), p held against `level`; `decided`: whether p was small enough.
 
-        Supported where every contrast lies inside, contradicted where every one is decided and one lies outside. It hangs on the least
+        Supported where every contrast lies inside, contradicted where every one is decided and one lies outside. The deciding one is the least
         certain contrast, of those outside where it is contradicted.
         """
         by_doubt = sorted(self.parts, key=lambda part: -1.0 if part.p is None else -part.p)  # stable: the first of equals

@@ -186,7 +186,7 @@ def _judged_by(plan: Plan, proposals: Mapping[str, Sequence[SearchTrial]], store
 
 
 def _trials_table(data: StudyData) -> pd.DataFrame:
-    """Columns: search, arm, axes, number, those of `own` below, and one a parameter of any search, by its name.
+    """Columns: search, arm, axes, number, those of `own` below, and one per parameter of any search, by its name.
 
     `trial` counts what is part of the budget, from 1. `validation_error` and `best` are of complete trials alone.
     """

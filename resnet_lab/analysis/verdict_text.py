@@ -39,7 +39,7 @@ class Stage:
     family: int = 1
     """Claims that Holm's procedure ran over."""
     withdrawn: int = 0
-    """Of these, claims that are no longer in the question."""
+    """Of these, claims that are no longer in the ablation."""
     looks: tuple[int, ...] = ()
     """Numbers of seeds of all planned looks, where there are several."""
     look: int = 0
@@ -104,7 +104,7 @@ def details_of(finding: Finding) -> str:
 
 
 def withdrawn_text(plan: Plan) -> list[str]:
-    """A sentence for each registered claim that is no longer in the question."""
+    """A sentence for each registered claim that is no longer in the ablation."""
     there = {claim.digest for claim in plan.claims}
     gone = [claim for claim in as_registered(plan) if claim.digest not in there]
     return [f"The registered claim {claim.name} is no longer in the ablation: {claim_text(claim)}." for claim in gone]

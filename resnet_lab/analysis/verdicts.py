@@ -26,7 +26,7 @@ from resnet_lab.spec.claims import Claim
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a study says about one claim. Effects are in `unit`; of several contrasts, those of the one that the verdict hangs on."""
+    """What a study says about one claim. Effects are in `unit`; of several contrasts, those of the one that decides the verdict."""
 
     name: str
     statement: str

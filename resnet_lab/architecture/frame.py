@@ -70,7 +70,7 @@ class LayerFrame(pd.DataFrame):
 
 
 def csv_text(description: Description, *, full: bool = False) -> str:
-    """A row a layer, numbers as they are; `repeats` is how often its part comes, empty fields are what has no number."""
+    """One row per layer, numbers as they are; `repeats` is how often its part comes, empty fields are what has no number."""
     return to_csv(LayerFrame.of(description, full=full))
 
 

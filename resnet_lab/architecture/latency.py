@@ -35,7 +35,7 @@ class Latency:
 
 
 def latencies(spec: ResolvedNetwork, shape: Sequence[int], *, batches: Sequence[int] = BATCHES, seconds: float = SECONDS) -> list[Latency]:
-    """The latency of a resolved spec on images of `shape`, for each batch size with one thread and with one a core."""
+    """The latency of a resolved spec on images of `shape`, for each batch size with one thread and with one per core."""
     model = build(spec, seed=0).eval()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return [_latency(model, shape, batch, threads, seconds) for batch in batches for threads in sorted({1, cores})]

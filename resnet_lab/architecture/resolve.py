@@ -1,7 +1,7 @@
 """What a person means by `NAME`, `ABLATION:CELL` or `FILE.toml`: a title, the resolved network, and the shape of its images.
 
-`NAME` is a network of the catalogue. `ABLATION[@SCALE]:CELL` is a cell of a question, by name or by file, or a cell that only a study of it has: the
-finalist of a search. A `FILE.toml` that is no question has a [network] section (a [data] section says which images). Shapes are (channels, height, width).
+`NAME` is a network of the catalogue. `ABLATION[@SCALE]:CELL` is a cell of an ablation, by name or by file, or a cell that only a study of it has: the
+finalist of a search. A `FILE.toml` that is no ablation has a [network] section (a [data] section says which images). Shapes are (channels, height, width).
 """
 
 import re
@@ -129,7 +129,7 @@ def _of_cell(text: str, facts: Facts, stored: Stored, trust: bool) -> NamedNetwo
     asked: dict[str, RunSpec] = {}
     try:
         asked = {cell.name: cell.spec for cell in resolve(load_ablation(name), scale or None, facts=facts, trust=trust).cells}
-    except SpecError:  # a study whose question is elsewhere, or NAME/SCALE@TAG
+    except SpecError:  # a study whose ablation is elsewhere, or NAME/SCALE@TAG
         if not stored(question):
             raise
     cells = asked if wanted in asked else {**asked, **stored(question)}
@@ -179,7 +179,7 @@ def _usual(network: NetworkSpec) -> Usual:
 
 
 def _some_cell(question: str | Path) -> str:
-    """The name of a question's first cell, for a message; `CELL` where it cannot be had."""
+    """The name of an ablation's first cell, for a message; `CELL` where there is none."""
     try:
         return resolve(load_ablation(question), None, facts=partial(_facts, None)).cells[0].name
     except SpecError:

@@ -115,7 +115,7 @@ class Trained:
 def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str = "auto", threads: int = 0, trust: bool = False) -> Job:
     """Resolve what is asked for and look into the store; nothing is trained or written but the image cache's memory of folders.
 
-    `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one a core. A precision that is left to the machine
+    `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one per core. A precision that is left to the machine
     is settled here. `trust` as in `resolve_recipe`. Raises SpecError and StoreError for whatever is wrong.
     """
     device = pick_device(device)

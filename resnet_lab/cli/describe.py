@@ -49,7 +49,7 @@ def describe(
 ) -> None:
     """Show the layers of a network: shapes, parameters, multiply-adds, receptive field and stride.
 
-    NAME is a network (`resnet-lab list networks`), a cell of a question as ABLATION[@SCALE]:CELL, the finalist of a search as ABLATION[@SCALE]:ARM/1,
+    NAME is a network (`resnet-lab list networks`), a cell of an ablation as ABLATION[@SCALE]:CELL, the finalist of a search as ABLATION[@SCALE]:ARM/1,
     or a FILE.toml with a [network] section.
     """
     description = described(name, shape, data_root, studies, trust)

@@ -59,5 +59,5 @@ def _template(name: str) -> str:
 
 
 def _renamed(text: str, old: str, new: str) -> str:
-    """A question's text, with the commands in its comments under the new name."""
+    """An ablation's text, with the commands in its comments under the new name."""
     return re.sub(rf"(resnet-lab \w+ ){re.escape(old)}\b", rf"\g<1>{new}", text)

@@ -24,7 +24,7 @@ class Deviation:
     source: str
     here: str
     status: str
-    """`same`, `part of` (some of the source's values), `differs`, `varied` (by the question itself), `not compared`."""
+    """`same`, `part of` (some of the source's values), `differs`, `varied` (by the ablation itself), `not compared`."""
     named: bool
     """Whether the study says first of all that it differs here: in every row that differs, and where what is varied takes it off the source's scale."""
 

@@ -1,4 +1,4 @@
-"""The papers whose facts are known here, read from their files: what they report, how they trained, and which of them a question names.
+"""The papers whose facts are known here, read from their files: what they report, how they trained, and which of them an ablation names.
 
 Errors are in percent. A field of a run is called by its path, as in `training.lr`; None stands for a field that is not set.
 """
@@ -93,7 +93,7 @@ class Elsewhere:
     """What a paper did in experiments whose protocol is not written down here."""
 
     sections: tuple[str, ...]
-    """As a question's `source` names them: `section 4.1`, `Table 3`."""
+    """As an ablation's `source` names them: `section 4.1`, `Table 3`."""
     data: str
     says: str
 
@@ -124,7 +124,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Source:
-    """What a question's `source` names. `known` is the paper, `unknown` an arXiv number that is not among the papers here."""
+    """What an ablation's `source` names. `known` is the paper, `unknown` an arXiv number that is not among the papers here."""
 
     text: str
     known: Paper | None = None
@@ -157,7 +157,7 @@ def paper(key: str) -> Paper:
 
 
 def find_source(text: str) -> Source:
-    """The paper that a question's free text names: by key, by arXiv number, or as `He et al. 2015`; the first one that it names counts.
+    """The paper that an ablation's `source` names: by key, by arXiv number, or as `He et al. 2015`; the first one that it names counts.
 
     An arXiv number that is not known here decides against the authors' names: they wrote other papers that year.
     """

@@ -62,7 +62,7 @@ def document(
 
 
 def bibliography(plan: Plan) -> str:
-    """references.bib: the paper that the question names, as far as it is known, and this program."""
+    """references.bib: the paper that the ablation names, as far as it is known, and this program."""
     source = find_source(plan.source)
     entries = []
     if (paper := source.known) is not None:

@@ -96,7 +96,7 @@ def draw_figures(data: StudyData, verdicts: Sequence[Verdict]) -> list[ReportFig
 
 
 def depth_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """What `depth_vs_error` draws: `seed` rows (one a finished run), `cell` rows (mean and 95 % t interval), `diverged` rows (how many).
+    """What `depth_vs_error` draws: `seed` rows (one per finished run), `cell` rows (mean and 95 % t interval), `diverged` rows (how many).
 
     At the source's scale there are `published` rows too: its test errors, or the range that others read off its figure.
 
@@ -122,7 +122,7 @@ def macs_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 @styled()
 def draw_depth(frame: pd.DataFrame, layout: Layout) -> Figure:
-    """Two panels, training and test: every run a point, every cell its mean with a t interval, a line a series where the axis has numbers."""
+    """Two panels, training and test: one point per run, each cell's mean with its t interval, one line per series where the axis has numbers."""
     ticks = layout.ticks
     figure = _draw_errors(frame, layout, list(ticks), logarithmic=layout.logarithmic, measured=layout.numeric, apart=layout.axis != "arm")
     shown = evenly(list(ticks), MOST_LABELS)
@@ -503,7 +503,7 @@ def claims_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 @styled()
 def draw_claims(frame: pd.DataFrame, layout: Layout) -> Figure:
-    """A forest plot, a panel a unit: a row a claim with its region shaded, single seeds as dots, the effect as a diamond on its interval."""
+    """A forest plot, one panel per unit: one row per claim with its region shaded, single seeds as dots, the effect as a diamond on its interval."""
     counts = frame.groupby("label", sort=False)["claim"].nunique()
     figure = style.blank(0.42 * counts.sum() + 0.75 * len(counts))
     panels = figure.subplots(len(counts), 1, squeeze=False, height_ratios=[*(counts + 0.6)])

@@ -294,7 +294,7 @@ def budget_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 @styled()
 def draw_budget(frame: pd.DataFrame, layout: Layout) -> Figure:
-    """A line a search against a logarithmic axis of trials."""
+    """One line per search against a logarithmic axis of trials."""
     names = list(dict.fromkeys(frame["search"]))
     looks = {name: style.mark(position) for position, name in enumerate(names)}
     plot = so.Plot(frame, x="trials", y="value", color="search", linestyle="search").add(so.Line(linewidth=1.8), legend=False)

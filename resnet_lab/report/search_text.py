@@ -29,7 +29,7 @@ def search_sentences(data: StudyData) -> dict[str, str]:
 
 
 def progress_lines(data: StudyData) -> list[str]:
-    """A line a search that goes on: trials done, infeasible proposals, and the best so far with its point."""
+    """One line per search that goes on: trials done, infeasible proposals, and the best so far with its point."""
     lines = []
     for search in data.plan.searches:
         if search.ended:

@@ -102,7 +102,7 @@ def main_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
-    """The main table as read: a row a cell."""
+    """The main table as read: one row per cell."""
     frame = main_frame(data, verdicts)
     troubled = [status for status in ("diverged", "failed", "missing") if frame[f"n_{status}"].sum()]
     headers = [
@@ -235,7 +235,7 @@ def verdict_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def verdict_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
-    """The verdicts as read: a row a claim."""
+    """The verdicts as read: one row per claim."""
     rows = [
         (
             verdict.name + (" (post hoc)" if verdict.post_hoc else ""),
@@ -335,7 +335,7 @@ def checks_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def checks_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
-    """What the checks found, as read: a row a check."""
+    """What the checks found, as read: one row per check."""
     rows = []
     for check, own in checks_frame(data, verdicts).groupby("check", sort=False):
         shown = [
@@ -451,7 +451,7 @@ def _decimals(value: float) -> int:
 
 
 def _settings(plan: Plan) -> pd.DataFrame:
-    """The resolved recipe of every cell as texts: a row a cell, a column a field (`training.lr`); fields that no cell sets are left out."""
+    """The resolved recipe of every cell as texts: one row per cell, one column per field (`training.lr`); fields that no cell sets are left out."""
     recipes = [{"cell": cell.name, **dict(_flatten(cell.spec))} for cell in plan.cells]
     return pd.DataFrame(recipes, columns=None if recipes else ["cell"]).fillna(DASH)
 

@@ -49,7 +49,7 @@ def terminal_table(data: StudyData, verdicts: Sequence[Verdict]) -> RenderableTy
 
 
 def _absent(data: StudyData) -> list[RenderableType]:
-    """A line a status for the runs that are in no mean, by cell."""
+    """One line per status for the runs that are in no mean, by cell."""
     lines: list[RenderableType] = []
     for status in _COUNTS:
         counts = data.runs.loc[data.runs["status"].eq(status), "cell"].value_counts(sort=False)

@@ -2,7 +2,7 @@
 
     manifest.json    format, study name, sha256 of every file
     plan.json        the plan as driven
-    question.toml    the question as run
+    question.toml    the ablation as run
     looks.json       when its verdicts were read, where they were
     searches.jsonl   what its searches proposed, where it has some
     own-code/...     blocks and loaders from outside that its runs name, with what belongs to them
@@ -50,7 +50,7 @@ BESIDE = ("looks.json", "searches.jsonl")
 """Files beside a study's plan that travel with it."""
 _RUN_FILE = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{32}-seed\d+/(result\.json|arrays\.npz|weights-[a-z]+\.safetensors|checkpoint\.bin)")
 OWN_CODE = "own-code"
-"""Folder of the code that came with a study. No question can name what is in it: a module has no dash."""
+"""Folder of the code that came with a study. No ablation can name what is in it: a module has no dash."""
 _CODE_FILE = re.compile(rf"{OWN_CODE}/(\w+/)*\w+\.py")
 _REPORT_FILE = re.compile(r"report/(\w[\w.@-]*/)*\w[\w.@-]*\.(html|svg|png|pdf|csv|tex|json|toml)")
 _RESULT, _CHECKPOINT = "/result.json", f"/{CHECKPOINTS[1]}"
@@ -205,7 +205,7 @@ def import_study(studies: Path, file: Path, tag: str = "", *, separate: bool = F
     plan = parse_plan(content["plan.json"], f"plan.json in {file}", tag)
     plan = replace(plan, file=Path(plan.file).name)  # a path would be one of this machine
     if content.get("question.toml", plan.toml.encode()) != plan.toml.encode():
-        raise StoreError(f"question.toml in {file} is not the question that plan.json has: get the archive again")
+        raise StoreError(f"question.toml in {file} is not the ablation that plan.json has: get the archive again")
     if separate:
         studies = studies.absolute().with_name(f"{studies.absolute().name}-{plan.name.replace('/', '-')}")
     earlier = load_plan(studies, plan.name)

@@ -17,8 +17,8 @@ from resnet_lab.spec.search import finalists_of
 def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, current: bool = True, claims: Path | None = None) -> Plan:
     """The plan a study last drove, with the claims as its file has them now: editing a claim never trains anything.
 
-    `name` may be NAME/SCALE or NAME/SCALE@TAG. With `current` false the claims are those of the plan, and the file is not read. `claims`: a
-    question file whose claims are judged instead; those that were not registered are post hoc. Raises SpecError
+    `name` may be NAME/SCALE or NAME/SCALE@TAG. With `current` false the claims are those of the plan, and the file is not read. `claims`:
+    an ablation file whose claims are judged instead; those that were not registered are post hoc. Raises SpecError
     where no such study ran, and where the edited claims do not fit the cells that were run.
     """
     if not name.endswith(".toml") and "/" in name:
@@ -39,9 +39,9 @@ def stored_plan(studies: Path, name: str, scale: str | None, tag: str, *, curren
 
 
 def asked_question(name: str | Path, studies: Path, scale: str | None, tag: str) -> Ablation:
-    """The question of a name or a file; where no file here has the name, the one that came with an imported study.
+    """The ablation of a name or a file; where no file here has the name, the one that came with an imported study.
 
-    Raises SpecError as `load_ablation` does, and where several studies came with a question of that name.
+    Raises SpecError as `load_ablation` does, and where several studies came with an ablation of that name.
     """
     text = str(name)
     if not all(map(is_name, (text, scale or "any", tag or "any"))) or text.endswith(".toml") or text in find_ablations():
@@ -79,7 +79,7 @@ def with_current_claims(plan: Plan) -> Plan:
 
 
 def with_claims_of(plan: Plan, ablation: Ablation) -> Plan:
-    """The plan with question and claims of a file. A claim may be about finalists that searches are yet to find.
+    """The plan with question and claims of an ablation's file. A claim may be about finalists that searches are yet to find.
 
     Raises SpecError where the file has no such scale, or a claim does not fit the plan's cells.
     """
@@ -96,11 +96,11 @@ def with_claims_of(plan: Plan, ablation: Ablation) -> Plan:
 
 
 def _default_plan(studies: Path, question: str, name: str, tag: str) -> Plan | None:
-    """The study of the question's default scale, or the only one there is. `question` is its name or file."""
+    """The study of the ablation's default scale, or the only one there is. `question` is its name or file."""
     try:
         first = load_plan(studies, study_name(name, load_ablation(question).scales[0], tag))
     except SpecError:
-        first = None  # the question's file is elsewhere: go by what ran
+        first = None  # the ablation's file is elsewhere: go by what ran
     if first is not None:
         return first
     found = sorted(studies.glob(f"{name}/*/plan.json"))

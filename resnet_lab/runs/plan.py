@@ -83,7 +83,7 @@ class Plan:
     question: str
     source: str
     scale_description: str
-    """What this scale can show, in the question's own words."""
+    """What this scale can show, in the ablation's own words."""
     evidence: bool
     """False: the report is stamped "not evidence"."""
     varies: tuple[str, ...]
@@ -98,9 +98,9 @@ class Plan:
     warnings: tuple[str, ...]
     data_description: str
     toml: str
-    """The question as it was read; from the first run on, as it was registered."""
+    """The ablation as it was read; from the first run on, as it was registered."""
     file: str
-    """Where the question was read; its bare name where the study was imported."""
+    """Where the ablation was read; its bare name where the study was imported."""
     overrides: tuple[str, ...]
     """`--set` as typed."""
     command: str
@@ -132,7 +132,7 @@ class Plan:
         return path
 
     def as_text(self) -> str:
-        """The plan as JSON with a line a cell: thousands of cells are written quickly, and a person can still read and compare them."""
+        """The plan as JSON with one line per cell: thousands of cells are written quickly, and a person can still read and compare them."""
         plain: dict[str, Any] = {"format": PLAN_FORMAT, **vars(self), "cells": []}
         plain |= {name: [asdict(claim) for claim in getattr(self, name)] for name in ("claims", "registered_claims")}
         plain["searches"] = [asdict(search) for search in self.searches]
@@ -196,7 +196,7 @@ def parse_plan(content: bytes, path: str, tag: str = "") -> Plan:
     """
     plan = from_json(Plan, content, path, newest=PLAN_FORMAT, remedy=REMEDY)
     plan = replace(plan, tag=tag or plan.tag)
-    named = [("a question", plan.ablation), ("a scale", plan.scale), *([("a variant", plan.tag)] if plan.tag else [])]
+    named = [("an ablation", plan.ablation), ("a scale", plan.scale), *([("a variant", plan.tag)] if plan.tag else [])]
     named += [("an arm", arm) for arm in dict.fromkeys(cell.arm for cell in plan.cells)] + [
         ("a claim", claim.name) for claim in plan.claims
     ]

@@ -36,7 +36,7 @@ class SearchTrial:
     point: dict[str, Label]
     """Parameter -> label (spec/search.py)."""
     proposed_by: Literal["first", "sampler", "random"]
-    """`first`: the question names it. `random`: the sampler had nothing new to propose."""
+    """`first`: the ablation names it. `random`: the sampler had nothing new to propose."""
     fingerprint: Fingerprint | Literal[""] = ""
     """Of its runs; empty where no network can be built."""
     macs: Count = 0
@@ -49,7 +49,7 @@ class SearchTrial:
     curve: dict[Step, Percent] = field(default_factory=dict)
     """Step -> what a pruner was told: epochs and errors of a run, or seeds and their errors."""
     values: tuple[Finite, ...] = ()
-    """Its objectives, in the order of the question: mean validation error in percent, then a cost."""
+    """Its objectives, in the order of the ablation: mean validation error in percent, then a cost."""
     diverged: Count = 0
     """Runs that diverged."""
     seconds: Seconds = 0.0

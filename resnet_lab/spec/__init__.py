@@ -1,1 +1,1 @@
-"""What a person may write: reading, resolving and fingerprinting questions. No torch."""
+"""What a person may write: reading, resolving and fingerprinting ablations. No torch."""

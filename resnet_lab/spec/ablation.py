@@ -1,4 +1,4 @@
-"""A question as a person writes it: the shape of an ablation file, before any cell is resolved.
+"""An ablation as a person writes it: the shape of its file, before any cell is resolved.
 
 Every section is a fragment: any field may be left out, and later fragments (scale, arm, grid, where, `--set`) win over earlier ones.
 """
@@ -33,7 +33,7 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Arm(Fragment):
-    """One side of a question: what it sets over the base, and how it searches."""
+    """One side of an ablation: what it sets over the base, and how it searches."""
 
     search: SearchSpec | Literal[False] | None = None
     """Fields of its search over those of `[search]`; `false`: it searches nothing and is a baseline."""
@@ -41,7 +41,7 @@ class Arm(Fragment):
 
 @dataclass(frozen=True)
 class Scale(Fragment):
-    """One size at which the question can be asked. The first scale of a file is its default."""
+    """One size at which the ablation can be run. The first scale of a file is its default."""
 
     description: str = ""
     """What this scale can show, and what it cannot."""
@@ -93,7 +93,7 @@ class AblationFile(Fragment):
 
 @dataclass(frozen=True)
 class Ablation:
-    """A question read from a file: its typed form, its text, and the plain values for resolving cells."""
+    """An ablation read from its file: its typed form, its text, and the plain values for resolving cells."""
 
     name: str
     path: Path

@@ -1,4 +1,4 @@
-"""How large the numbers of a question may be: above whatever is trained, so that a slip of the hand is told in a moment and fills no memory.
+"""How large the numbers of an ablation may be: above whatever is trained, so that a slip of the hand is told in a moment and fills no memory.
 
 The types refuse each number by itself (docs/spec.md lists the limits); what several come to together is held against the limits below.
 """

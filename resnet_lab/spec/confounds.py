@@ -1,4 +1,4 @@
-"""Confounds: fields by which arms differ although the question does not name them in `varies`; found before anything is trained."""
+"""Confounds: fields by which arms differ although the ablation does not name them in `varies`; found before anything is trained."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -75,7 +75,7 @@ def confounds(cells: Sequence[CellLike], varies: Sequence[str]) -> list[Confound
 
 
 def confound_warnings(cells: Sequence[CellLike], varies: Sequence[str]) -> Iterator[str]:
-    """A sentence for each confound of a question that says what it varies."""
+    """A sentence for each confound of an ablation that says what it varies."""
     for confound in confounds(cells, varies) if varies else ():
         yield (
             f"arms also differ in {confound.path} ({confound.words}), which `varies` does not name: it may explain a difference between them"

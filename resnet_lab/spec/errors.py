@@ -33,7 +33,7 @@ class Problem:
 
 
 class SpecError(ValueError):
-    """The question cannot be asked as it stands. `str(error)` has one line a problem; the command line exits with 2."""
+    """The ablation cannot be run as it stands. `str(error)` has one line per problem; the command line exits with 2."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         found = tuple(problems)

@@ -1,4 +1,4 @@
-"""Where questions lie: a name or a path -> an ablation file. A file in ./ablations wins over the shipped one of the same name."""
+"""Where ablations lie: a name or a path -> an ablation file. A file in ./ablations wins over the shipped one of the same name."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from resnet_lab.spec.reading import read_ablation
 
 
 def load_ablation(name: str | Path) -> Ablation:
-    """Read a question by name (`plain_vs_residual`) or by path (`questions/mine.toml`).
+    """Read an ablation by name (`plain_vs_residual`) or by path (`drafts/mine.toml`).
 
     Raises SpecError where there is none, naming the nearest, and for everything wrong inside the file.
     """
@@ -30,12 +30,12 @@ def find_ablations() -> dict[str, Path]:
 
 
 def is_shipped(name: str) -> bool:
-    """Whether a question of this name comes with the package."""
+    """Whether an ablation of this name comes with the package."""
     return (shipped_folder() / f"{name}.toml").is_file()
 
 
 def shipped_folder() -> Path:
-    """The questions that come with the package: inside it where it was installed, beside it in a checkout."""
+    """The ablations that come with the package: inside it where it was installed, beside it in a checkout."""
     package = Path(resnet_lab.__file__).parent
     inside = package / "ablations"
     return inside if inside.is_dir() else package.parent / "ablations"

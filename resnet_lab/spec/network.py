@@ -425,7 +425,7 @@ def check_size(network: ResolvedNetwork, size: int) -> None:
 def _check_stages(network: ResolvedNetwork) -> None:
     for name, values in (("depths", network.depths), ("strides", network.strides)):
         if len(values) != len(network.widths):
-            raise SpecError.of(f"{len(values)} {name} for {len(network.widths)} widths: one a stage", key=f"network.{name}")
+            raise SpecError.of(f"{len(values)} {name} for {len(network.widths)} widths: one per stage", key=f"network.{name}")
 
 
 def _check_inner(network: ResolvedNetwork) -> None:

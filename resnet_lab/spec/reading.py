@@ -1,4 +1,4 @@
-"""Reading a question: TOML text -> typed, strict values, with every problem of the file at its line.
+"""Reading an ablation: TOML text -> typed, strict values, with every problem of the file at its line.
 
 Types are strict: `true` is no number, "20" is not 20, nan and infinity are refused. Lines are found only when there is an error to show.
 """

@@ -1,4 +1,4 @@
-"""The reference of every field a question may have, as Markdown, made from the same types that read it (docs/spec.md)."""
+"""The reference of every field an ablation may have, as Markdown, made from the same types that read it (docs/spec.md)."""
 
 from typing import Any
 

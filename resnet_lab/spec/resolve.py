@@ -1,4 +1,4 @@
-"""From a question and a scale to its cells: merging the fragments, deriving what was left out, and checking the relations.
+"""From an ablation and a scale to its cells: merging the fragments, deriving what was left out, and checking the relations.
 
 Precedence, lowest first: base sections, scale, arm, grid, where, `--set`. Within a section a later fragment replaces a field as a whole.
 Where two fields say the same thing (`layers` and `depths`, `epochs` and `iterations`), the later fragment's one drops the earlier other.
@@ -72,7 +72,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Question:
-    """A question at one scale, resolved: what will be run, with which seeds, and what is claimed about it."""
+    """An ablation at one scale, resolved: what will be run, with which seeds, and what is claimed about it."""
 
     ablation: Ablation
     scale: str
@@ -100,7 +100,7 @@ def resolve(
     strict: bool = False,
     trust: bool = False,
 ) -> Question:
-    """Resolve a question at a scale. `facts` tells what a dataset holds; `seeds` and `overrides` come from the command line.
+    """Resolve an ablation at a scale. `facts` tells what a dataset holds; `seeds` and `overrides` come from the command line.
 
     `precision` is asked once what `precision = "auto"` comes to in the cells of these names; without it the field stays `"auto"`, and such cells have no
     fingerprints yet. `finalists`: searched cell -> the points that its search ended with, in order; without them its cells are only names.

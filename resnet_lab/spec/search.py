@@ -1,4 +1,4 @@
-"""A search as data: which fields it may choose, by what it judges a choice, and how many it may try (`[search]` in a question).
+"""A search as data: which fields it may choose, by what it judges a choice, and how many it may try (`[search]` in an ablation).
 
 A *parameter* is one thing that is chosen: a field's value, or the entry of one stage in a list. A *point* gives each parameter that is open
 there a *label*: the number itself of a range, the name or number of a choice. Constraints are met at zero and below.
@@ -24,7 +24,7 @@ Objective = Literal["validation_error", "macs", "params"]
 COSTS = ("macs", "params", "layers")
 """What a constraint may bound; the first two may be a second objective."""
 FINALIST = "finalist"
-"""The axis of a question whose searches have several: the place of a cell among them, from 1. A baseline is the first of its own."""
+"""The axis of an ablation whose searches have several: the place of a cell among them, from 1. A baseline is the first of its own."""
 SEARCH_SEEDS = 1_000_000
 """The seeds of trials count from here, so that a finalist is judged by seeds that did not choose it."""
 MOST_IN_A_ROW = 1000
@@ -353,7 +353,7 @@ def finalists_of(name: str, arm: str, axes: Mapping[str, Any], count: int) -> li
 
 
 def budget_problems(searches: Sequence[SearchedCell]) -> list[Problem]:
-    """Searches of one question that may not try equally much: what they find could not be compared. Keys are paths within an arm."""
+    """Searches of one ablation that may not try equally much: what they find could not be compared. Keys are paths within an arm."""
     problems = []
     for each in searches[1:]:
         for name in ("trials", "seeds_per_trial"):

@@ -67,7 +67,7 @@ def _is_in_project(path: Path) -> bool:
 
 
 def _is_own_file(path: Path) -> bool:
-    """Whether a question is of the project, and was not put there by an import or a report: as NAME/SCALE/NAME.toml, or with a plan or a report."""
+    """Whether an ablation is of the project, and was not put there by an import or a report: as NAME/SCALE/NAME.toml, or with a plan or a report."""
     folder, around, *_ = [*path.absolute().parents, Path()]
     came = around.name == path.stem or any((each / name).exists() for each in (folder, around) for name in ("plan.json", "report.html"))
     return _is_in_project(path) and not came
@@ -95,5 +95,5 @@ def _remember(digest: str, name: str) -> None:
 
 
 def trusted_file() -> Path:
-    """Where trust is remembered: a digest a line, with the name by which it was asked for and the day."""
+    """Where trust is remembered: one digest per line, with the name by which it was asked for and the day."""
     return Path(platformdirs.user_cache_dir("resnet_lab", appauthor=False)) / "trusted"

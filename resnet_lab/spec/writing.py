@@ -1,4 +1,4 @@
-"""A run's recipe as a file that `study`, `train` and `describe` take: TOML with every field, so that nothing in it hangs on defaults."""
+"""A run's recipe as a file that `study`, `train` and `describe` take: TOML with every field, so that nothing in it depends on defaults."""
 
 import json
 from collections.abc import Mapping, Sequence

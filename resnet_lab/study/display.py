@@ -183,7 +183,7 @@ class Display(Watcher):
 
 
 class PlainLines(Display):
-    """A line a run, for pipes and log files."""
+    """One line per run, for pipes and log files."""
 
     def _result(self, task: Task, record: RunRecord | None) -> str:
         left = f", {duration(seconds, rough=True)} left" if (seconds := self.seconds_left()) else ""
@@ -195,7 +195,7 @@ class PlainLines(Display):
 
 
 class LiveTable(Display):
-    """A table that redraws itself: a row a cell, the runs in flight, a bar with the time left. What else is said is printed above it."""
+    """A table that redraws itself: one row per cell, the runs in flight, a bar with the time left. What else is said is printed above it."""
 
     def __enter__(self) -> Self:
         self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
@@ -252,7 +252,7 @@ class LiveTable(Display):
 
 
 class JsonLog(Watcher):
-    """Writes `{"time": ..., "event": "finished", "cell": ..., "seed": ..., ...}`, a line an event.
+    """Writes `{"time": ..., "event": "finished", "cell": ..., "seed": ..., ...}`, one line per event.
 
     Events are begun, finished, pruned, failed, stopping, stopped and refused. What it is told it passes on to `shown`.
     Raises SpecError where the file cannot be written at first. Later (a full disk) the study goes on; the next line that can be written says how many

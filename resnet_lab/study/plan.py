@@ -1,4 +1,4 @@
-"""What a study would do, before it does anything: the question resolved, its cells planned, and its runs looked up in the run store.
+"""What a study would do, before it does anything: the ablation resolved, its cells planned, and its runs looked up in the run store.
 
 torch is imported only where something is missing from the store, or a network's cost is not in the study's plan yet.
 """
@@ -85,9 +85,9 @@ class Options:
     """Take a study from a driver on another machine that no longer answers."""
     log_json: Path | None = None
     strict: bool = False
-    """Refuse a question whose arms differ in what it does not name."""
+    """Refuse an ablation whose arms differ in what it does not name."""
     trust: bool = False
-    """Code that the question names may run although it is not the user's own (`resnet_lab.spec.trust`)."""
+    """Code that the ablation names may run although it is not the user's own (`resnet_lab.spec.trust`)."""
     trial: bool = False
     """A quick try in a folder of its own, without claims; its runs are in the store for the study itself."""
 
@@ -186,7 +186,7 @@ class StudyPlan:
 def plan_study(ablation: Ablation, options: Options, *, command: str) -> StudyPlan:
     """Resolve, plan and look into the store; nothing is trained, downloaded or written.
 
-    Raises SpecError for anything wrong with the question or the options, StoreError for a store that cannot be used.
+    Raises SpecError for anything wrong with the ablation or the options, StoreError for a store that cannot be used.
     """
     if options.executor not in EXECUTORS:
         raise SpecError.of(
@@ -298,9 +298,9 @@ def make_plan(
     data_description: str,
     trial: bool = False,
 ) -> Plan:
-    """The plan of a question; what was registered when the study first ran stays, and a variant's claims are those of the study it varies.
+    """The plan of an ablation; what was registered when the study first ran stays, and a variant's claims are those of the study it varies.
 
-    Question, commit and date stay those of the registration too. A recipe that was changed since is said in the plan's warnings. Raises SpecError for
+    Ablation, commit and date stay those of the registration too. A recipe that was changed since is said in the plan's warnings. Raises SpecError for
     a tag that names no folder.
     """
     if tag:

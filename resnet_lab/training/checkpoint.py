@@ -151,7 +151,7 @@ class Stopped(Exception):  # noqa: N818  # no error: it was asked for
 
 @dataclass
 class Keeper:
-    """Stands between two iterations of a run: called there, it writes a checkpoint where one is due, and stops the run where `should_stop` says so.
+    """Stands between two iterations of a run: called there, it writes a checkpoint when it is time for one, and stops the run where `should_stop` says so.
 
     Without a folder nothing is written. A checkpoint that cannot be written (a full disk) does not stop the run: it is noted once, and tried again later.
     """
