@@ -24,7 +24,7 @@ from resnet_lab.spec.data import DATASETS, ResolvedData
 from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, resolve_network, weighted_layers
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.search import FINALIST, SEARCH_SEEDS, SearchSpec, finalists_of
-from resnet_lab.spec.training import TrainingSpec, iterations_per_epoch, resolve_training
+from resnet_lab.spec.training import TrainingSpec, resolve_training
 
 SHORTCUT_OF = {"plain": "none", "residual": "identity"}
 """Shortcuts of the arms that are called so; any other arm is a projection net with its own initialization salt."""
@@ -228,7 +228,7 @@ def make_record(cell: PlannedCell, seed: int, *, arrays: bool = True, epochs: in
     values: dict[str, Any] = {**_typical_errors(cell, rng), **measured}
     if diverged:
         values |= dict.fromkeys(("train_error", "test_error", "train_loss", "test_loss", "validation_error"))
-    steps = iterations_per_epoch(facts.train_images, cell.spec["training"]["batch_size"])
+    steps = facts.train_images // cell.spec["training"]["batch_size"]
     count = epochs or cell.spec["training"]["iterations"] // steps
     blocks = _block_names(cell)
     final = 90.0 if diverged else values["train_error"]

@@ -30,10 +30,12 @@ MOST_CLASSES = 100
 def announce(job: Job, console: Console) -> None:
     """What will be trained, on what, with what."""
     recipe = job.recipe.run.training
+    size = f"batches of {recipe.batch_size}{' (all training images)' if recipe.batch_size == job.recipe.train_images else ''}"
+    size += "" if recipe.drop_last else ", the incomplete last one too"
     lines = [
         job.title,
         f"data: {job.recipe.facts.says}",
-        f"recipe: {job.epochs} epochs of batches of {recipe.batch_size}, {recipe.optimizer} at {recipe.lr:g} ({recipe.schedule}), {recipe.precision}, "
+        f"recipe: {job.epochs} epochs of {size}, {recipe.optimizer} at {recipe.lr:g} ({recipe.schedule}), {recipe.precision}, "
         f"{job.device} with {job.threads} thread(s), seed {job.recipe.seed}",
     ]
     if recipe.freeze:

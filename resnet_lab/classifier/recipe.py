@@ -7,7 +7,7 @@ from typing import Any
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.folder import folder_sides
 from resnet_lab.spec.catalogue import catalogue, unknown_network
-from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec
+from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, image_counts
 from resnet_lab.spec.errors import Problem, SpecError, placed
 from resnet_lab.spec.reading import read_sections
 from resnet_lab.spec.resolve import merge, resolve_run
@@ -55,6 +55,11 @@ class Recipe:
     seed: int
     facts: DatasetFacts
 
+    @property
+    def train_images(self) -> int:
+        """How many images it is trained on."""
+        return image_counts(self.run.data, self.facts)[0]
+
 
 def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path, trust: bool = False) -> Recipe:
     """Everything that was left open, derived, but for what is the machine's choice.
@@ -83,7 +88,7 @@ def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path, trust
         data = _usual_data(given["data"], data_root=data_root, cache=cache)
         typed = frozenset(str(value) for values in wanted.fields.values() for value in values.values())
         values = merge({"training": training, "data": data, "record": {"weights": True}}, own, wanted.fields)
-        run = resolve_run(values, facts, allow=trusting(path if text else None, typed=typed, trust=trust))
+        run = resolve_run(values, facts, allow=trusting(path if text else None, typed=typed, trust=trust), shrink_batch=True)
     except SpecError as error:
         raise SpecError(map(at_its_line, error.problems)) from error
     return Recipe(path.stem, run, wanted.seed, seen[-1])

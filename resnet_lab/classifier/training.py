@@ -17,7 +17,7 @@ from resnet_lab.report.one_network import history, write_history
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
 from resnet_lab.runs.store import RunStore
-from resnet_lab.spec.data import image_counts, short_name
+from resnet_lab.spec.data import short_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec, fingerprint, with_precision
 from resnet_lab.spec.training import total_epochs
@@ -81,8 +81,7 @@ class Job:
     @property
     def epochs(self) -> int:
         """How many epochs it takes, begun ones counted whole."""
-        run = self.recipe.run
-        return total_epochs(run.training.iterations, image_counts(run.data, self.recipe.facts)[0], run.training.batch_size)
+        return total_epochs(self.recipe.train_images, self.recipe.run.training)
 
     @property
     def interrupted(self) -> bool:

@@ -24,7 +24,8 @@ from resnet_lab.console import open_console, say
 @click.option("--optimizer", type=click.Choice(["adam", "sgd", "adamw"]), help="Default: adamw.")
 @click.option("--lr", type=float, metavar="X", help="Peak learning rate. Default: 0.001, with sgd 0.05.")
 @click.option("--weight-decay", type=float, metavar="X", help="Default: 0.01, with sgd 0.0005, with adam 0.")
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Default: 32.")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Default: 32, or all training images if they are fewer.")
+@click.option("--keep-last", is_flag=True, help="Also train on the incomplete batch at the end of each epoch.")
 @click.option(
     "--schedule", type=click.Choice(["constant", "cosine", "one_cycle"]), help="How the learning rate changes. Default: one_cycle."
 )
@@ -81,5 +82,5 @@ def _fields(data: str | None, options: dict[str, Any]) -> dict[str, dict[str, An
         "skip_bad": options["skip_bad"] or None,
     }
     frozen = [part.strip() for part in options["freeze"].split(",") if part.strip()]
-    sections = {"training": {**training, "freeze": frozen or None}, "data": images}
+    sections = {"training": {**training, "freeze": frozen or None, "drop_last": False if options["keep_last"] else None}, "data": images}
     return {section: {name: value for name, value in values.items() if value is not None} for section, values in sections.items()}

@@ -79,8 +79,9 @@ def epoch_batches(
     start: int = 0,
     device: torch.device | str = "cpu",
     channels_last: bool = False,
+    drop_last: bool = True,
 ) -> Iterator[Batch]:
-    """The training batches of one epoch from batch `start` on; the incomplete batch at its end is left out.
+    """The training batches of one epoch from batch `start` on; `drop_last`: the incomplete batch at its end is left out.
 
     Padding is zero after normalization, that is the mean (He et al. 2015, section 4.2).
     """
@@ -88,7 +89,7 @@ def epoch_batches(
     rows = split.rows[draws.order]
     augmented = bool(spec.pad_crop or spec.flip)
     side = split.side
-    for batch in range(start, len(split) // batch_size):
+    for batch in range(start, len(split) // batch_size if drop_last else -(-len(split) // batch_size)):
         part = slice(batch * batch_size, (batch + 1) * batch_size)
         images, labels = _gather(split, rows[part], device)
         if draws.box is not None:

@@ -23,6 +23,7 @@ IMPLIED: dict[str, tuple[str, ...]] = {
     "data.validation": ("training.iterations",),
     "training.epochs": ("training.iterations",),
     "training.batch_size": ("training.iterations",),
+    "training.drop_last": ("training.iterations",),
     "training.schedule": ("training.milestones", "training.warmup"),
 }
 """Field -> fields that are derived from it where they are left out, so that who names the first has named these too."""

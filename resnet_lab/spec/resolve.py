@@ -314,11 +314,17 @@ def identity(searched: SearchedCell, facts: Facts) -> str:
 
 
 def resolve_run(
-    values: dict[str, Any], facts: Facts, network_of: Callable[..., ResolvedNetwork] = resolve_network, *, allow: Allow | None = None
+    values: dict[str, Any],
+    facts: Facts,
+    network_of: Callable[..., ResolvedNetwork] = resolve_network,
+    *,
+    allow: Allow | None = None,
+    shrink_batch: bool = False,
 ) -> RunSpec:
     """One cell's merged values -> RunSpec with nothing left to derive. `network_of`: resolve_network, or what remembers its results.
 
-    `allow` is asked before a block or a loader from outside is imported; without it, those of the user's own project may be. Raises SpecError.
+    `allow` is asked before a block or a loader from outside is imported; without it, those of the user's own project may be. `shrink_batch`: a batch
+    that is larger than the training images is all of them, instead of a mistake. Raises SpecError.
     """
     allow = allow or trusting(None, trust=False)
     typed = typed_fragment(values)
@@ -333,7 +339,8 @@ def resolve_run(
         if given != has if key == "in_channels" else given < has:
             raise SpecError.of(f"{given}, but {typed.data.name} has {has}: leave it out", key=f"network.{key}")
     train, _, _ = image_counts(typed.data, known)
-    training = resolve_training(typed.training, train_images=train)
+    batch_size = min(typed.training.batch_size, train) if shrink_batch else typed.training.batch_size
+    training = resolve_training(replace(typed.training, batch_size=batch_size), train_images=train)
     check_freeze(training.freeze, network.depths)
     return RunSpec(network, resolve_data(typed.data, known.size), training, typed.record, data_identity=known.identity)
 

@@ -1,18 +1,19 @@
 """How a run is trained, as data: TrainingSpec as a person writes it, ResolvedTraining counted in iterations; and what a run keeps: RecordSpec.
 
-Units: iterations are optimizer steps of one batch; an epoch is `train images // batch_size` iterations (the incomplete batch is left out,
-and every epoch shuffles anew); errors are in percent.
+Units: iterations are optimizer steps of one batch; an epoch is `train images // batch_size` iterations (the incomplete batch is left out
+unless `drop_last = false`, and every epoch shuffles anew); errors are in percent.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 
 from resnet_lab.spec.bounds import MOST_ITERATIONS, Number, Rate, Whole
 from resnet_lab.spec.errors import SpecError, nearest
+from resnet_lab.spec.network import LATER
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class TrainingSpec:
     """Optimizer steps."""
     batch_size: Number = 128
     """Images per optimizer step."""
+    drop_last: bool = True
+    """Leave out the incomplete batch at the end of each epoch. False: train on it too, as torch's DataLoader does by default."""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     """`sgd` with momentum, `adam` (decay added to the gradient) or `adamw` (decay separate from it), both with torch's betas."""
     lr: Rate = 0.1
@@ -115,6 +118,7 @@ class ResolvedTraining:
     init_salt: int
     init_weights: str
     freeze: tuple[str, ...]
+    drop_last: bool = field(default=True, metadata=LATER)
 
     @property
     def linear_warmup(self) -> int:
@@ -143,7 +147,13 @@ def resolve_training(spec: TrainingSpec, *, train_images: int) -> ResolvedTraini
         raise SpecError.of(
             f"a batch of {spec.batch_size} is larger than the {train_images} training images: make it smaller", key="training.batch_size"
         )
-    steps = iterations_per_epoch(train_images, spec.batch_size)
+    if not spec.drop_last and train_images % spec.batch_size == 1:
+        raise SpecError.of(
+            f"the last batch of each epoch would be one image, which has no deviation for batch norm to divide by ({train_images} training images): "
+            f"choose another batch_size, such as {spec.batch_size + 1}, or drop_last = true",
+            key="training.drop_last",
+        )
+    steps = iterations_per_epoch(train_images, spec)
     total = _iterations(spec, steps)
     if total > MOST_ITERATIONS:
         raise SpecError.of(
@@ -216,11 +226,11 @@ def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> ResolvedWarmu
     return ResolvedWarmup(said[0], given.lr)
 
 
-def iterations_per_epoch(train_images: int, batch_size: int) -> int:
-    """Whole batches in the training images."""
-    return train_images // batch_size
+def iterations_per_epoch(train_images: int, recipe: TrainingSpec | ResolvedTraining) -> int:
+    """Batches in the training images: whole ones, and the incomplete one where the recipe keeps it."""
+    return train_images // recipe.batch_size if recipe.drop_last else -(-train_images // recipe.batch_size)
 
 
-def total_epochs(iterations: int, train_images: int, batch_size: int) -> int:
-    """Epochs a training of `iterations` begins; the last one may be cut short."""
-    return -(-iterations // iterations_per_epoch(train_images, batch_size))
+def total_epochs(train_images: int, recipe: ResolvedTraining) -> int:
+    """Epochs that a training begins; the last one may be cut short."""
+    return -(-recipe.iterations // iterations_per_epoch(train_images, recipe))

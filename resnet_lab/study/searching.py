@@ -163,7 +163,7 @@ def _number(task: Task) -> int:
 
 
 def _epochs(task: Task) -> int:
-    return total_epochs(task.run.training.iterations, image_counts(task.run.data, task.facts)[0], task.run.training.batch_size)
+    return total_epochs(image_counts(task.run.data, task.facts)[0], task.run.training)
 
 
 def _next_pause(pruner: str, done: int, epochs: int) -> int | None:

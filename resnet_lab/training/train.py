@@ -111,8 +111,8 @@ class Trainer:
         recipe = self.run.training
         assert recipe.iterations is not None
         self.iterations = recipe.iterations
-        self.per_epoch = iterations_per_epoch(len(self.splits.train), recipe.batch_size)
-        self.total_epochs = total_epochs(recipe.iterations, len(self.splits.train), recipe.batch_size)
+        self.per_epoch = iterations_per_epoch(len(self.splits.train), recipe)
+        self.total_epochs = total_epochs(len(self.splits.train), recipe)
         self.optimizer = make_optimizer(recipe, (parameter for parameter in self.model.parameters() if parameter.requires_grad))
         self.rows = rows(self.model)
         self.bf16 = recipe.precision == "bf16"
@@ -151,13 +151,15 @@ class Trainer:
             epoch=len(self.epochs) + 1,
             start=done,
             channels_last=recipe.channels_last,
+            drop_last=recipe.drop_last,
         )
         for step, (images, labels) in zip(range(done + 1, steps + 1), batches, strict=False):
             # The rate is a function of the iteration, not a scheduler with a state of its own: nothing that a checkpoint could bring back wrongly.
             self.sums.rate = learning_rate(recipe, self.iteration, self.warmup_ended)
             set_rate(self.optimizer, self.sums.rate)
             loss, wrong = self._step(images, labels, is_last=step == steps)
-            self.sums.loss += loss  # tensors on the device: to read them here would wait for the GPU after every step
+            # Tensors on the device: to read them here would wait for the GPU after every step. An incomplete batch counts by its images.
+            self.sums.loss += loss * (len(labels) / recipe.batch_size)
             self.sums.wrong += wrong
             self.iteration += 1
             self._end_warmup(step)
@@ -188,18 +190,23 @@ class Trainer:
         """End a warm-up until a training error once the error of a window is below it. Windows lie within an epoch."""
         warmup, window = self.run.training.warmup, min(WARMUP_WINDOW, self.per_epoch)
         if self.warmup_ended is None and warmup is not None and warmup.until_train_error and step % window == 0:
-            error = 100 * float(self.sums.wrong - self.sums.window) / (window * self.run.training.batch_size)
+            error = 100 * float(self.sums.wrong - self.sums.window) / (self._images_in(step) - self._images_in(step - window))
             self.sums.window = self.sums.wrong.clone()
             self.warmup_ended = self.iteration if error < warmup.until_train_error else None
 
+    def _images_in(self, steps: int) -> int:
+        """Images in the first batches of an epoch; only the last one may be incomplete."""
+        return min(steps * self.run.training.batch_size, len(self.splits.train))
+
     def _progress(self, steps: int) -> Progress:
+        images = self._images_in(steps)
         return Progress(
             iteration=self.iteration,
             iterations=self.iterations,
             epoch=len(self.epochs) + 1,
             epochs=self.total_epochs,
-            loss=float(self.sums.loss) / steps,
-            train_error=100 * float(self.sums.wrong) / (steps * self.run.training.batch_size),
+            loss=float(self.sums.loss) / (images / self.run.training.batch_size),
+            train_error=100 * float(self.sums.wrong) / images,
         )
 
     def _record(self, steps: int, hooks: Hooks) -> EpochRecord:
@@ -216,7 +223,7 @@ class Trainer:
             train_error=progress.train_error,
             lr=self.sums.rate,
             seconds=seconds,
-            images_per_second=steps * self.run.training.batch_size / seconds,
+            images_per_second=self._images_in(steps) / seconds,
             validation_error=validation.error if validation is not None else None,
             validation_loss=validation.loss if validation is not None else None,
             test_error=test.error if test is not None else None,

@@ -94,6 +94,10 @@ def test_an_epoch_shows_each_image_once_and_leaves_out_the_incomplete_batch(spli
     draws = epoch_draws(len(splits.train), AUGMENTED, seed=1, epoch=3)
     assert draws.order.sort().values.tolist() == list(range(512))
     assert [len(labels) for _, labels in batches(splits.train)] == [60] * 8
+    kept = batches(splits.train, drop_last=False)
+    assert [len(labels) for _, labels in kept] == [60] * 8 + [32]
+    assert equal(kept[:8], batches(splits.train))
+    assert equal(batches(splits.train, drop_last=False, start=8), kept[8:])
 
 
 def test_augmentation_leaves_the_order_alone(splits):

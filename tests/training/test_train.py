@@ -98,6 +98,23 @@ def test_iterations_may_end_within_an_epoch(trained):
     assert single.arrays["gradient_norms"].shape == (2, 5), "its only step is the first and the last"
 
 
+def test_an_incomplete_batch_is_trained_on_where_it_is_kept(trained, small_run, splits_of):
+    """Would catch the 56 last images left out all the same, counted as 100, or weighing as much as a whole batch in the epoch's loss."""
+    change = {"training": {"batch_size": 100, "drop_last": False, "epochs": 1, "schedule": "constant", "lr": 1e-12, "weight_decay": 0.0}}
+    epoch = trained(change).epochs[-1]
+    assert epoch.iteration == 3
+    assert epoch.images_per_second == pytest.approx(256 / epoch.seconds)
+    run = small_run(change)
+    trainer = starting_trainer(run, 0, splits_of(run), "cpu")
+    losses, wrong = 0.0, 0
+    for images, labels in epoch_batches(trainer.splits.train, run.data, batch_size=100, seed=0, epoch=1, drop_last=False):
+        logits = trainer.model(images)
+        losses += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+        wrong += int((logits.argmax(1) != labels).sum())
+    assert epoch.loss == pytest.approx(losses / 256, rel=1e-5)
+    assert epoch.train_error == pytest.approx(100 * wrong / 256)
+
+
 def test_warm_up_until_an_error_ends_and_the_full_rate_follows(trained):
     """Users report a warm-up that never triggered for 64,000 iterations, and one whose rate never came back. Epochs here have four
     iterations, far fewer than the window that a warm-up looks at.
