@@ -41,8 +41,8 @@ def list_runs(studies: Path, unused: bool, as_json: bool) -> None:
     if as_json:
         click.echo(usage.as_json(found))
         return
-    headings = ("run", "status", "network", "data", "test accuracy", "date", "size", "used by")
-    table = make_table(*headings, left=("run", "status", "network", "data", "date", "used by"), whole=("run", "date"))
+    headings = ("run", "status", "network", "data", "accuracy", "date", "size", "used by")
+    table = make_table(*headings, left=("run", "status", "network", "data", "date", "used by"), whole=("run", "accuracy", "date"))
     for run in found:
         record = run.record
         users = ", ".join(run.used_by) or (

@@ -73,7 +73,7 @@ def known_as(network: Mapping[str, Any]) -> str:
     block, blocks = str(network["block"]), sum(network["depths"])
     facts = BLOCKS.get(block)  # one of somebody else's would have to be imported
     size = f"{blocks * facts.layers + 2} layers" if facts else f"{blocks} blocks"
-    return f"{size} ({block}, shortcut {network['shortcut']})"
+    return f"{size} ({block}, {'plain' if network['shortcut'] == 'none' else network['shortcut']})"
 
 
 @cache

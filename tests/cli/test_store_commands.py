@@ -77,12 +77,10 @@ def test_the_list_says_what_each_run_is(invoke, tmp_path):
     plan = make_plan(seeds=range(1))
     fill_store(tmp_path / "studies", plan, test_error=12.5)
     listed = json.loads(invoke("runs", "list", "--json").output)
-    assert {run["network"] for run in listed} == {
-        f"{n} layers (basic, shortcut {shortcut})" for n in (20, 56) for shortcut in ("none", "identity")
-    }
+    assert {run["network"] for run in listed} == {f"{n} layers (basic, {shortcut})" for n in (20, 56) for shortcut in ("plain", "identity")}
     assert {run["test_error"] for run in listed} == {12.5}
     said = invoke("runs", "list").output
-    assert re.search(r"done +56 layers \(basic, shortcut none\) +digits +87\.50 % +2026-01-02 ", said), said
+    assert re.search(r"done +56 layers \(basic, plain\) +digits +87\.50 % +2026-01-02 ", said), said
 
 
 def test_the_last_run_is_last_in_the_list_and_wherever_a_run_is_named(invoke, run, smoke_copy):

@@ -112,7 +112,7 @@ def test_a_network_is_known_by_its_name_whatever_its_images() -> None:
     """A list of runs in which resnet18 is a row of numbers, or another network is called resnet18."""
     for name in ("resnet18", "plain110", "course_resnet50"):
         assert known_as(as_values(replace(named_network(name), classes=2, in_channels=1))) == name
-    assert known_as(as_values(replace(named_network("resnet20"), kernel=5))) == "20 layers (basic, shortcut identity)"
+    assert known_as(as_values(replace(named_network("resnet20"), kernel=5))) == "20 layers (basic, identity)"
     assert known_as(as_values(replace(named_network("resnet20"), block="mylab.blocks:SE", depths=(1, 2, 1)))) == (
-        "4 blocks (mylab.blocks:SE, shortcut identity)"
+        "4 blocks (mylab.blocks:SE, identity)"
     )
