@@ -5,7 +5,8 @@ seed depends on the run's seed and never on the network: all arms get the same d
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,7 +55,7 @@ class ProbeResult:
 
     numbers: dict[str, float]
     """Metric of the probe's facts -> value. One that this network does not have is left out, and never zero."""
-    table: dict[str, Sequence[float] | Sequence[int] | Sequence[str]]
+    table: Mapping[str, Sequence[float] | Sequence[int] | Sequence[str]]
     """Columns of equal length, tidy: one row per layer, per draw, per point."""
 
     def __post_init__(self) -> None:
@@ -73,3 +74,28 @@ class Probe(ABC):
     @abstractmethod
     def measure(self, subject: Subject) -> ProbeResult:
         """Measure; called only where it applies."""
+
+
+class Recorder(ABC):
+    """A probe that watches single training steps: the first of a run, and the last of an epoch. Its one moment is `training`.
+
+    What it sees is the step as it happens, in the precision of the run; what it works out of that is in float32.
+    """
+
+    facts: ClassVar[ProbeFacts]
+    columns: ClassVar[tuple[str, ...]]
+    """What it measures of each layer."""
+    needs_hooks: ClassVar[bool] = False
+    """Whether it hangs hooks on layers, which a compiled network does not call."""
+
+    @abstractmethod
+    def layers(self, model: nn.Module) -> list[tuple[str, str]]:
+        """Name and kind of each layer or parameter that it measures."""
+
+    @abstractmethod
+    def watch(self, model: nn.Module) -> AbstractContextManager[Tensor]:
+        """Around forward pass, backward pass and update. What it gives is float32 (layers, columns), and filled once the step is over."""
+
+    @abstractmethod
+    def numbers(self, layers: list[tuple[str, str]], last: Tensor) -> dict[str, float]:
+        """Its metrics, from what was measured last: (layers, columns)."""

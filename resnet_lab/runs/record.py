@@ -2,7 +2,8 @@
 
 Errors are in percent, losses in nats, times in seconds. Arrays: `gradient_norms` (epochs + 1, blocks), row 0 at initialization;
 `test_correct`, one packed bit a test image (numpy.packbits), in the dataset's order; `pixel_scale` and `pixel_shift`, the normalization that
-the network was trained with: what it sees is pixel * scale - shift, pixels counting from 0 to 255.
+the network was trained with: what it sees is pixel * scale - shift, pixels counting from 0 to 255; and `probe/NAME/MOMENT/COLUMN`, a column of the
+table that a probe made.
 """
 
 import math
@@ -15,14 +16,16 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from pydantic import SkipValidation, StringConstraints
 
-from resnet_lab.runs.files import from_plain
+from resnet_lab.runs.files import StoreError, from_plain
+from resnet_lab.spec.probes import Moment
 from resnet_lab.text import unprintable
 
 Fingerprint = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Percent = Annotated[float, Ge(0), Le(100)]
 Count = Annotated[int, Ge(0), Le(2**63 - 1)]
 Seconds = Annotated[float, Ge(0), Le(1e12)]
-FORMAT = 4
+IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
+FORMAT = 5
 """Version of result.json. A store with a higher number was written by a newer version and is left alone."""
 
 
@@ -44,6 +47,26 @@ class EpochRecord:
     test_error: Percent | None = None
     """Only where `record.test_curve` asked for it."""
     validation_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What one probe found at one moment of a run. Its table lies among the run's arrays."""
+
+    probe: str
+    """Its name, or `package.module:Name`."""
+    moment: Moment
+    numbers: dict[Annotated[str, StringConstraints(pattern=IDENTIFIER)], float | None]
+    """Metric, as claims call it -> value; None for one that was no number."""
+    columns: dict[Annotated[str, StringConstraints(pattern=IDENTIFIER)], Literal["f", "i", "U"]]
+    """Columns of its table -> numpy's letter for what is in them."""
+    rows: Count
+    why_not: str = ""
+    """Why it does not apply to this network, where that is so: then it has no numbers and no table."""
+
+    def array(self, column: str) -> str:
+        """The name of a column among the run's arrays."""
+        return f"probe/{self.probe}/{self.moment}/{column}"
 
 
 @dataclass(frozen=True)
@@ -100,6 +123,8 @@ class RunRecord:
     """What was checked while the run trained -> what was found (training/checks.py)."""
     margin: Count | None = None
     """Pixels a side that images were kept larger than what the network sees of them, its center; None where it is not known."""
+    probes: tuple[Probed, ...] = ()
+    """What the probes found that the run was asked for."""
     arrays: Annotated[Mapping[str, NDArray[Any]], SkipValidation] = field(default_factory=dict, compare=False)
     checksum: str = field(default="", compare=False)
     """Of the stored record and its arrays; empty for one that does not come from the store."""
@@ -110,6 +135,9 @@ class RunRecord:
         """Everything but arrays, checksum and origin, as plain values; a number that is none (the loss of a diverged run) is null, as JSON has it."""
         plain = {name: value for name, value in vars(self).items() if name not in ("arrays", "checksum", "origin")}
         plain["epochs"] = [{name: _or_null(value) for name, value in vars(epoch).items()} for epoch in self.epochs]
+        plain["probes"] = [
+            {**vars(each), "numbers": {name: _or_null(value) for name, value in each.numbers.items()}} for each in self.probes
+        ]
         return {"format": FORMAT, **plain}
 
     @classmethod
@@ -126,7 +154,10 @@ class RunRecord:
             raise ValueError("it has other images or weights than a run has")
         if record.status == "done" and (record.train_error is None or record.train_loss is None):
             raise ValueError("it lacks what every finished run has")
-        if any(unprintable(name) for name in (*record.class_names, *record.blocks)):
+        if len({(each.probe, each.moment) for each in record.probes}) < len(record.probes):
+            raise ValueError("a probe is in it twice")
+        probed = [word for each in record.probes for word in (each.probe, each.why_not)]
+        if any(unprintable(name) for name in (*record.class_names, *record.blocks, *probed)):
             raise ValueError("a name in it has characters that cannot be shown")
         return replace(record, arrays=arrays, checksum=checksum, origin=None)
 
@@ -138,7 +169,27 @@ class RunRecord:
             "test_correct": ("u", ((self.images["test"] + 7) // 8,)),
             "pixel_scale": ("f", (None, None, None)),
             "pixel_shift": ("f", (None, None, None)),
+            **{each.array(column): (kind, (each.rows,)) for each in self.probes for column, kind in each.columns.items()},
         }
+
+    @property
+    def probe_numbers(self) -> dict[str, float]:
+        """Metric -> value, of all probes of the run; nan for one that was no number."""
+        return {name: math.nan if value is None else value for each in self.probes for name, value in each.numbers.items()}
+
+    def probed(self, probe: str, moment: str) -> Probed | None:
+        """What a probe found at a moment; None where it was not asked for."""
+        return next((each for each in self.probes if (each.probe, each.moment) == (probe, moment)), None)
+
+    def probe_table(self, found: Probed) -> dict[str, NDArray[Any]]:
+        """Column -> (rows,) of a probe's table. Raises StoreError where the arrays have gone, or hold what cannot be shown."""
+        table = {column: self.arrays[found.array(column)] for column in found.columns}
+        for column in table.values():
+            if column.dtype.kind == "U" and any(unprintable(word) for word in set(column.tolist())):
+                raise StoreError(
+                    f"the table of {found.probe} in run {self.fingerprint[:12]}-{self.seed} has characters that cannot be shown"
+                )
+        return table
 
 
 def _or_null(value: Any) -> Any:

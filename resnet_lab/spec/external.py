@@ -74,7 +74,7 @@ def _is_module_class(found: object) -> bool:
 
 def _is_probe_class(found: object) -> bool:
     base = sys.modules.get("resnet_lab.probes.base")  # whoever defines a probe has imported it
-    return base is not None and isinstance(found, type) and issubclass(found, base.Probe) and hasattr(found, "facts")
+    return base is not None and isinstance(found, type) and issubclass(found, (base.Probe, base.Recorder)) and hasattr(found, "facts")
 
 
 def _is_loader(found: object) -> bool:
@@ -213,6 +213,6 @@ def _imports(source: bytes, package: str) -> tuple[str, ...]:
 KINDS: dict[str, tuple[str, Callable[[object], bool], str]] = {
     "block": ("network.block", _is_module_class, "it is no subclass of torch.nn.Module"),
     "dataset": ("data.name", _is_loader, "its function is not marked with @resnet_lab.loader"),
-    "probe": ("record.probes", _is_probe_class, "it is no subclass of resnet_lab.probes.base.Probe with `facts`"),
+    "probe": ("record.probes", _is_probe_class, "it is no subclass of Probe or Recorder of resnet_lab.probes.base with `facts`"),
 }
 """What may come from outside: the field that names it, whether a thing is one, and what is wrong with a thing that is not."""

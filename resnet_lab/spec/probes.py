@@ -73,5 +73,17 @@ PROBES: dict[str, ProbeFacts] = {
         ("initial", "final"),
         {"gradient_correlation": MetricFacts("", -1.0, 1.0), "gradient_path_correlation": MetricFacts("", -1.0, 1.0)},
     ),
+    "activations": ProbeFacts(
+        "activations:Activations",
+        "mean, deviation and dead channels of each layer's responses while it trains",
+        ("training",),
+        {"response_sd": MetricFacts("", 0.0), "dead_channels": MetricFacts("percentage points", 0.0, 100.0)},
+    ),
+    "updates": ProbeFacts(
+        "updates:Updates",
+        "gradient norm of each parameter tensor, and its update relative to its size, while it trains",
+        ("training",),
+        {"update_ratio": MetricFacts("powers of ten", 0.0, log=True)},
+    ),
 }
 """Every probe of the package. A module for each lies in `resnet_lab.probes`."""

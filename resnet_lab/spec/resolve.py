@@ -24,6 +24,7 @@ from resnet_lab.spec.data import DatasetFacts, DataSpec, image_counts, resolve_d
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.external import is_external, source_digest
 from resnet_lab.spec.network import NetworkSpec, ResolvedNetwork, check_size, resolve_network, usual_stem_width
+from resnet_lab.spec.probes import probe_facts
 from resnet_lab.spec.reading import (
     SAME_SEEDS,
     check_fragment,
@@ -290,7 +291,7 @@ def run_at(
     """
     values = searched.values
     if trial:
-        kept = {"test": False, "test_curve": False, "gradients": False, "weights": False}
+        kept = {"test": False, "test_curve": False, "gradients": False, "weights": False, "probes": []}
         values = merge(values, {"training": searched.training, "data": {"validation": searched.spec.validation}, "record": kept})
     for path, value in field_values(searched.chosen, point).items():
         section, name, *inner = path.split(".")
@@ -323,8 +324,8 @@ def resolve_run(
 ) -> RunSpec:
     """One cell's merged values -> RunSpec with nothing left to derive. `network_of`: resolve_network, or what remembers its results.
 
-    `allow` is asked before a block or a loader from outside is imported; without it, those of the user's own project may be. `shrink_batch`: a batch
-    that is larger than the training images is all of them, instead of a mistake. Raises SpecError.
+    `allow` is asked before a block, a loader or a probe from outside is imported; without it, those of the user's own project may be.
+    `shrink_batch`: a batch that is larger than the training images is all of them, instead of a mistake. Raises SpecError.
     """
     allow = allow or trusting(None, trust=False)
     typed = typed_fragment(values)
@@ -342,6 +343,9 @@ def resolve_run(
     batch_size = min(typed.training.batch_size, train) if shrink_batch else typed.training.batch_size
     training = resolve_training(replace(typed.training, batch_size=batch_size), train_images=train)
     check_freeze(training.freeze, network.depths)
+    for probe in typed.record.probes:
+        allow(probe, "probe")
+        probe_facts(probe)
     return RunSpec(network, resolve_data(typed.data, known.size), training, typed.record, data_identity=known.identity)
 
 

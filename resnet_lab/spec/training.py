@@ -139,6 +139,10 @@ class RecordSpec:
     """Keep the gradient norm of each block, at initialization and after every epoch."""
     weights: bool = False
     """Keep the final weights and, with a validation split, those of the epoch with the lowest validation error. Results use the final ones."""
+    probes: Annotated[tuple[str, ...], Len(0, 100)] = ()
+    """Measurements of the network beside its errors (docs/probes.md), by name or your own as `package.module:Name`. None changes a number of the run."""
+    probe_epochs: Annotated[tuple[Number, ...], Len(0, 10_000)] = ()
+    """The epochs at whose end the probes measure that watch a network while it trains. Default: every epoch. The initialization is always measured."""
 
 
 def resolve_training(spec: TrainingSpec, *, train_images: int) -> ResolvedTraining:

@@ -24,7 +24,7 @@ from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.external import KINDS, is_external, is_installed, sources_of
 
 Allow = Callable[[str, str], None]
-"""Called with a name and what it is to be, `block` or `dataset`, before its module is imported. Raises SpecError where that is not to be."""
+"""Called with a name and what it is to be, `block`, `dataset` or `probe`, before its module is imported. Raises SpecError where that is not to be."""
 
 
 def trusting(file: Path | None, *, typed: frozenset[str] = frozenset(), trust: bool) -> Allow:

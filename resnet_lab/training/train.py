@@ -8,6 +8,7 @@ often it was stopped on the way.
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,11 @@ from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.probes.measure import Batches, Measured, average_bn_statistics, evaluate, gradient_norms
+from resnet_lab.probes.measuring import COMPILED, Found, make_recorders, measure_probes, recorded
 from resnet_lab.runs.files import from_plain
-from resnet_lab.runs.record import EpochRecord, RunRecord
+from resnet_lab.runs.record import EpochRecord, Probed, RunRecord
 from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.probes import probe_facts
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import iterations_per_epoch, total_epochs
 from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of
@@ -105,6 +108,8 @@ class Trainer:
     warmup_ended: int | None = None
     epochs: list[EpochRecord] = field(default_factory=list)
     norms: list[Tensor] = field(default_factory=list)
+    watched: dict[str, list[Tensor]] = field(default_factory=dict)
+    """Recorder -> what it read at the start and after each of its epochs, (layers, columns)."""
     best: Best | None = None
 
     def __post_init__(self) -> None:
@@ -115,6 +120,8 @@ class Trainer:
         self.total_epochs = total_epochs(len(self.splits.train), recipe)
         self.optimizer = make_optimizer(recipe, (parameter for parameter in self.model.parameters() if parameter.requires_grad))
         self.rows = rows(self.model)
+        self.recorders = make_recorders(self.run.record.probes, compiled=recipe.compile)
+        self.watched = {name: [] for name in self.recorders}
         self.bf16 = recipe.precision == "bf16"
         self._forward = compiled(self.model) if recipe.compile else self.model
         self.checks = Checks(self.run, self.model, self.cost)
@@ -172,7 +179,17 @@ class Trainer:
         self.sums = self._no_sums()
 
     def _step(self, images: Tensor, labels: Tensor, *, is_last: bool) -> tuple[Tensor, Tensor]:
-        """One update; returns (loss, wrong answers) of its batch as tensors on the device."""
+        """One update, which recorders watch where one is due; returns (loss, wrong answers) of its batch as tensors on the device."""
+        due = (self.iteration == 0) + (is_last and self._records(len(self.epochs) + 1))
+        with ExitStack() as watching:
+            readings = {name: watching.enter_context(each.watch(self.model)) for name, each in self.recorders.items() if due}
+            found = self._update(images, labels, is_last=is_last)
+        for name, reading in readings.items():
+            self.watched[name] += [reading.cpu()] * due
+        return found
+
+    def _update(self, images: Tensor, labels: Tensor, *, is_last: bool) -> tuple[Tensor, Tensor]:
+        """Forward pass, backward pass and update of the weights."""
         seed_draws(self.device, self.seed, self.iteration)  # dropout and its like, the same whether or not the run was stopped in between
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):  # bf16 has the range of fp32: no loss scaling
@@ -255,6 +272,7 @@ class Trainer:
             "sums": {**vars(self.sums), "seconds": self._epoch_seconds()},
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "norms": list(self.norms),
+            "watched": {name: list(readings) for name, readings in self.watched.items()},
             "best": self.best and vars(self.best),
             "checks": self.checks.state(),
         }
@@ -265,6 +283,9 @@ class Trainer:
         for part in ("model", "sums", "iteration"):
             check_like(state[part], own[part], part)
         check_like(state["norms"], [torch.zeros(len(self.rows))] * self._norms_at(state["iteration"]), "norms")
+        due = len(self.recorded_epochs(self._epochs_at(state["iteration"]))) if state["iteration"] else 0
+        layers = {name: torch.zeros(len(each.layers(self.model)), len(each.columns)) for name, each in self.recorders.items()}
+        check_like(state["watched"], {name: [reading] * due for name, reading in layers.items()}, "watched")
         if best is not None:
             check_like(best, {"epoch": 0, "error": 0.0, "weights": own["model"]}, "best")
         into = state["iteration"] - min(len(epochs) * self.per_epoch, self.iterations)  # the epoch; all of it before its record is made
@@ -282,13 +303,26 @@ class Trainer:
         self.sums = Sums(**sums)
         self.epochs = list(epochs)
         self.norms = list(state["norms"])
+        self.watched = {name: list(readings) for name, readings in state["watched"].items()}
         self.best = Best(**best) if best else None
 
     def _norms_at(self, iteration: int) -> int:
         """How many rows of gradient norms there are: of the first batch, and of the last of each epoch."""
         if not self.run.record.gradients or not 0 < iteration <= self.iterations:
             return 0
-        return 1 + (self.total_epochs if iteration == self.iterations else iteration // self.per_epoch)
+        return 1 + self._epochs_at(iteration)
+
+    def _epochs_at(self, iteration: int) -> int:
+        """Epochs whose last step is done; the record of the last one may still be missing."""
+        return self.total_epochs if iteration == self.iterations else iteration // self.per_epoch
+
+    def _records(self, epoch: int) -> bool:
+        """Whether recorders watch the last step of an epoch."""
+        return not self.run.record.probe_epochs or epoch in self.run.record.probe_epochs
+
+    def recorded_epochs(self, done: int) -> list[int]:
+        """The epochs that recorders have watched once so many are done; 0 is the initialization."""
+        return [0, *(epoch for epoch in range(1, done + 1) if self._records(epoch))]
 
     def _epoch_seconds(self) -> float:
         return self.sums.seconds + (time.perf_counter() - self._clock if self._clock is not None else 0.0)
@@ -338,9 +372,10 @@ def train(
         trainer = keeper.resumed(begin)
         trainer.train(hooks)
         final = {} if trainer.diverged else final_measures(trainer, hooks)
+        probed = _probe(trainer, hooks, initial_weights)
         checks = trainer.checks.findings(trainer.epochs, trainer.warmup_ended)
         weights = _keep_weights(trainer, checkpoints) if keep_weights and checkpoints is not None and final else {}
-        return _record(trainer, keeper, final, checks, weights, cost or published_cost(run.network, run.data.image_size))
+        return _record(trainer, keeper, final, checks, weights, probed, cost or published_cost(run.network, run.data.image_size))
 
 
 def starting_trainer(
@@ -354,6 +389,13 @@ def starting_trainer(
     cost: Cost | None = None,
 ) -> Trainer:
     """A run at iteration 0; `splits` lie on its device, `cost` is what was planned. Raises SpecError where initial weights do not fit or are not given."""
+    model = starting_network(run, seed, device, initial_weights)
+    freeze(model, run.training.freeze)
+    return Trainer(run, seed, splits, device, model, keep_best, cost)
+
+
+def starting_network(run: RunSpec, seed: int, device: str, initial_weights: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """A run's network before its first update, in training mode. Raises SpecError as `starting_trainer`."""
     recipe = run.training
     if bool(recipe.init_weights) != (initial_weights is not None):
         wrong = "the recipe names none, but some were given" if not recipe.init_weights else "the file with this sha256 was not given"
@@ -363,9 +405,29 @@ def starting_trainer(
         fit_weights(model, initial_weights)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    model = model.to(device).train()
-    freeze(model, recipe.freeze)
-    return Trainer(run, seed, splits, device, model, keep_best, cost)
+    return model.to(device).train()
+
+
+def _probe(trainer: Trainer, hooks: Hooks, initial_weights: Mapping[str, Tensor] | None) -> list[Found]:
+    """What the probes find that the run was asked for. The fresh network is a function of the seed, so it is built again once the run has ended.
+
+    The final network is not measured where the run diverged. A run that is stopped here measures from the beginning when it is resumed.
+    """
+    run, names = trainer.run, trainer.run.record.probes
+    found: list[Found] = []
+    for name in names:
+        if name in trainer.recorders:
+            epochs = trainer.recorded_epochs(len(trainer.epochs))
+            found.append(recorded(name, trainer.recorders[name], trainer.model, epochs, trainer.watched[name]))
+        elif probe_facts(name).when == ("training",):
+            found.append((Probed(name, "training", {}, {}, 0, COMPILED), {}))
+    if names:
+        measure = partial(
+            measure_probes, names, train=trainer.splits.train, run=run, seed=trainer.seed, between=lambda: hooks.between(trainer)
+        )
+        found += measure("initial", starting_network(run, trainer.seed, trainer.device, initial_weights))
+        found += [] if trainer.diverged else measure("final", trainer.model)
+    return found
 
 
 def final_measures(trainer: Trainer, hooks: Hooks) -> dict[str, Measured]:
@@ -390,7 +452,13 @@ def _keep_weights(trainer: Trainer, folder: Path) -> dict[str, str]:
 
 
 def _record(
-    trainer: Trainer, keeper: Keeper, final: dict[str, Measured], checks: dict[str, str], weights: dict[str, str], cost: Cost
+    trainer: Trainer,
+    keeper: Keeper,
+    final: dict[str, Measured],
+    checks: dict[str, str],
+    weights: dict[str, str],
+    probed: list[Found],
+    cost: Cost,
 ) -> RunRecord:
     """The record of a run that came to its end."""
     run, splits = trainer.run, trainer.splits
@@ -404,6 +472,8 @@ def _record(
     if weights:  # what they expect of a pixel, so that they are of use without the images that they were trained on
         normalization = splits.train.normalization
         arrays |= {"pixel_scale": normalization.scale.cpu().numpy(), "pixel_shift": normalization.shift.cpu().numpy()}
+    for _, columns in probed:
+        arrays |= columns
     return RunRecord(
         fingerprint=fingerprint(run),
         seed=trainer.seed,
@@ -428,5 +498,6 @@ def _record(
         checks=checks,
         class_names=splits.class_names,
         margin=splits.test.images.shape[-1] - splits.test.side,
+        probes=tuple(each for each, _ in probed),
         arrays=arrays,
     )

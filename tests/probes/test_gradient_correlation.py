@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from probe_subjects import linear, subject
 
 from resnet_lab.probes.gradient_correlation import GradientCorrelation, mean_cosine
-from tests.probes.subjects import linear, subject
 
 
 @pytest.mark.parametrize("shortcut", ["none", "identity"])

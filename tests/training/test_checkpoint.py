@@ -152,7 +152,7 @@ CHILD = """
     import sys
     from pathlib import Path
     sys.path[:0] = {path!r}
-    import conftest
+    import small_runs
     from resnet_lab.data.datasets import dataset_facts
     from resnet_lab.data.splits import open_images
     from resnet_lab.spec.resolve import merge, resolve_run
@@ -161,7 +161,7 @@ CHILD = """
 
     configure(1)
     facts = lambda data: dataset_facts(data, data_root=None, cache=Path("unused"))
-    run = resolve_run(merge(conftest.SMALL, *{changes!r}), facts)
+    run = resolve_run(merge(small_runs.SMALL, *{changes!r}), facts)
     splits = open_images(run.data, facts(run.data), data_root=None, cache=Path({cache!r}))
     train(run, 3, splits, checkpoints=Path({folder!r}), every_seconds=0)
 """
@@ -180,7 +180,7 @@ def test_a_run_that_is_killed_at_random_moments_goes_on_to_the_same_end(small_ru
     """Would catch a checkpoint that is there in part: the process is killed while it does nothing but train and write them."""
     changes = [TWICE_AUGMENTED, {"training": {"epochs": 40}, "record": {"test_curve": False}}]
     run, folder = small_run(*changes), tmp_path / "killed"
-    values = {"path": [str(Path(__file__).parent)], "changes": changes, "cache": str(tmp_path / "cache"), "folder": str(folder)}
+    values = {"path": [str(Path(__file__).parents[1])], "changes": changes, "cache": str(tmp_path / "cache"), "folder": str(folder)}
     (tmp_path / "child.py").write_text(textwrap.dedent(CHILD.format(**values)))
     wait = random.Random(time.time_ns())
     for _ in range(2):

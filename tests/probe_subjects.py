@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
+from factories import network
 from torch import nn
 
 from resnet_lab.networks.build import Network, build
 from resnet_lab.probes.base import Subject
-from tests.factories import network
 
 
 def subject(*, model: nn.Module | None = None, images: int = 12, seed: int = 0, **fields: Any) -> Subject:
