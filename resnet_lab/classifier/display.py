@@ -173,6 +173,8 @@ def _epoch_line(epoch: EpochRecord, epochs: int) -> str:
     parts = [f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}", f"train loss {epoch.loss:.4f}  error {epoch.train_error:5.2f} %"]
     if epoch.validation_error is not None and epoch.validation_loss is not None:
         parts.append(f"validation loss {epoch.validation_loss:.4f}  error {epoch.validation_error:5.2f} %")
+    if epoch.test_error is not None and epoch.test_loss is not None:
+        parts.append(f"test loss {epoch.test_loss:.4f}  error {epoch.test_error:5.2f} %")
     parts.append(f"{epoch.images_per_second:,.0f} images/s")
     return "   ".join(parts)
 

@@ -130,6 +130,8 @@ def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str =
     name = fingerprint(recipe.run)
     done = places.store.load(name, recipe.seed)
     kept = done is not None and (done.status == "diverged" or "last" in done.weights)
+    if done is not None and recipe.run.record.test_curve:  # stored without it: the same training once more, with it
+        kept = kept and all(epoch.test_loss is not None for epoch in done.epochs)
     return Job(recipe, places, name, device, threads or cores(), weights, done if kept else None)
 
 

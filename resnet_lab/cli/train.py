@@ -30,6 +30,7 @@ from resnet_lab.console import open_console, say
     "--schedule", type=click.Choice(["constant", "cosine", "one_cycle"]), help="How the learning rate changes. Default: one_cycle."
 )
 @click.option("--validation", type=float, metavar="SHARE", help="Training images held out for validation. Default: 0.1.")
+@click.option("--test-curve", is_flag=True, help="Also measure the test images after each epoch. It selects nothing.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Decides initial weights, order and augmentation."
 )
@@ -82,5 +83,10 @@ def _fields(data: str | None, options: dict[str, Any]) -> dict[str, dict[str, An
         "skip_bad": options["skip_bad"] or None,
     }
     frozen = [part.strip() for part in options["freeze"].split(",") if part.strip()]
-    sections = {"training": {**training, "freeze": frozen or None, "drop_last": False if options["keep_last"] else None}, "data": images}
+    record = {"test_curve": options["test_curve"] or None}
+    sections = {
+        "record": record,
+        "training": {**training, "freeze": frozen or None, "drop_last": False if options["keep_last"] else None},
+        "data": images,
+    }
     return {section: {name: value for name, value in values.items() if value is not None} for section, values in sections.items()}

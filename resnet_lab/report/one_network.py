@@ -22,6 +22,7 @@ COLUMNS = {
     "lr": "lr",
     "loss": "train_loss",
     "validation_loss": "validation_loss",
+    "test_loss": "test_loss",
     "train_error": "train_error",
     "validation_error": "validation_error",
     "test_error": "test_error",
@@ -31,7 +32,9 @@ COLUMNS = {
 """EpochRecord's field -> column of history.csv."""
 MOST_NUMBERS, MOST_NAMES = 12, 36
 """Classes up to which a confusion matrix shows its counts as numbers too, and names its classes."""
-WORDS = {"train": "training", "loss": "loss (nats)", "error": "error (%)"}
+TEST = "test (selects nothing)"
+"""What a curve of the test images is called: a network, an epoch or a rate is chosen by validation images."""
+WORDS = {"train": "training", "test": TEST, "loss": "loss (nats)", "error": "error (%)"}
 TERMINAL_ROWS = 16
 
 
@@ -54,7 +57,7 @@ def draw_curves(frame: pd.DataFrame, title: str) -> Figure:
     rows["kind"] = rows["variable"].str.replace(".*_", "", regex=True).replace(WORDS)
     rows["value"] = pd.to_numeric(rows["value"], errors="coerce")
     rows = rows.dropna(subset="value")
-    looks = {name: mark(position) for position, name in enumerate(("training", "validation", "test")) if name in set(rows["split"])}
+    looks = {name: mark(position) for position, name in enumerate(("training", "validation", TEST)) if name in set(rows["split"])}
     plot = so.Plot(rows, x="epoch", y="value", color="split", linestyle="split", marker="split")
     plot = plot.facet("kind", order=["loss (nats)", "error (%)"]).share(y=False).scale(**scales(looks))
     plot = plot.add(so.Line(pointsize=3.5 if len(frame) <= 40 else 0, edgewidth=0), legend=False) if looks else plot
@@ -103,11 +106,12 @@ def terminal_curves(frame: pd.DataFrame, width: int = 78) -> str:
     plotext.theme("clear")
     plotext.plot_size(width, TERMINAL_ROWS)
     epochs = frame["epoch"].tolist()
-    for split, column, marker in (("training", "train_loss", "braille"), ("validation", "validation_loss", "dot")):
+    lines = (("training", "train_loss", "braille"), ("validation", "validation_loss", "dot"), (TEST, "test_loss", "x"))
+    for split, column, marker in lines:
         values = pd.to_numeric(frame[column], errors="coerce")
         kept = [(epoch, value) for epoch, value in zip(epochs, values, strict=True) if np.isfinite(value)]
         if kept:
-            plotext.plot(*map(list, zip(*kept, strict=True)), label=f"{split} loss", marker=marker)
+            plotext.plot(*map(list, zip(*kept, strict=True)), label=f"loss, {split}", marker=marker)
     plotext.xlabel("epoch")
     plotext.xticks(sorted({round(value) for value in np.linspace(epochs[0], epochs[-1], min(len(epochs), 8))}))
     drawn: str = plotext.uncolorize(plotext.build())

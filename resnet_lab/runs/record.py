@@ -47,6 +47,8 @@ class EpochRecord:
     test_error: Percent | None = None
     """Only where `record.test_curve` asked for it."""
     validation_loss: float | None = None
+    test_loss: float | None = None
+    """Only where `record.test_curve` asked for it."""
 
 
 @dataclass(frozen=True)

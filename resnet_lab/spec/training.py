@@ -134,7 +134,7 @@ class RecordSpec:
     test: bool = True
     """Measure the test error after the last epoch. Trials of a search never do this: they are scored on validation images."""
     test_curve: bool = False
-    """Also measure the test error after every epoch, for the paper's curves. Nothing is selected by it."""
+    """Also measure test loss and error after every epoch, for the paper's curves. Nothing is selected by it."""
     gradients: bool = True
     """Keep the gradient norm of each block, at initialization and after every epoch."""
     weights: bool = False

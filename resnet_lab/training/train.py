@@ -244,6 +244,7 @@ class Trainer:
             validation_error=validation.error if validation is not None else None,
             validation_loss=validation.loss if validation is not None else None,
             test_error=test.error if test is not None else None,
+            test_loss=test.loss if test is not None else None,
         )
 
     def measure(self, split: Split, hooks: Hooks) -> Measured:

@@ -16,6 +16,7 @@ from resnet_lab.classifier.display import train_and_show
 from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.runs import find_run, network_of
 from resnet_lab.classifier.training import Job, Places, Stopped, Trained, prepare_job, run_job
+from resnet_lab.report.one_network import draw_curves, terminal_curves
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.study.locks import StudyLockedError, try_run_lock
@@ -70,6 +71,26 @@ def test_what_is_done_is_not_done_again(trained: tuple[Job, Trained], tiny: str)
     assert asked.done is not None
     outcome = run_job(asked, on_progress=lambda step: pytest.fail("trained again"))
     assert outcome.record == trained[1].record
+
+
+def test_test_losses_are_drawn_beside_training_losses_where_asked(tiny: str, photographs: Path, tmp_path: Path) -> None:
+    """Would catch a curve of the test images without its loss, or without the word that it selects nothing, and a run stored without it that is shown."""
+    fields = {"data": {"name": f"folder:{photographs}", "image_size": 16, "validation": 0.0}, "training": {"epochs": 2, "batch_size": 8}}
+    places = Places(tmp_path / "studies", tmp_path / "reports")
+    plain = run_job(prepare_job(Wanted(tiny, fields), places, device="cpu", threads=1))
+    assert plain.history["test_loss"].isna().all()
+    asked = Wanted(tiny, {**fields, "record": {"test_curve": True}})
+    job = prepare_job(asked, places, device="cpu", threads=1)
+    assert job.done is None
+    curve = run_job(job)
+    assert (curve.id, curve.record.test_loss) == (plain.id, plain.record.test_loss)
+    assert curve.history["test_loss"].tolist()[-1] == curve.record.test_loss
+    assert [text.get_text() for text in draw_curves(curve.history, "").legends[0].get_texts()] == ["training", "test (selects nothing)"]
+    drawn = terminal_curves(curve.history)
+    assert "loss, training" in drawn
+    assert "loss, test (selects nothing)" in drawn
+    assert prepare_job(asked, places, device="cpu", threads=1).done is not None
+    assert prepare_job(Wanted(tiny, fields), places, device="cpu", threads=1).done is not None
 
 
 def test_two_processes_do_not_train_one_run(tiny: str, tmp_path: Path) -> None:
