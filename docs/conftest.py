@@ -1,0 +1,89 @@
+"""Runs what the pages show, page by page in a folder of its own: Python as it stands, commands as they are typed.
+
+A block of Python that begins with the comment `# name.py` is written to that file. Commands that train for minutes are not run but planned:
+`study` becomes `plan`, and of `train` only the options are read. Commands of other programs are left out, but `make` must know its targets.
+"""
+
+import os
+import re
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+from click.testing import CliRunner
+from sybil import Example, Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown import CodeBlockParser
+
+from resnet_lab.cli.main import main
+
+DOCS = Path(__file__).parent
+TOLD = re.compile(r"\b(RUN|FILE|DIR|NAME|URL|HEX|STUDY|my_photos|N|I)\b|photo\.jpg|postgresql")
+"""Words that stand for what a reader has and a test has not."""
+
+
+def python(example: Example) -> str | None:
+    """Run a block, or write the file that it names."""
+    if found := re.match(r"# (\w+\.py)\n", example.parsed):
+        Path(found[1]).write_text(example.parsed, encoding="utf-8")
+        return None
+    return PythonEvaluator()(example)
+
+
+def shell(example: Example) -> None:
+    """Type its commands."""
+    for line in filter(None, (line.partition("  #")[0].strip() for line in example.parsed.splitlines())):
+        typed(line.replace("python -m resnet_lab.study", "resnet-lab study"))
+
+
+def typed(line: str) -> None:
+    """Type one command; those of other programs are left out."""
+    program, *words = shlex.split(line.partition(" > ")[0])
+    if program == "make":
+        targets = re.findall(r"^([a-z]+):", (DOCS.parent / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert words[0] in targets, f"make has no target {words[0]}"
+    if program != "resnet-lab":
+        return
+    if words[0] == "study" and not {"smoke", "quick"} & set(words):
+        words = ["plan", *(word for word in words[1:] if word not in ("--until-decided", "--strict"))]
+    if words[0] == "train" or TOLD.search(line):
+        read(main, words)
+        return
+    result = CliRunner().invoke(main, words, prog_name="resnet-lab")
+    assert result.exit_code == 0, f"{line}\n{result.output}"
+
+
+def read(command: click.Command, words: list[str]) -> None:
+    """Read a command's options and nothing more. Raises UsageError where it has others."""
+    while isinstance(command, click.Group):
+        name, *words = words
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, f"there is no command {name}"
+        command = found
+    command.make_context("resnet-lab", words, resilient_parsing=False)
+
+
+def begin(namespace: dict[str, Any]) -> None:
+    """A page's own folder, from which its Python can import what it writes."""
+    namespace["folder"], namespace["before"] = tempfile.TemporaryDirectory(), Path.cwd()
+    os.chdir(namespace["folder"].name)
+    sys.path.insert(0, "")
+
+
+def end(namespace: dict[str, Any]) -> None:
+    """Back to where the tests were begun."""
+    os.chdir(namespace["before"])
+    sys.path.remove("")
+    namespace["folder"].cleanup()
+
+
+pytest_collect_file = Sybil(
+    parsers=[CodeBlockParser("python", python), CodeBlockParser("sh", shell)],
+    pattern="*.md",
+    excludes=["log.md", "design.md"],
+    setup=begin,
+    teardown=end,
+).pytest()
