@@ -64,8 +64,6 @@ def train_and_show(job: Job, console: Console) -> Trained:
 def conclude(trained: Trained, console: Console) -> None:
     """What came of a training, and where it lies; the last word is the run's id."""
     record = trained.record
-    for note in record.notes:
-        say(console, f"note: {note}")
     if trained.accuracy is None:
         say(console, "the loss stopped being a number: diverged; a lower --lr may help")
     else:
@@ -76,6 +74,8 @@ def conclude(trained: Trained, console: Console) -> None:
             say(console, f"validation accuracy {100 - record.validation_error:.2f} %; best {100 - best:.2f} % after epoch {epoch}")
         say(console, f"test loss {record.test_loss:.4f}  accuracy {trained.accuracy}")
         _say_repeated(console, trained.repeated, trained.accuracy.images, trained.without_repeated)
+    for note in record.notes:
+        say(console, f"note: {note}")
     for which, path in trained.weights.items():
         say(console, f"{which} weights: {path}")
     say(console, f"curves and history: {trained.report.absolute()}")
@@ -90,11 +90,11 @@ def show_evaluation(found: Evaluation, folder: Path, console: Console) -> None:
         table.add_row(str(row[0]), f"{row[1]:,}", *(f"{value:.2f} %" if value == value else "-" for value in row[2:4]), str(row[4]))
     console.print(table)
     say(console, f"run {found.run} on {found.images}")
-    for note in found.notes:
-        say(console, f"note: {note}")
     say(console, f"loss {found.loss:.4f}")
     say(console, f"accuracy {found.accuracy}")
     _say_repeated(console, found.repeated, found.accuracy.images, found.without_repeated)
+    for note in found.notes:
+        say(console, f"note: {note}")
     say(console, f"confusion matrix: {folder.absolute() / 'confusion.svg'}")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from torch import nn
 
 from resnet_lab.classifier.runs import FinishedRun, check_stored, network_of, normalization_of, with_data
 from resnet_lab.data.batches import ordered_batches
@@ -20,13 +21,16 @@ from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.normalization import Normalization
 from resnet_lab.data.splits import Split, Splits, open_images
 from resnet_lab.output import save_figure, write_csv
-from resnet_lab.probes.measure import Batches, evaluate
+from resnet_lab.probes.measure import OWN, Batches, Statistics, evaluate_each, measure_by_batch
 from resnet_lab.report.one_network import draw_confusion
 from resnet_lab.runs.files import writing
 from resnet_lab.spec.data import short_name
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import check_size
 from resnet_lab.spec.trust import trusting
+from resnet_lab.training.batch_norm import Comparison, compare_statistics, compared, explained, mixed
+from resnet_lab.training.train import EVALUATION_BATCH
+from resnet_lab.training.weights import freeze
 
 PIXELS_A_BATCH = 250 * 64 * 64
 """Pixels evaluated at a time: memory stays the same whatever the image size."""
@@ -131,7 +135,11 @@ def evaluate_run(
     model = network_of(run, studies, which).to(device)
     test = _normalized(splits.test, normalization_of(run)).to(device)
     batches: Batches = ordered_batches(test, batch_size=max(8, PIXELS_A_BATCH // test.side**2), device=device)
-    measured = evaluate(model, _told(batches, len(test), on_batch) if on_batch else batches, bf16=run.spec.training.precision == "bf16")
+    bf16 = run.spec.training.precision == "bf16"
+    lag = _lag(run, model, _normalized(splits.train, normalization_of(run)).to(device), device) if own else None
+    told = _told(batches, len(test), on_batch) if on_batch else batches
+    measured, *recomputed = evaluate_each(model, told, [OWN] if lag is None else [OWN, lag[1]], bf16=bf16)
+    notes += [explained(lag[0], {"test": measured}, {"test": each}) for each in recomputed if lag is not None]
     repeated = repeated_images(splits) if own else np.zeros(len(test), dtype=bool)
     labels = test.labels[test.rows.to(test.labels.device)].cpu().numpy()
     right = measured.correct
@@ -167,6 +175,18 @@ def mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int,
     first, second = int((one & ~other).sum()), int((other & ~one).sum())
     p = float(stats.binomtest(first, first + second).pvalue) if first + second else 1.0
     return first, second, p
+
+
+def _lag(run: FinishedRun, model: nn.Module, train: Split, device: str) -> tuple[Comparison, Statistics] | None:
+    """How the network's running statistics lag behind it on its training images, and recomputed ones; None where they do not."""
+    recipe, bf16 = run.spec.training, run.spec.training.precision == "bf16"
+    some = compared(train, recipe.batch_size, run.record.seed)
+    freeze(model.train(), recipe.freeze)  # norms that were frozen kept their statistics in training too
+    found = compare_statistics(model, lambda: ordered_batches(some, batch_size=recipe.batch_size, device=device), bf16=bf16)
+    if found is None or not found.lags:
+        return None
+    batches = ordered_batches(mixed(train, run.record.seed), batch_size=EVALUATION_BATCH, device=device)
+    return found, measure_by_batch(model, batches, bf16=bf16)[1]
 
 
 def _told(batches: Batches, images: int, on_batch: OnBatch) -> Batches:

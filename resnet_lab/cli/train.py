@@ -39,6 +39,7 @@ from resnet_lab.console import open_console, say
     type=click.Choice(["fp32", "bf16", "auto"]),
     help="auto: bf16 if the processor or GPU computes in it, else fp32. Default: the file's, or auto.",
 )
+@click.option("--precise-bn", is_flag=True, help="After training, average batch norm's statistics over the training images.")
 @click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps.")
 @click.option("--threads", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="0: one per core.")
 @click.option(
@@ -83,10 +84,10 @@ def _fields(data: str | None, options: dict[str, Any]) -> dict[str, dict[str, An
         "skip_bad": options["skip_bad"] or None,
     }
     frozen = [part.strip() for part in options["freeze"].split(",") if part.strip()]
-    record = {"test_curve": options["test_curve"] or None}
-    sections = {
-        "record": record,
-        "training": {**training, "freeze": frozen or None, "drop_last": False if options["keep_last"] else None},
-        "data": images,
+    training |= {
+        "freeze": frozen or None,
+        "drop_last": False if options["keep_last"] else None,
+        "precise_bn": options["precise_bn"] or None,
     }
+    sections = {"record": {"test_curve": options["test_curve"] or None}, "training": training, "data": images}
     return {section: {name: value for name, value in values.items() if value is not None} for section, values in sections.items()}

@@ -1,6 +1,6 @@
-"""Measuring a network: loss and error over images in evaluation mode, batch norm's plain averages, the gradient norm of each block."""
+"""Measuring a network: loss and error over images in evaluation mode or by batch statistics, and the gradient norm of each block."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,10 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 
 Batches = Iterable[tuple[Tensor, Tensor]]
+Statistics = dict[str, Tensor]
+"""Buffers of batch norms by their names, to be used in place of the network's own; empty: its own."""
+OWN: Statistics = {}
 
 
 @dataclass(frozen=True)
@@ -26,38 +30,66 @@ class Measured:
 
 def evaluate(model: nn.Module, batches: Batches, *, bf16: bool = False) -> Measured:
     """Measure over whole batches without augmentation; the model's mode is put back afterwards."""
-    losses: list[Tensor] = []
-    predictions: list[Tensor] = []
-    hits: list[Tensor] = []
-    with evaluation_mode(model), torch.inference_mode():
+    return evaluate_each(model, batches, [OWN], bf16=bf16)[0]
+
+
+def evaluate_each(model: nn.Module, batches: Batches, statistics: Sequence[Statistics], *, bf16: bool = False) -> list[Measured]:
+    """Measure under each of several batch-norm statistics, in one reading of the images. The model is left as it was."""
+    with evaluation_mode(model):
+        return _measured(model, batches, statistics, bf16)
+
+
+def measure_by_batch(model: nn.Module, batches: Batches, *, bf16: bool = False) -> tuple[Measured, Statistics]:
+    """Measure with the statistics of each batch itself, as in training; and the plain average of those statistics over the batches.
+
+    The averages are those of the authors' released models (He et al. 2015). Only norms in training mode take part: frozen ones keep theirs.
+    Nothing is drawn meanwhile: dropout and its like are off. The model is left as it was, its own statistics too.
+    """
+    norms = moving_norms(model)
+    momenta = [norm.momentum for norm in norms.values()]
+    averaged: Statistics = {}
+    for name, norm in norms.items():
+        own = {part: values for part, values in norm.named_buffers(recurse=False) if values is not None}
+        averaged |= {
+            f"{name}.{part}": torch.ones_like(values) if part == "running_var" else torch.zeros_like(values) for part, values in own.items()
+        }
+    with evaluation_mode(model):
+        try:
+            for norm in norms.values():
+                norm.momentum = None  # torch: a cumulative, plain average
+                norm.train()
+            return _measured(model, batches, [averaged], bf16)[0], averaged
+        finally:
+            for norm, momentum in zip(norms.values(), momenta, strict=True):
+                norm.momentum = momentum
+
+
+def moving_norms(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
+    """The batch norms, by name, whose running statistics move while the network is trained in its present mode."""
+    found = {name: module for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
+    return {name: norm for name, norm in found.items() if norm.training and norm.track_running_stats}
+
+
+def _measured(model: nn.Module, batches: Batches, statistics: Sequence[Statistics], bf16: bool) -> list[Measured]:
+    """Measure in the model's present mode."""
+    losses: list[list[Tensor]] = [[] for _ in statistics]
+    predictions: list[list[Tensor]] = [[] for _ in statistics]
+    hits: list[list[Tensor]] = [[] for _ in statistics]
+    with torch.inference_mode():
         for images, labels in batches:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-                logits = model(images)
-            losses.append(F.cross_entropy(logits.float(), labels, reduction="sum"))
-            predictions.append(logits.argmax(1))
-            hits.append(predictions[-1] == labels)
+            for way, used in enumerate(statistics):
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+                    logits = functional_call(model, used, (images,)) if used else model(images)
+                losses[way].append(F.cross_entropy(logits.float(), labels, reduction="sum"))
+                predictions[way].append(logits.argmax(1))
+                hits[way].append(predictions[way][-1] == labels)
+    return [_summed(*parts) for parts in zip(losses, predictions, hits, strict=True)]
+
+
+def _summed(losses: list[Tensor], predictions: list[Tensor], hits: list[Tensor]) -> Measured:
     correct = torch.cat(hits).cpu().numpy()
     loss = float(torch.stack(losses).cpu().double().sum()) / len(correct)  # doubles exist on the CPU everywhere, on mps not at all
     return Measured(loss, 100.0 * float(1 - correct.mean()), torch.cat(predictions).cpu().numpy(), correct)
-
-
-def average_bn_statistics(model: nn.Module, batches: Batches, *, bf16: bool = False) -> None:
-    """Replace batch norm's moving statistics by plain averages over the batches (the authors' released-model notes; He et al. 2015).
-
-    Only of norms in training mode: frozen ones keep theirs. Nothing is drawn meanwhile: dropout and its like are off.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training]
-    momenta = [norm.momentum for norm in norms]
-    with evaluation_mode(model), torch.no_grad():
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # torch: a cumulative, plain average
-            norm.train()
-        for images, _ in batches:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-                model(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from resnet_lab.data.splits import Split
 from resnet_lab.networks.build import build
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.probes.base import SUBJECT_IMAGES, Probe, ProbeResult, Recorder, Subject
-from resnet_lab.probes.measure import average_bn_statistics
+from resnet_lab.probes.measure import measure_by_batch
 from resnet_lab.probes.table import make_probe
 from resnet_lab.runs.record import Probed
 from resnet_lab.spec.probes import Moment, ProbeFacts, probe_facts
@@ -43,7 +43,7 @@ def make_subject(model: nn.Module, train: Split, run: RunSpec, seed: int, moment
     if run.training.channels_last:
         own = own.to(memory_format=torch.channels_last)
     if moment == "initial":
-        average_bn_statistics(own.train(), [(images, labels)])
+        own.load_state_dict(measure_by_batch(own.train(), [(images, labels)])[1], strict=False)
     return Subject(own.eval(), images, labels, run.network, seed)
 
 

@@ -36,6 +36,8 @@ from resnet_lab.text import DASH, duration, plural, printable
 
 MOST_ROWS = 100
 """Rows of a table on the page; tables/ has them all as CSV."""
+MOST_NOTES = 8
+"""Different notes of runs that the page shows, the commonest first."""
 MANY_ROWS = 60
 """Troubled runs beyond which the page names no more; runs.csv has them all."""
 
@@ -173,9 +175,14 @@ def mixed(data: StudyData) -> list[str]:
 
 
 def remarks(data: StudyData) -> list[str]:
-    """Where runs came from that were not done here, and what runs noted about themselves; each once, with its number of runs."""
-    noted = Counter(note for record in data.records.values() for note in record.notes)
-    return [*came_from(data), *(f"{note} ({plural(count, 'run')})." for note, count in noted.most_common(8))]
+    """Where runs came from that were not done here, and what runs noted about themselves; each once, with its run or their number."""
+    noted: dict[str, list[str]] = {}
+    for (cell, seed), record in data.records.items():
+        for note in record.notes:
+            noted.setdefault(note, []).append(f"{cell}, seed {seed}")
+    shown = sorted(noted.items(), key=lambda each: -len(each[1]))[:MOST_NOTES]
+    more = [f"And {len(noted) - MOST_NOTES} more notes: resnet-lab runs show RUN gives those of a run."] if len(noted) > MOST_NOTES else []
+    return [*came_from(data), *(f"{note} ({runs[0] if len(runs) == 1 else plural(len(runs), 'run')})." for note, runs in shown), *more]
 
 
 def troubles(data: StudyData) -> list[Trouble]:

@@ -15,6 +15,9 @@ from resnet_lab.spec.bounds import MOST_ITERATIONS, Number, Rate, Whole
 from resnet_lab.spec.errors import SpecError, nearest
 from resnet_lab.spec.network import LATER
 
+MOST_COMPARED = 512
+"""Enough to find a difference of about two percent of the images beyond doubt, and a forward pass that no training notices."""
+
 
 @dataclass(frozen=True)
 class WarmupSpec:
@@ -233,6 +236,11 @@ def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> ResolvedWarmu
 def iterations_per_epoch(train_images: int, recipe: TrainingSpec | ResolvedTraining) -> int:
     """Batches in the training images: whole ones, and the incomplete one where the recipe keeps it."""
     return train_images // recipe.batch_size if recipe.drop_last else -(-train_images // recipe.batch_size)
+
+
+def compared_images(train_images: int, batch_size: int) -> int:
+    """Training images on which batch norm's statistics are compared once a run is trained: MOST_COMPARED in whole batches, or one larger batch."""
+    return min(train_images, max(1, MOST_COMPARED // batch_size) * batch_size, max(1, train_images // batch_size) * batch_size)
 
 
 def total_epochs(train_images: int, recipe: ResolvedTraining) -> int:

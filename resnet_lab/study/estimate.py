@@ -11,7 +11,7 @@ from heapq import heapreplace
 from resnet_lab.runs.plan import Plan
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.spec.data import image_counts
-from resnet_lab.spec.training import total_epochs
+from resnet_lab.spec.training import compared_images, total_epochs
 from resnet_lab.study.tasks import Task
 from resnet_lab.text import size
 from resnet_lab.training.machine import cores, free_memory
@@ -190,7 +190,9 @@ def evaluated_images(task: Task) -> int:
     """Images that a run sees in evaluation: every split at its end, validation (and test, where its curve is wanted) after every epoch too."""
     train, validation, test = image_counts(task.run.data, task.facts)
     each_epoch = validation + (test if task.run.record.test_curve else 0)
-    return (2 if task.run.training.precise_bn else 1) * train + validation + test + _epochs(task) * each_epoch
+    recipe, moving = task.run.training, task.run.network.norm.kind == "batch"  # their statistics are averaged or compared at the end
+    norms = 0 if not moving else train if recipe.precise_bn else 2 * compared_images(train, recipe.batch_size)
+    return train + norms + validation + test + _epochs(task) * each_epoch
 
 
 # ---- memory and disk, in bytes ----------------------------------------------------------------------------------------------

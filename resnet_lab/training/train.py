@@ -7,7 +7,7 @@ often it was stopped on the way.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -25,7 +25,7 @@ from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
-from resnet_lab.probes.measure import Batches, Measured, average_bn_statistics, evaluate, gradient_norms
+from resnet_lab.probes.measure import OWN, Batches, Measured, Statistics, evaluate_each, gradient_norms, measure_by_batch
 from resnet_lab.probes.measuring import COMPILED, Found, make_recorders, measure_probes, recorded
 from resnet_lab.runs.files import from_plain
 from resnet_lab.runs.record import EpochRecord, Probed, RunRecord
@@ -33,6 +33,7 @@ from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.probes import probe_facts
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import iterations_per_epoch, total_epochs
+from resnet_lab.training.batch_norm import compare_statistics, compared, explained, mixed
 from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of
 from resnet_lab.training.checks import Checks
 from resnet_lab.training.optimizers import make_optimizer, restore_optimizer, set_rate
@@ -249,12 +250,16 @@ class Trainer:
 
     def measure(self, split: Split, hooks: Hooks) -> Measured:
         """Loss and error over a split in evaluation mode, without augmentation."""
-        self.checks.listen(self.model)
-        return evaluate(self.model, self.clean_batches(split, hooks), bf16=self.bf16)
+        return self.measure_each(split, hooks, [OWN])[0]
 
-    def clean_batches(self, split: Split, hooks: Hooks) -> Batches:
+    def measure_each(self, split: Split, hooks: Hooks, statistics: Sequence[Statistics]) -> list[Measured]:
+        """Loss and error over a split under each of several batch-norm statistics, in one reading."""
+        self.checks.listen(self.model)
+        return evaluate_each(self.model, self.clean_batches(split, hooks), statistics, bf16=self.bf16)
+
+    def clean_batches(self, split: Split, hooks: Hooks, size: int = EVALUATION_BATCH) -> Batches:
         """The batches of an evaluation, between which a run can be stopped."""
-        for batch in ordered_batches(split, batch_size=EVALUATION_BATCH, channels_last=self.run.training.channels_last):
+        for batch in ordered_batches(split, batch_size=size, channels_last=self.run.training.channels_last):
             hooks.between(self)
             yield batch
         if split is self.splits.test:
@@ -372,10 +377,10 @@ def train(
         hooks = Hooks(keeper, on_progress, on_epoch)
         trainer = keeper.resumed(begin)
         trainer.train(hooks)
-        final = {} if trainer.diverged else final_measures(trainer, hooks)
+        final = Final({}) if trainer.diverged else final_measures(trainer, hooks)
         probed = _probe(trainer, hooks, initial_weights)
-        checks = trainer.checks.findings(trainer.epochs, trainer.warmup_ended)
-        weights = _keep_weights(trainer, checkpoints) if keep_weights and checkpoints is not None and final else {}
+        checks = trainer.checks.findings(trainer.epochs, trainer.warmup_ended) | final.checks
+        weights = _keep_weights(trainer, checkpoints) if keep_weights and checkpoints is not None and final.measured else {}
         return _record(trainer, keeper, final, checks, weights, probed, cost or published_cost(run.network, run.data.image_size))
 
 
@@ -431,16 +436,40 @@ def _probe(trainer: Trainer, hooks: Hooks, initial_weights: Mapping[str, Tensor]
     return found
 
 
-def final_measures(trainer: Trainer, hooks: Hooks) -> dict[str, Measured]:
+@dataclass(frozen=True)
+class Final:
+    """What a trained network was measured to do on each split, and what was found about its batch norms."""
+
+    measured: dict[str, Measured]
+    checks: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def final_measures(trainer: Trainer, hooks: Hooks) -> Final:
     """Loss and error of each split, after the last epoch and in evaluation mode: the one reading of the test images that counts.
 
     Batch-norm statistics that a recipe wants averaged are averaged first, always from nothing, so that a run stopped here can begin here again.
+    Others are compared with those of the batches; where they lag, every split is measured with recomputed ones too, in the same reading.
     """
-    splits = trainer.splits
-    if trainer.run.training.precise_bn:
-        average_bn_statistics(trainer.model, trainer.clean_batches(splits.train, hooks), bf16=trainer.bf16)
+    splits, recipe, ways, found = trainer.splits, trainer.run.training, [OWN], None
+    if recipe.precise_bn:
+        trainer.model.load_state_dict(_averaged(trainer, hooks), strict=False)
+    else:
+        some = compared(splits.train, recipe.batch_size, trainer.seed)
+        found = compare_statistics(trainer.model, lambda: trainer.clean_batches(some, hooks, recipe.batch_size), bf16=trainer.bf16)
+        ways += [_averaged(trainer, hooks)] if found is not None and found.lags else []
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test if trainer.run.record.test else None}
-    return {name: trainer.measure(split, hooks) for name, split in parts.items() if split is not None}
+    read = {name: trainer.measure_each(split, hooks, ways) for name, split in parts.items() if split is not None}
+    measured, *recomputed = ({name: each[way] for name, each in read.items()} for way in range(len(ways)))
+    if found is None:
+        return Final(measured)
+    return Final(measured, {"batch norm": found.finding}, tuple(explained(found, measured, other) for other in recomputed))
+
+
+def _averaged(trainer: Trainer, hooks: Hooks) -> Statistics:
+    """Batch-norm statistics averaged plainly over the training images."""
+    images = mixed(trainer.splits.train, trainer.seed)
+    return measure_by_batch(trainer.model, trainer.clean_batches(images, hooks), bf16=trainer.bf16)[1]
 
 
 def _keep_weights(trainer: Trainer, folder: Path) -> dict[str, str]:
@@ -455,7 +484,7 @@ def _keep_weights(trainer: Trainer, folder: Path) -> dict[str, str]:
 def _record(
     trainer: Trainer,
     keeper: Keeper,
-    final: dict[str, Measured],
+    final: Final,
     checks: dict[str, str],
     weights: dict[str, str],
     probed: list[Found],
@@ -463,13 +492,13 @@ def _record(
 ) -> RunRecord:
     """The record of a run that came to its end."""
     run, splits = trainer.run, trainer.splits
-    errors = {split: measured.error for split, measured in final.items()}  # none of a run that diverged
-    losses = {split: measured.loss for split, measured in final.items()}
+    errors = {split: measured.error for split, measured in final.measured.items()}  # none of a run that diverged
+    losses = {split: measured.loss for split, measured in final.measured.items()}
     arrays: dict[str, Any] = {}
     if trainer.norms:
         arrays["gradient_norms"] = torch.stack(trainer.norms).numpy()
-    if "test" in final:
-        arrays["test_correct"] = np.packbits(final["test"].correct)
+    if "test" in final.measured:
+        arrays["test_correct"] = np.packbits(final.measured["test"].correct)
     if weights:  # what they expect of a pixel, so that they are of use without the images that they were trained on
         normalization = splits.train.normalization
         arrays |= {"pixel_scale": normalization.scale.cpu().numpy(), "pixel_shift": normalization.shift.cpu().numpy()}
@@ -495,7 +524,7 @@ def _record(
         environment=environment(trainer.device),
         warmup_ended=trainer.warmup_ended if run.training.warmup and run.training.warmup.lr else None,
         weights=weights,
-        notes=tuple(keeper.notes),
+        notes=(*keeper.notes, *final.notes),
         checks=checks,
         class_names=splits.class_names,
         margin=splits.test.images.shape[-1] - splits.test.side,

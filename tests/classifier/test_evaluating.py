@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from tiny_training import FIELDS
 
 from resnet_lab.classifier.evaluating import Share, confusion_matrix, evaluate_run, mcnemar, repeated_images, write_evaluation
+from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.runs import find_run, normalization_of
-from resnet_lab.classifier.training import Job, Trained
+from resnet_lab.classifier.training import Job, Places, Trained, prepare_job, run_job
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.normalization import Normalization
 from resnet_lab.data.splits import Split, Splits, open_images
@@ -89,3 +91,18 @@ def test_two_networks_are_compared_image_by_image() -> None:
     one, other = np.array([True] * 10 + [False] * 5), np.ones(15, dtype=bool)
     assert mcnemar(one, other) == (0, 5, pytest.approx(2 / 2**5))
     assert mcnemar(one, one) == (0, 0, 1.0)
+
+
+def test_statistics_that_lag_are_explained_beside_the_accuracy(tiny: str, tmp_path: Path) -> None:
+    """Would catch other figures than the training's own, or none."""
+    slow = tmp_path / "slow.toml"
+    slow.write_text(Path(tiny).read_text() + 'norm = { kind = "batch", momentum = 0.002 }\n')
+    places = Places(tmp_path / "studies", tmp_path / "reports")
+    fields = {**FIELDS, "training": {**FIELDS["training"], "epochs": 4, "optimizer": "sgd", "lr": 0.1, "schedule": "cosine"}}
+    outcome = run_job(prepare_job(Wanted(str(slow), fields), places, device="cpu", threads=1))
+    (told,) = outcome.record.notes
+    found = evaluate_run(find_run(places.studies, outcome.id), studies=places.studies)
+    (note,) = found.notes
+    assert found.loss == pytest.approx(outcome.record.test_loss, rel=1e-5)
+    assert told.partition(" % right, and")[0] == note.partition(" % right, and")[0]
+    assert told[told.index(" % of 360 test images") - 5 :] == note[note.index(" % of 360 test images") - 5 :]

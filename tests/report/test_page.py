@@ -10,7 +10,7 @@ from rich.console import Console
 
 from resnet_lab.report.build import write_report
 from resnet_lab.report.figures import FIGURES
-from resnet_lab.report.page import machine, mixed, troubles
+from resnet_lab.report.page import machine, mixed, remarks, troubles
 from resnet_lab.report.tables import differing_settings, shared_settings
 from resnet_lab.report.terminal import terminal_table
 from resnet_lab.spec.claims import Answers
@@ -125,6 +125,19 @@ def test_runs_made_with_different_versions_are_warned_about(study):
     made.data.records["plain/20", 0].environment["torch"] = "2.11.0"
     assert mixed(made.data) == ["The runs of this study differ in torch: 2.11.0, 2.14.1. That may explain part of a difference."]
     assert ("torch", "2.14.1 (11 runs), 2.11.0 (1 run)") in machine(made.data)
+
+
+def test_what_a_run_notes_about_itself_names_the_run(study):
+    """Would catch a collapse of batch norm's statistics that the page tells of no run in particular."""
+    made = study()
+    records = made.data.records
+    for (cell, seed), note in {("plain/20", 0): "statistics lag", ("plain/20", 1): "resumed", ("plain/56", 0): "resumed"}.items():
+        records[cell, seed] = replace(records[cell, seed], notes=(note,))
+    assert remarks(made.data) == ["resumed (2 runs).", "statistics lag (plain/20, seed 0)."]
+    for (cell, seed), record in [*records.items()]:
+        records[cell, seed] = replace(record, notes=(f"{cell} {seed} lags",))
+    *shown, last = remarks(made.data)
+    assert (len(shown), last) == (8, f"And {len(records) - 8} more notes: resnet-lab runs show RUN gives those of a run.")
 
 
 def test_an_interval_says_which_processors_it_is_about(study):

@@ -176,14 +176,15 @@ def test_stored_runs_of_this_processor_win_over_timing(prepare, studies, monkeyp
 @pytest.mark.parametrize(
     ("override", "images"),
     [
-        ("training.epochs=2", 32 + 256),
-        ("record.test_curve=true", 32 + 256 + 2 * 256),
-        ("data.validation=0.25", 32 + 128 + 256 + 2 * 128),
+        ("training.epochs=2", 32 + 2 * 32 + 256),
+        ("record.test_curve=true", 32 + 2 * 32 + 256 + 2 * 256),
+        ("data.validation=0.25", 32 + 2 * 32 + 128 + 256 + 2 * 128),
         ("training.precise_bn=true", 32 + 32 + 256),
+        ("network.norm=none", 32 + 256),
     ],
 )
 def test_every_image_that_is_evaluated_counts(prepare, override, images):
-    """Would catch curves and averaged statistics, which cost as much as a good part of the training, for free."""
+    """Would catch curves and statistics that are averaged or compared, which cost as much as a good part of the training, for free."""
     assert evaluated_images(prepare(seeds=1, overrides=[override]).tasks[0]) == images
 
 

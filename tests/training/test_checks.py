@@ -46,8 +46,9 @@ def test_a_sound_run_records_all_that_applies(trained):
         "parameters": f"{record.params:,}",
         "test set": "once, after the last epoch",
         "precision": "float32",
+        "batch norm": record.checks["batch norm"],
     }
-    assert trained().checks.keys() == {"parameters", "test set", "precision"}
+    assert trained().checks.keys() == {"parameters", "test set", "precision", "batch norm"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from resnet_lab.data.batches import epoch_batches
 from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.joins import JOINS
 from resnet_lab.networks.shortcuts import SHORTCUTS
-from resnet_lab.probes.measure import average_bn_statistics, evaluate, gradient_norms
+from resnet_lab.probes.measure import evaluate, gradient_norms, measure_by_batch
 from resnet_lab.runs.commit import source_commit
 from resnet_lab.runs.record import correct_bits
 from resnet_lab.spec.run import fingerprint
@@ -178,14 +178,16 @@ def test_evaluation_counts_every_image_once_and_leaves_the_mode():
 
 def test_averaged_statistics_are_plain_means_over_the_batches():
     """The authors' released-model notes: mean and variance averaged, not moved. The last batches must weigh no more than the first."""
-    model = nn.Sequential(nn.BatchNorm2d(2)).train()
-    batches = [(torch.randn(16, 2, 3, 3) * scale + scale, torch.zeros(16)) for scale in (1.0, 2.0, 5.0)]
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.Flatten()).train()
+    batches = [(torch.randn(16, 2, 3, 3) * scale + scale, torch.zeros(16, dtype=torch.int64)) for scale in (1.0, 2.0, 5.0)]
     model(batches[0][0])
-    average_bn_statistics(model, batches)
-    torch.testing.assert_close(model[0].running_mean, torch.stack([images.mean((0, 2, 3)) for images, _ in batches]).mean(0))
-    torch.testing.assert_close(model[0].running_var, torch.stack([images.var((0, 2, 3)) for images, _ in batches]).mean(0))
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    _, averaged = measure_by_batch(model, batches)
+    torch.testing.assert_close(averaged["0.running_mean"], torch.stack([images.mean((0, 2, 3)) for images, _ in batches]).mean(0))
+    torch.testing.assert_close(averaged["0.running_var"], torch.stack([images.var((0, 2, 3)) for images, _ in batches]).mean(0))
     assert model[0].momentum == 0.1
     assert model.training
+    assert all(torch.equal(values, before[name]) for name, values in model.state_dict().items()), "its own statistics moved"
 
 
 def test_averaged_statistics_are_used_for_the_final_errors(trained):
