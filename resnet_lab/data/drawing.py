@@ -19,14 +19,14 @@ def hold_out(labels: NDArray[np.int64], count: int, random: np.random.RandomStat
     """(kept, held out): rising indices into `labels`, `count` of them held out and each class in proportion (largest remainders)."""
     assert 0 <= count <= len(labels)
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    shares = _allot([len(rows) for rows in members], count)
+    shares = allot([len(rows) for rows in members], count)
     held = np.concatenate([random.permutation(rows)[:share] for rows, share in zip(members, shares, strict=True)])
     mask = np.zeros(len(labels), dtype=bool)
     mask[held] = True
     return np.flatnonzero(~mask), np.flatnonzero(mask)
 
 
-def _allot(sizes: list[int], count: int) -> list[int]:
+def allot(sizes: list[int], count: int) -> list[int]:
     """`count` spread over classes in proportion to their sizes, in whole images."""
     total = sum(sizes)
     shares = [size * count // total for size in sizes]

@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resnet_lab.content import content_of
+from resnet_lab.data.drawing import allot
 from resnet_lab.data.root import resolve_data_root
 from resnet_lab.runs.files import LARGEST_JSON, from_plain, read_json, write_atomically
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin, split_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
-from resnet_lab.text import printable, shown, unprintable
+from resnet_lab.text import plural, printable, shown, unprintable
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 """Usual folder name -> split."""
@@ -177,6 +178,7 @@ def folder_facts(spec: DataSpec, data_root: Path | None, *, cache: Path | None =
     train, test = len(folder.splits["train"]), len(folder.splits.get("test", ()))
     if not test:
         train, test = split_counts(train, TEST_SHARE)
+    _check_enough(spec, folder)
     return DatasetFacts(
         channels=CHANNELS,
         classes=len(folder.class_names),
@@ -267,6 +269,28 @@ def _entries(root: Path, split: Path, prefix: str, names: tuple[str, ...]) -> tu
         others.update(path.suffix.lower() or "no suffix" for path in files if path.suffix.lower() not in SUFFIXES)
         entries += [Entry(path, prefix + path.relative_to(split).as_posix(), label) for path in images]
     return tuple(sorted(entries, key=lambda entry: entry.relative)), others
+
+
+def _check_enough(spec: DataSpec, folder: Folder) -> None:
+    """Raises SpecError for a class that has no image to train on once those for test and validation are held out, as `draw_rows` does."""
+    left = [sum(entry.label == label for entry in folder.splits["train"]) for label in range(len(folder.class_names))]
+    if "test" not in folder.splits:
+        if 1 in left:
+            name = folder.class_names[left.index(1)]
+            raise SpecError.of(
+                f"the class {name} has one image in {folder.root}, and there is no test/: one to train on and one to test with are needed",
+                key="data.name",
+            )
+        left = [count - out for count, out in zip(left, allot(left, split_counts(sum(left), TEST_SHARE)[1]), strict=True)]
+    if spec.validation and "validation" not in folder.splits:
+        kept = [count - out for count, out in zip(left, allot(left, split_counts(sum(left), spec.validation)[1]), strict=True)]
+        if 0 in kept:
+            name, had = folder.class_names[kept.index(0)], plural(left[kept.index(0)], "image")
+            raise SpecError.of(
+                f"the class {name} has {had} to train on, and holding out {spec.validation:g} of all images for validation leaves it none: "
+                "add images, or hold out fewer (--validation 0: none)",
+                key="data.validation",
+            )
 
 
 def _common_size(folder: Folder, inspected: dict[str, Inspected]) -> int:

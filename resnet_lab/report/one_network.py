@@ -106,12 +106,16 @@ def terminal_curves(frame: pd.DataFrame, width: int = 78) -> str:
     plotext.theme("clear")
     plotext.plot_size(width, TERMINAL_ROWS)
     epochs = frame["epoch"].tolist()
-    lines = (("training", "train_loss", "braille"), ("validation", "validation_loss", "dot"), (TEST, "test_loss", "x"))
-    for split, column, marker in lines:
+    lines = (
+        ("training loss", "train_loss", "braille"),
+        ("validation loss", "validation_loss", "dot"),
+        ("test loss (selects nothing)", "test_loss", "x"),
+    )
+    for label, column, marker in lines:
         values = pd.to_numeric(frame[column], errors="coerce")
         kept = [(epoch, value) for epoch, value in zip(epochs, values, strict=True) if np.isfinite(value)]
         if kept:
-            plotext.plot(*map(list, zip(*kept, strict=True)), label=f"loss, {split}", marker=marker)
+            plotext.plot(*map(list, zip(*kept, strict=True)), label=label, marker=marker)
     plotext.xlabel("epoch")
     plotext.xticks(sorted({round(value) for value in np.linspace(epochs[0], epochs[-1], min(len(epochs), 8))}))
     drawn: str = plotext.uncolorize(plotext.build())

@@ -87,8 +87,8 @@ def test_test_losses_are_drawn_beside_training_losses_where_asked(tiny: str, pho
     assert curve.history["test_loss"].tolist()[-1] == curve.record.test_loss
     assert [text.get_text() for text in draw_curves(curve.history, "").legends[0].get_texts()] == ["training", "test (selects nothing)"]
     drawn = terminal_curves(curve.history)
-    assert "loss, training" in drawn
-    assert "loss, test (selects nothing)" in drawn
+    assert "training loss" in drawn
+    assert "test loss (selects nothing)" in drawn
     assert prepare_job(asked, places, device="cpu", threads=1).done is not None
     assert prepare_job(Wanted(tiny, fields), places, device="cpu", threads=1).done is not None
 

@@ -316,6 +316,26 @@ def test_images_that_cannot_be_decoded_are_left_out_where_asked(make_folder, tmp
         folder_facts(replace(given, image_size=8), None)
 
 
+def test_a_class_with_too_few_photographs_is_refused_with_the_reason(real_data, tmp_path):
+    """Catches a class that is never trained on, or never tested, without a word: its only photograph lies in the other split."""
+    photographs = sorted((real_data / "cats-vs-dogs" / "train" / "dog").iterdir())
+
+    def folder(name, **counts):
+        for path, count in counts.items():
+            (tmp_path / name / path.replace("_", "/")).mkdir(parents=True)
+            for photograph in photographs[:count]:
+                shutil.copy(photograph, tmp_path / name / path.replace("_", "/"))
+        return DataSpec(f"folder:{tmp_path / name}", image_size=16)
+
+    with pytest.raises(SpecError, match=r"the class cat has one image in .*, and there is no test/"):
+        folder_facts(folder("one", cat=1, dog=9), None)
+    assert folder_facts(folder("two", cat=2, dog=9), None).test_images == 2
+    given = folder("tested", train_cat=1, train_dog=1, test_cat=1, test_dog=1)
+    assert folder_facts(given, None).train_images == 2
+    with pytest.raises(SpecError, match=r"the class cat has 1 image to train on, and holding out 0\.1 .* \(--validation 0: none\)"):
+        folder_facts(replace(given, validation=0.1), None)
+
+
 @pytest.mark.parametrize("memory", ["[]", '{"cat/000.png": [[1, 2], ["x", "y"]]}', "[" * 100_000, "null", '{"cat/000.png": null}'])
 def test_a_memory_of_images_that_was_changed_is_made_again(make_folder, tmp_path, memory):
     """Catches a traceback over a file in the cache that somebody else wrote."""

@@ -128,7 +128,7 @@ def test_images_that_changed_since_planning_are_refused(make_folder, tmp_path):
 
 def test_keys_differ_by_content_and_size_alone(make_folder, tmp_path):
     """Catches old images under a folder's name after it changed, and a copy of the data for every validation share or place."""
-    one, other = make_folder({"a": 2, "b": 2}, name="x/pets"), make_folder({"a": 2, "c": 2}, name="y/pets")
+    one, other = make_folder({"a": 3, "b": 2}, name="x/pets"), make_folder({"a": 2, "c": 2}, name="y/pets")
 
     def key(spec: DataSpec) -> Path:
         return cache_folder(spec, dataset_facts(spec, data_root=None, cache=tmp_path), tmp_path)

@@ -44,7 +44,7 @@ def test_the_loop_over_cats_and_dogs(train, photographs) -> None:
     )
     assert len(run.history) == 4
     assert run.history["train_loss"].iloc[-1] < run.history["train_loss"].iloc[0]
-    assert run.history["test_error"].notna().all()
+    assert run.history["test_loss"].notna().all()
     assert (run.report / "curves.svg").exists()
     measured = run.evaluate()
     assert measured.accuracy.images == 8
