@@ -57,8 +57,8 @@ def prepare(spec: DataSpec, facts: DatasetFacts, *, data_root: Path | None, cach
 
 
 def cache_folder(spec: DataSpec, facts: DatasetFacts, cache: Path) -> Path:
-    """Where a dataset lies in the cache: keyed by its name (or its content, where it has an identity) and by the image size."""
-    key = json.dumps([FORMAT, facts.identity or spec.name, facts.cached_size])
+    """Where a dataset lies in the cache: keyed by its name (or its content, where it has an identity), by the image size and how it was made."""
+    key = json.dumps([FORMAT, facts.identity or spec.name, facts.cached_size, *(vars(spec.resize).values() if spec.resize else ())])
     label = "folder" if spec.name.startswith(FOLDER) else spec.name.rpartition(":")[2]
     return cache / f"{label}-{facts.cached_size}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
@@ -168,7 +168,9 @@ def _from_folder(spec: DataSpec, facts: DatasetFacts, data_root: Path | None) ->
     if folder_identity(inspect(folder, None)) != facts.identity:
         raise SpecError.of(f"the images in {folder.root} changed after the study was planned: plan it again", key="data.name")
     labels = {split: np.array([entry.label for entry in entries], dtype=np.int64) for split, entries in folder.splits.items()}
-    return {split: (decode(entries, facts.cached_size), labels[split]) for split, entries in folder.splits.items()}, folder.class_names
+    return {
+        split: (decode(entries, facts.cached_size, spec.resize), labels[split]) for split, entries in folder.splits.items()
+    }, folder.class_names
 
 
 def _save(path: Path, batches: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> None:

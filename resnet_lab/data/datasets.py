@@ -60,6 +60,9 @@ def dataset_facts(spec: DataSpec, *, data_root: Path | None, cache: Path) -> Dat
     """
     if spec.random_resized_crop and spec.pad_crop:
         raise SpecError.of("random_resized_crop crops already: give one of the two", key="data.pad_crop")
+    if spec.resize and (spec.random_resized_crop or not spec.name.startswith(FOLDER)):
+        why = "random_resized_crop resizes already" if spec.random_resized_crop else f"the images of {spec.name} are square already"
+        raise SpecError.of(f"{why}: `resize` is for folders of images without it", key="data.resize")
     if spec.name.startswith(FOLDER):
         return folder_facts(spec, data_root, cache=cache)
     root = resolve_data_root(data_root)

@@ -27,9 +27,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resnet_lab.content import content_of
 from resnet_lab.data.drawing import allot
+from resnet_lab.data.resizing import resized
 from resnet_lab.data.root import resolve_data_root
 from resnet_lab.runs.files import LARGEST_JSON, from_plain, read_json, write_atomically
-from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, cached_margin, split_counts
+from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, Resize, cached_margin, split_counts
 from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.text import plural, printable, shown, unprintable
 
@@ -174,7 +175,7 @@ def folder_facts(spec: DataSpec, data_root: Path | None, *, cache: Path | None =
     size = spec.image_size or _common_size(folder, inspected)
     sides = [min(seen.width, seen.height) for seen in inspected.values()]
     margin = cached_margin(spec, size, max(sides))
-    smaller = sum(side < size + margin for side in sides)
+    smaller = sum(side < (spec.resize.side if spec.resize else size + margin) for side in sides)
     train, test = len(folder.splits["train"]), len(folder.splits.get("test", ()))
     if not test:
         train, test = split_counts(train, TEST_SHARE)
@@ -211,20 +212,20 @@ def inspect(folder: Folder, cache: Path | None) -> dict[str, Inspected]:
     return {relative: Inspected(*row) for relative, row in found.items() if not isinstance(row, Problem)}
 
 
-def decode(entries: Sequence[Entry], size: int) -> Iterator[NDArray[np.uint8]]:
+def decode(entries: Sequence[Entry], size: int, resize: Resize | None = None) -> Iterator[NDArray[np.uint8]]:
     """Batches [n, 3, size, size] of the images in their order. Raises SpecError naming every image that cannot be decoded."""
     problems: list[Problem] = []
     with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes outside the interpreter's lock
         for start in range(0, len(entries), 256):
-            results = list(pool.map(lambda entry: _decode_or_problem(entry.path, size), entries[start : start + 256]))
+            results = list(pool.map(lambda entry: _decode_or_problem(entry.path, size, resize), entries[start : start + 256]))
             problems += [result for result in results if isinstance(result, Problem)]
             if not problems:
                 yield np.stack([result for result in results if not isinstance(result, Problem)])
     _refuse(problems)
 
 
-def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """One image as uint8 [3, size, size]: upright, RGB, its largest centered square averaged to `size` (enlarged where it is smaller).
+def decode_image(path: Path, size: int, resize: Resize | None = None) -> NDArray[np.uint8]:
+    """One image as uint8 [3, size, size]: upright, RGB, cut and brought to its size as `resized` says.
 
     Raises ValueError for pixels that are floating-point numbers, of which nobody says what is white, and what Pillow raises.
     """
@@ -238,12 +239,7 @@ def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("RGB")
-        width, height = image.size
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        method = Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC
-        square = image.resize((size, size), method, box=(left, top, left + side, top + side))
-        return np.asarray(square).transpose(2, 0, 1)
+        return np.asarray(resized(image, size, resize)).transpose(2, 0, 1)
 
 
 def _folders(parent: Path) -> Iterator[Path]:
@@ -316,7 +312,8 @@ def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int,
     if spec.image_size:
         kept, seen = spec.image_size + margin, f"{spec.image_size}x{spec.image_size}"
         crops = f", random parts of it as {seen} in training, its center in tests" if spec.random_resized_crop else ""
-        parts.append(f"the largest centered square of each averaged down to {kept}x{kept}{crops}")
+        averaged = f"the largest centered square of each averaged down to {kept}x{kept}{crops}"
+        parts.append(f"{spec.resize}, its center as {seen}" if spec.resize else averaged)
         parts += (
             [f"{'all of them are smaller and' if smaller == len(list(folder)) else f'{smaller} smaller ones'} enlarged"] if smaller else []
         )
@@ -372,9 +369,9 @@ def _header(path: Path) -> _Row | Problem:
         return _problem(path, error)
 
 
-def _decode_or_problem(path: Path, size: int) -> NDArray[np.uint8] | Problem:
+def _decode_or_problem(path: Path, size: int, resize: Resize | None = None) -> NDArray[np.uint8] | Problem:
     try:
-        return decode_image(path, size)
+        return decode_image(path, size, resize)
     except Exception as error:  # whatever a decoder raises over a broken file
         return _problem(path, error)
 

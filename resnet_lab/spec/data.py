@@ -34,6 +34,19 @@ class FixedNormalization:
 
 
 @dataclass(frozen=True)
+class Resize:
+    """How images of a folder are brought to `image_size`: to another side first, of which the network sees the center."""
+
+    side: Annotated[int, Ge(4), Le(8192)]
+    """Pixels of the shorter side before the center is cut out; 256 for an `image_size` of 224 is usual on ImageNet."""
+    method: Literal["box", "bilinear", "bicubic"] = "bilinear"
+    """`bilinear`, `bicubic`: as Pillow, torchvision and timm do it. `box`: the mean of the area that a new pixel covers."""
+
+    def __str__(self) -> str:
+        return f"shorter side brought to {self.side} pixels ({self.method})"
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """The images of a run and what is done to them."""
 
@@ -57,6 +70,8 @@ class DataSpec:
     """Augmentation: a random part of each image, enlarged to the image size; tests see the center. Images are stored 8/7 as large for this."""
     crop_scale_min: Annotated[float, Gt(0), Le(1)] = 0.35
     """Of `random_resized_crop`: the smallest share of the image's area to crop. ImageNet's usual 0.08 is too small for a few hundred images."""
+    resize: Resize | None = field(default=None, metadata=LATER)
+    """How a folder's images are brought to `image_size`, as in `{ side = 256 }`. Default: the largest centered square of each is averaged down."""
     skip_bad: bool = False
     """Leave out images that cannot be decoded, instead of refusing the folder. Every file is decoded once to find them."""
 
@@ -66,6 +81,17 @@ class ResolvedData(DataSpec):
     """The images of a run, their size known."""
 
     image_size: Annotated[int, Ge(4), Le(8192)] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network expects of an image: what goes with its weights, into files and out of them."""
+
+    normalization: FixedNormalization
+    image_size: Annotated[int, Ge(4), Le(8192)]
+    resize: Resize | None = None
+    class_names: Annotated[tuple[str, ...], Len(0, 100_000)] = ()
+    """In the order of the network's outputs; empty where nobody said."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +156,8 @@ def resolve_data(spec: DataSpec, size: int) -> ResolvedData:
         raise SpecError.of(
             f"{spec.pad_crop} pixels around {size}x{size} images: some crops would hold nothing of them", key="data.pad_crop"
         )
+    if spec.resize and spec.resize.side < size:
+        raise SpecError.of(f"the shorter side is brought to {spec.resize.side} pixels, and a network would see {size}", key="data.resize")
     return ResolvedData(**{**vars(spec), "image_size": size})
 
 

@@ -22,7 +22,7 @@ from resnet_lab.content import content_of
 from resnet_lab.spec.ablation import Ablation, AblationFile, Arm, Fragment, Scale
 from resnet_lab.spec.bounds import DEEPEST, LARGEST_FILE, MOST_SEEDS
 from resnet_lab.spec.claims import Claim, Fails, Trend, claim_problems
-from resnet_lab.spec.data import DataSpec, FixedNormalization
+from resnet_lab.spec.data import DataSpec, FixedNormalization, Resize
 from resnet_lab.spec.errors import MOST_PROBLEMS, Problem, SpecError, nearest, placed
 from resnet_lab.spec.names import check_name, is_name, not_a_name
 from resnet_lab.spec.network import JoinSpec, NetworkSpec, NormSpec, OrderSpec, PoolSpec, StemSpec
@@ -392,6 +392,7 @@ TABLES: dict[Any, type] = {
     "order": OrderSpec,
     "norm": NormSpec,
     "normalization": FixedNormalization,
+    "resize": Resize,
 }
 """Fields of network and data that take a word or a table, and the tables within them."""
 MOST_DOTS = 1000

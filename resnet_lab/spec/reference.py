@@ -15,6 +15,7 @@ SECTIONS = {
     "NormSpec": "network.norm",
     "DataSpec": "[data]",
     "FixedNormalization": "data.normalization",
+    "Resize": "data.resize",
     "TrainingSpec": "[training]",
     "WarmupSpec": "training.warmup",
     "RecordSpec": "[record]",
