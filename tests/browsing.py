@@ -62,6 +62,10 @@ class Browser:
         """What a JavaScript expression is worth in the page."""
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
+    def settled(self, expression: str):
+        """What a promise comes to."""
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)["result"].get("value")
+
     def wait_for(self, expression: str, seconds: float = 60):
         """The first value of an expression that is true for JavaScript: pages that draw themselves take a while."""
         end = time.monotonic() + seconds

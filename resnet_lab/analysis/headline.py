@@ -4,7 +4,7 @@ A claim says which half of the question it answers (`answers`). A supported clai
 opposite. A `yes` is `slightly` where its effect is less than a tenth of the largest effect behind another `yes` in the same unit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.runs.plan import Plan
@@ -13,6 +13,8 @@ from resnet_lab.text import MINUS, plural
 
 SLIGHT = 0.1
 """Share of the largest effect below which a yes is a slight one."""
+MOST_FINDINGS = 2
+"""Claims that a finding quotes."""
 _OTHER = {"yes": "no", "no": "yes"}
 
 
@@ -26,8 +28,30 @@ def headline(plan: Plan, verdicts: Sequence[Verdict]) -> str:
     answers = {claim.name: claim.answers for claim in plan.claims}
     halves = [(half, verdict) for verdict in verdicts if (half := answers.get(verdict.name)) is not None]
     if not halves:
-        return _counted(verdicts)
+        return counted(verdicts)
     return " ".join(f"{half.about}: {_said(half, verdict, halves)}." for half, verdict in halves)
+
+
+def finding(plan: Plan, verdicts: Sequence[Verdict], metrics: Collection[str]) -> str:
+    """What was decided about some metrics, in the claims' own sentences: `A deeper plain net ends with a higher training error`.
+
+    Two claims at most, those that answer the question first. Empty where none of them is decided, and at a scale that is no evidence.
+    """
+    answering = {claim.name for claim in plan.claims if claim.answers is not None}
+    decided = [each for each in verdicts if each.metric in metrics and each.statement and each.verdict in ("supported", "contradicted")]
+    first = sorted(decided, key=lambda verdict: verdict.name not in answering)[:MOST_FINDINGS] if plan.evidence else []
+    return " ".join(_found(verdict) for verdict in first)
+
+
+def _found(verdict: Verdict) -> str:
+    statement, note = verdict.statement.rstrip("."), _noted(verdict)
+    return f"{statement}{note}." if verdict.verdict == "supported" else f"Not so{note}: {statement}."
+
+
+def _noted(verdict: Verdict) -> str:
+    """What a verdict may not be quoted without."""
+    notes = [note for note, holds in (("post hoc", verdict.post_hoc), (_UNCONTROLLED, _UNCONTROLLED in verdict.flags)) if holds]
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 def _said(half: Answers, verdict: Verdict, halves: Sequence[tuple[Answers, Verdict]]) -> str:
@@ -35,8 +59,7 @@ def _said(half: Answers, verdict: Verdict, halves: Sequence[tuple[Answers, Verdi
     if answer == "yes" and _is_slight(verdict, [other for each, other in halves if _answer(each, other) == "yes"]):
         answer = "slightly"
     effect = "" if verdict.effect is None or verdict.verdict == "waiting" else f", {_effect(verdict)}"
-    notes = [note for note, holds in (("post hoc", verdict.post_hoc), (_UNCONTROLLED, _UNCONTROLLED in verdict.flags)) if holds]
-    return f"{answer}{effect} ({', '.join(notes)})" if notes else f"{answer}{effect}"
+    return f"{answer}{effect}{_noted(verdict)}"
 
 
 def _answer(half: Answers, verdict: Verdict) -> str:
@@ -61,7 +84,7 @@ def _effect(verdict: Verdict) -> str:
     return f"{number} {verdict.unit.replace('percentage points', 'points')}"
 
 
-def _counted(verdicts: Sequence[Verdict]) -> str:
+def counted(verdicts: Sequence[Verdict]) -> str:
     """How many claims are supported, and the names of the others: `Supported: 3 of 4 claims. Undecided: c_beats_b.` and the like."""
     named = {word: [verdict.name for verdict in verdicts if verdict.verdict == word] for word in ("contradicted", "undecided", "waiting")}
     supported = sum(verdict.verdict == "supported" for verdict in verdicts)

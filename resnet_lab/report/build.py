@@ -18,13 +18,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 import resnet_lab
 from resnet_lab.analysis.looks import with_shown
 from resnet_lab.analysis.searches import point_text, searched_fields
 from resnet_lab.analysis.tables import StudyData, load
 from resnet_lab.analysis.verdicts import Verdict, judge, verdicts_as_json
-from resnet_lab.output import FORMATS, figure_bytes, save_figure, write_csv
-from resnet_lab.report.document import bibliography, document, table_file
+from resnet_lab.output import FORMATS, save_figure, to_csv, write_csv
+from resnet_lab.report.document import bibliography, document, figure_latex, table_file
 from resnet_lab.report.tables import TABLES
 from resnet_lab.runs.files import StoreError, inside, write_atomically, writing
 from resnet_lab.runs.looks import Looks, load_looks
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 Diagram = Callable[[Mapping[str, Any], str], bytes]
 """(plain values of a RunSpec, title) -> its network as SVG."""
-MOST_DRAWN = 12
+MOST_DRAWN = 4
 """Finalists whose networks are drawn, the best of each search first."""
 
 
@@ -104,18 +106,30 @@ def _draw(
 ) -> None:
     """Write all files, those of figures and tables that the study no longer has removed: they would show an older state beside the new page."""
     from resnet_lab.report.figures import FIGURES, draw_figures  # matplotlib and seaborn: nobody waits for them where the report is there
-    from resnet_lab.report.page import Picture, render_page, svg_source
+    from resnet_lab.report.inline import dark_colors, inline_svg
+    from resnet_lab.report.page import Picture, csv_source, figure_command, figure_finding, render_page
 
     for stale in [*(folder / "figures" / name for name in FIGURES), *(folder / "tables" / name for name in TABLES)]:
         for form in (*FORMATS, "csv", "tex"):
             stale.with_name(f"{stale.name}.{form}").unlink(missing_ok=True)
-    pictures = []
-    for one in draw_figures(data, verdicts):
+    plan, pictures, figures = data.plan, [], draw_figures(data, verdicts)
+    for one in figures:
         stem = folder / "figures" / one.name
         save_figure(one.figure, stem, formats)
         write_csv(stem.with_suffix(".csv"), one.frame)
-        svg = stem.with_suffix(".svg").read_bytes() if "svg" in formats else figure_bytes(one.figure, "svg")
-        pictures.append(Picture(one.name, one.title, one.caption, len(one.frame), svg_source(svg)))
+        finding = figure_finding(one.name, plan, verdicts)
+        pictures.append(
+            Picture(
+                name=one.name,
+                title=one.title,
+                finding=finding,
+                caption=one.caption,
+                drawing=Markup(inline_svg(one.figure, one.name, f"{finding or one.title} {one.caption}")),
+                csv=csv_source(one.name, to_csv(one.frame)),
+                command=figure_command(plan, one.name),
+                latex=figure_latex(plan, one),
+            )
+        )
     for name, table in TABLES.items():
         if table.applies(data):
             write_csv(folder / "tables" / f"{name}.csv", table.frame(data, verdicts))
@@ -123,10 +137,14 @@ def _draw(
     for name, frame in {"runs": data.runs, "epochs": data.epochs, "gradients": data.gradient_ends}.items():
         write_csv(folder / f"{name}.csv", frame)
     write_atomically(folder / "verdicts.json", (json.dumps(verdicts_as_json(verdicts), indent=1, ensure_ascii=False) + "\n").encode())
-    write_atomically(folder / "report.tex", document(data, verdicts, pictures, formats=formats, damaged=damaged).encode())
-    write_atomically(folder / "references.bib", bibliography(data.plan).encode())
+    write_atomically(folder / "report.tex", document(data, verdicts, figures, formats=formats, damaged=damaged).encode())
+    bibtex = bibliography(plan)
+    write_atomically(folder / "references.bib", bibtex.encode())
     finalists = _write_finalists(data, folder / "finalists", diagram)
-    page = render_page(data, verdicts, pictures, formats=formats, finalists=finalists, damaged=damaged, digest=digest)
+    dark = dark_colors(picture.drawing for picture in pictures)
+    page = render_page(
+        data, verdicts, pictures, formats=formats, bibtex=bibtex, dark=dark, finalists=finalists, damaged=damaged, digest=digest
+    )
     write_atomically(folder / "report.html", page.encode())
 
 
@@ -202,7 +220,7 @@ def program_digest() -> str:
     """Digest of the package's source and of the versions that it draws with."""
     digest = hashlib.sha256(repr([version(package) for package in _DRAWS_WITH]).encode())
     for path in sorted(Path(resnet_lab.__file__).parent.rglob("*")):
-        if path.suffix in (".py", ".jinja", ".toml", ".json"):
+        if path.suffix in (".py", ".jinja", ".css", ".js", ".toml", ".json"):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 

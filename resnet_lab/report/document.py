@@ -6,6 +6,7 @@ It compiles where it lies (`latexmk -pdf report.tex`), and each of its parts can
 import re
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from resnet_lab.analysis.headline import headline
 from resnet_lab.analysis.tables import StudyData
@@ -13,9 +14,12 @@ from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.latex import PACKAGES, latex_prose, to_latex
 from resnet_lab.papers.deviations import first_line
 from resnet_lab.papers.facts import find_source
-from resnet_lab.report.page import Picture, warnings_of
+from resnet_lab.report.page import warnings_of
 from resnet_lab.report.tables import TABLES, provenance
 from resnet_lab.runs.plan import Plan
+
+if TYPE_CHECKING:  # its module draws
+    from resnet_lab.report.figures import ReportFigure
 
 _PRINTED = ("pdf", "png")
 """The formats of figures that LaTeX can include, the better first."""
@@ -36,7 +40,7 @@ def label(kind: str, plan: Plan, name: str) -> str:
 
 
 def document(
-    data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence[Picture], *, formats: Sequence[str], damaged: Sequence[str] = ()
+    data: StudyData, verdicts: Sequence[Verdict], figures: Sequence["ReportFigure"], *, formats: Sequence[str], damaged: Sequence[str] = ()
 ) -> str:
     """report.tex. `formats`: those of the figures that are there; `damaged`: what is wrong with stored runs."""
     plan = data.plan
@@ -50,15 +54,17 @@ def document(
     lines += [r"\section*{Tables and figures}"]
     lines += [rf"\input{{tables/{name}}}" for name, table in TABLES.items() if table.applies(data)]
     form = next((form for form in _PRINTED if form in formats), None)
-    for picture in pictures:
-        if form is None:
-            lines += [f"% no figure {picture.name}: the report was drawn without pdf and png"]
-            continue
-        shown = rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{figures/{picture.name}.{form}}}"
-        caption = rf"\caption{{{latex_prose(f'{picture.title}. {picture.caption}')}}}\label{{{label('fig', plan, picture.name)}}}"
-        lines += [r"\begin{figure}[htbp]", r"\centering", shown, caption, r"\end{figure}"]
+    for one in figures:
+        lines += [figure_latex(plan, one, form) if form else f"% no figure {one.name}: the report was drawn without pdf and png"]
     lines += [r"\clearpage", r"\nocite{*}", r"\bibliographystyle{plain}", r"\bibliography{references}", r"\end{document}", ""]
     return "\n".join(lines)
+
+
+def figure_latex(plan: Plan, one: "ReportFigure", form: str = "pdf") -> str:
+    """One figure of the report as LaTeX."""
+    shown = rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{figures/{one.name}.{form}}}"
+    caption = rf"\caption{{{latex_prose(f'{one.title}. {one.caption}')}}}\label{{{label('fig', plan, one.name)}}}"
+    return "\n".join([r"\begin{figure}[htbp]", r"\centering", shown, caption, r"\end{figure}"])
 
 
 def bibliography(plan: Plan) -> str:

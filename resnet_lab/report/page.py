@@ -1,20 +1,24 @@
 """report.html: one file that says what was asked, what was found and how, with nothing in it that has to be fetched.
 
-Figures are embedded as SVG images, so that their ids cannot meet and any browser prints them sharply. All text is escaped by the template.
+Figures stand in it as SVG and their data as CSV, so that the page can travel alone. All text is escaped by the template. page.js adds sorting and
+copying; without it everything is there to read.
 """
 
 import base64
 import math
+import re
+import shlex
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup, escape
 
 from resnet_lab.analysis.families import go_together
-from resnet_lab.analysis.headline import headline
+from resnet_lab.analysis.headline import counted, finding, headline
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdict_text import withdrawn_text
 from resnet_lab.analysis.verdicts import Verdict
@@ -23,6 +27,9 @@ from resnet_lab.report.search_text import budget_sentence, control_sentences, cu
 from resnet_lab.report.tables import (
     TABLES,
     VERDICT_ICONS,
+    TextTable,
+    best_cells,
+    best_text,
     came_from,
     least_sign_p,
     ledger,
@@ -32,34 +39,44 @@ from resnet_lab.report.tables import (
     shared_settings,
     unit_of,
 )
+from resnet_lab.runs.plan import Plan
 from resnet_lab.text import DASH, duration, plural, printable
 
 MOST_ROWS = 100
 """Rows of a table on the page; tables/ has them all as CSV."""
 MOST_NOTES = 8
 """Different notes of runs that the page shows, the commonest first."""
+MOST_DATA = 60_000
+"""Bytes of a figure's data that the page takes in; of more it names the file."""
 MANY_ROWS = 60
 """Troubled runs beyond which the page names no more; runs.csv has them all."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """One claim as the page shows it: `facts` are numbers by what they are called."""
+    """One claim as the page shows it: `effect` with its interval for the one line, `facts` are numbers by what they are called."""
 
     verdict: Verdict
+    effect: str
     words: str
     facts: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure as the page shows it: `values` are the rows of its frame, `source` is a data URI."""
+    """One figure as the page shows it."""
 
     name: str
     title: str
+    finding: str
+    """What was decided about what it shows; empty where no claim is about that. `title` says no more than what is drawn."""
     caption: str
-    values: int
-    source: str
+    drawing: Markup
+    csv: str
+    """Its data, as a data URI or, where they are many, by their place beside the page."""
+    command: str
+    """Draws it again."""
+    latex: str
 
     @property
     def is_of_searches(self) -> bool:
@@ -101,15 +118,44 @@ def svg_source(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence[Picture], *, formats: Sequence[str],
+def figure_finding(name: str, plan: Plan, verdicts: Sequence[Verdict]) -> str:
+    """What was decided about what a figure shows; empty where no claim is about that, or none is decided."""
+    if name == "claims":
+        return counted(verdicts) if plan.evidence else ""
+    return finding(plan, verdicts, _SHOWN.get(name, ()))
+
+
+def csv_source(name: str, csv: str) -> str:
+    """The data of a figure as a data URI, where they are not too many; else where they lie beside the page."""
+    found = f"data:text/csv;charset=utf-8,{quote(csv, safe=_AS_THEY_ARE)}"
+    return found if len(found) <= MOST_DATA else f"figures/{name}.csv"
+
+
+def figure_command(plan: Plan, kind: str) -> str:
+    """What draws a figure of the study again."""
+    parts = ["resnet-lab", "figure", plan.ablation, kind, "--scale", plan.scale, *(["--tag", plan.tag] if plan.tag else [])]
+    return " ".join(part if re.fullmatch(r"[\w@%+=:,./-]+", part) else shlex.quote(part) for part in parts)
+
+
+def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence[Picture], *, formats: Sequence[str], bibtex: str, dark: str = "",
                 finalists: Sequence[FinalistFile] = (), damaged: Sequence[str] = (), digest: str = "") -> str:  # fmt: skip
-    """The page as HTML. `formats`: what lies in figures/; `damaged`: what ails stored runs; `digest`: of what the report is drawn from."""
+    """The page as HTML.
+
+    `formats`: what lies in figures/; `dark`: CSS declarations of the figures' colors on a dark page; `damaged`: what ails stored runs; `digest`: of what
+    the report is drawn from.
+    """
     plan, counts = data.plan, Counter(data.runs["status"])
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+        loader=jinja2.PackageLoader("resnet_lab", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
-    template = environment.from_string((files("resnet_lab.report") / "template.html.jinja").read_text(encoding="utf-8"))
-    return template.render(
+    best = best_cells(data)
+    tables = {name: _as_shown(table.text(data, verdicts), best if name == "results" else {}) for name, table in TABLES.items()}
+    return environment.get_template("template.html.jinja").render(
         plan=plan,
         digest=digest,
         provenance=provenance(data),
@@ -125,8 +171,11 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
         search_pictures=[picture for picture in pictures if picture.is_of_searches],
         finalists=finalists,
         going_on=progress_lines(data),
-        formats=[*formats, "csv"],
-        tables={name: table.text(data, verdicts) for name, table in TABLES.items()},
+        formats=formats,
+        bibtex=bibtex,
+        dark=dark,
+        tables=tables,
+        best_note=best_text(data),
         troubles=troubles(data),
         icons=VERDICT_ICONS,
         more_troubles=max(0, counts["diverged"] + counts["failed"] - MANY_ROWS),
@@ -137,6 +186,41 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
         images=_images(data),
         test_curve=any(cell.spec["record"]["test_curve"] for cell in plan.cells),
     )
+
+
+def _as_shown(table: TextTable, best: Mapping[str, Collection[str]]) -> TextTable:
+    """The table with cells of HTML, its first rows only: decimals below each other, and what is `best` in a column (by its heading) in bold."""
+    rows = [tuple(map(printable, row)) for row in table.rows[:MOST_ROWS]]
+    shown = []
+    for header, is_numeric, column in zip(table.headers, table.numeric, zip(*rows, strict=True), strict=False):
+        cells = aligned(column) if is_numeric else [escape(cell) for cell in column]
+        marked = best.get(header, ())
+        shown.append(
+            [Markup("<strong>{}</strong>").format(cell) if row[0] in marked else cell for row, cell in zip(rows, cells, strict=True)]
+        )
+    return replace(table, rows=(*zip(*shown, strict=True), *table.rows[MOST_ROWS:]))
+
+
+def aligned(column: Sequence[str]) -> list[Markup]:
+    """Cells that are set to the right, with their decimal points below each other: zeros that are not seen make the numbers equally long.
+
+    So it is with numbers, and with those that have a deviation (`9.98 ± 0.50`); others and dashes stay as they are.
+    """
+    pieces = [_NUMBER.split(cell) for cell in column]  # words, whole, decimals, words, whole, decimals, ..., words
+    known = [own for cell, own in zip(column, pieces, strict=True) if cell != DASH]
+    if {tuple(own[::3]) for own in known} not in ({("", "")}, {("", " ± ", "")}):
+        return [escape(cell) for cell in column]
+    longest = [max(len(own[at]) for own in known) for at in range(len(known[0]))]
+    return [escape(cell) if cell == DASH else _filled(own, longest) for cell, own in zip(column, pieces, strict=True)]
+
+
+def _filled(pieces: Sequence[str], longest: Sequence[int]) -> Markup:
+    found = Markup("")
+    for at, (piece, length) in enumerate(zip(pieces, longest, strict=True)):
+        zeros = {1: "0" * (length - len(piece)) if at > 1 else "", 2: f".{'0' * (length - 1)}"[len(piece) : length]}.get(at % 3, "")
+        fill = Markup('<i data-pad="{}"></i>').format(zeros) if zeros else Markup("")
+        found += fill + piece if at % 3 == 1 else escape(piece) + fill
+    return found
 
 
 def machine(data: StudyData) -> list[tuple[str, str]]:
@@ -220,7 +304,10 @@ def _card(verdict: Verdict) -> Card:
         "decided at": "" if verdict.look is None else f"look {verdict.look} of {verdict.looks}",
     }
     words = verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ")  # the card says the verdict itself above
-    return Card(verdict, words, {name: said for name, said in facts.items() if said})
+    short = " ".join(
+        part for part in (facts["effect"].replace("percentage points", "points"), facts[f"{level_text(verdict)} interval"]) if part
+    )
+    return Card(verdict, "" if verdict.verdict == "waiting" else short, words, {name: said for name, said in facts.items() if said})
 
 
 def _images(data: StudyData) -> str:
@@ -236,3 +323,10 @@ def _images(data: StudyData) -> str:
 def _shown(value: Any) -> Any:
     """What an expression of the template gives, without control characters where it is text."""
     return printable(value) if type(value) is str else value  # Markup is ours
+
+
+_SHOWN = {"depth_vs_error": ("train_error", "test_error"), "depth_vs_accuracy": ("train_accuracy", "test_accuracy")}
+"""Metrics that a figure shows, where claims are about them."""
+_NUMBER = re.compile("([\u2212-]?\\d[\\d,]*)((?:\\.\\d+)?)")
+_AS_THEY_ARE = "!'()*,/:;=@[]^_`{|}~"
+"""What may stand in a data URI, and in an attribute, as it is."""

@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from resnet_lab.analysis.contrasts import measurements
 from resnet_lab.analysis.searches import finalists, point_text
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
-from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.analysis.verdicts import Verdict, judge_measured
 from resnet_lab.papers.comparison import compare, published_nets, published_text
 from resnet_lab.papers.deviations import Ledger, ledger_of
 from resnet_lab.report import numbers
 from resnet_lab.runs.plan import Plan
-from resnet_lab.spec.claims import parse_expect
+from resnet_lab.spec.claims import Claim, Metric, parse_expect
 from resnet_lab.text import DASH, duration, plural
 
+_ERRORS: dict[Metric, str] = {"train_error": "train error, %", "test_error": "test error, %"}
+"""Metric -> heading of its column in the table of results."""
 MOST_WORDS = 4
 """Different findings of one check that are listed; checks.csv has them all."""
 
@@ -108,9 +111,9 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     headers = [
         "cell",
         "n",
-        "train error, %",
+        _ERRORS["train_error"],
         "95 % interval",
-        "test error, %",
+        _ERRORS["test_error"],
         "95 % interval",
         "test accuracy, %",
         "params",
@@ -124,7 +127,7 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     rows = []
     for row in frame.to_dict("records"):
         errors = []
-        for metric in ("train_error", "test_error"):
+        for metric in _ERRORS:
             errors.append(numbers.spread(row[f"{metric}_mean"], row[f"{metric}_sd"]))
             errors.append(numbers.interval(row[f"{metric}_ci_low"], row[f"{metric}_ci_high"]))
         errors.append(numbers.number(row["test_accuracy_mean"], numbers.digits(row["test_error_mean"])))
@@ -144,6 +147,49 @@ def main_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
     if "diverged" in troubled:
         note += " Diverged runs have no final error and are not in any mean."
     return TextTable("Results", tuple(headers), (False, *[True] * (len(headers) - 1)), tuple(rows), note)
+
+
+def best_cells(data: StudyData) -> dict[str, set[str]]:
+    """Heading of a column of errors -> the cells whose error is lower than that of each other arm at the same point of the grid.
+
+    Lower by the test of the verdicts: the claim that it is, alone against all of them, with Holm's procedure over all such claims of the table.
+    A study of one arm compares all its cells.
+    """
+    claims, named = [], []
+    for metric, header in _ERRORS.items():
+        means = cell_summary(data.runs, metric).set_index("cell")["mean"].dropna()
+        for rivals in _rivals(data.plan):
+            finished = means[means.index.isin(rivals)]
+            if len(rivals) > 1 and len(finished):
+                best = str(finished.idxmin())
+                contrasts = tuple({other: 1.0, best: -1.0} for other in rivals if other != best)
+                claims.append(Claim(f"{metric} of {best}", contrasts, "> 0", metric=metric))
+                named.append((header, best))
+    found: dict[str, set[str]] = {}
+    for (header, best), verdict in zip(named, judge_measured(measurements(data), claims), strict=True):
+        if verdict.verdict == "supported":
+            found.setdefault(header, set()).add(best)
+    return found
+
+
+def best_text(data: StudyData) -> str:
+    """What bold numbers in the table of results mean."""
+    rivals = _rivals(data.plan)
+    others = "every other cell" if len(rivals) == 1 else f"every other arm at the same {' and '.join(data.plan.axes)}"
+    return (
+        f"Bold: an error lower than that of {others}, by the test that verdicts are made with (paired by seed, two-sided, 5 %, with Holm’s "
+        f"procedure over the {plural(len(_ERRORS) * len(rivals), 'comparison')} of this table). Where no number is bold, no cell is the best beyond doubt."
+    )
+
+
+def _rivals(plan: Plan) -> list[list[str]]:
+    """Cells that are compared with each other: the arms at a point of the grid, or all cells of the only arm."""
+    if len({cell.arm for cell in plan.cells}) == 1:
+        return [[cell.name for cell in plan.cells]]
+    points: dict[str, list[str]] = {}
+    for cell in plan.cells:
+        points.setdefault(repr(cell.axes), []).append(cell.name)
+    return list(points.values())
 
 
 def cost_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from urllib.parse import unquote
 
 import pytest
 from factories import degradation
@@ -10,8 +11,8 @@ from rich.console import Console
 
 from resnet_lab.report.build import write_report
 from resnet_lab.report.figures import FIGURES
-from resnet_lab.report.page import machine, mixed, remarks, troubles
-from resnet_lab.report.tables import differing_settings, shared_settings
+from resnet_lab.report.page import aligned, csv_source, figure_finding, machine, mixed, remarks, troubles
+from resnet_lab.report.tables import best_cells, differing_settings, shared_settings
 from resnet_lab.report.terminal import terminal_table
 from resnet_lab.spec.claims import Answers
 
@@ -27,11 +28,12 @@ def test_page_refers_to_nothing_outside_its_folder_and_escapes_what_a_question_s
     page = (whole_report / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r"""\bsrc\s*=\s*["']([^"']*)""", page)
     links = [link for link in re.findall(r"""\bhref\s*=\s*["']([^"']*)""", page) if link != "data:," and not link.startswith("#")]
-    assert len(sources) == len(FIGURES)
-    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
-    assert not [link for link in links if re.match(r"[a-z]+:|//", link)]
-    assert all((whole_report / link).is_file() for link in links)
-    assert not re.search(r"url\(|@import|<script", page)
+    assert (len(sources), page.count('<svg viewBox="')) == (0, len(FIGURES))
+    data = [link for link in links if link.startswith("data:text/csv;charset=utf-8,")]
+    assert len(data) == len(FIGURES)
+    assert not [link for link in links if re.match(r"[a-z]+:|//", link) and link not in data]
+    assert all((whole_report / link).is_file() for link in links if link not in data)
+    assert not re.search(r"url\((?!#)|@import|<script [^>]", page)
     assert "&lt;b&gt;depth&lt;/b&gt;" in page
     assert "an &lt;odd&gt; thing" in page
     assert "<odd>" not in page
@@ -103,10 +105,58 @@ def test_cards_say_what_the_verdicts_say(study):
     """Catches a card that says more than its verdict; the words are the verdict's own."""
     made = study(claims=(degradation(), degradation("residual/56", "residual/20", name="reverse")), registered=(degradation().digest,))
     page = page_of(made)
-    assert 'class="card supported"' in page
+    assert '<details class="claim supported">' in page
     assert page.count("post hoc</span>") == 1
     for verdict in made.verdicts:
         assert verdict.words.removeprefix(f"{verdict.verdict.capitalize()}: ").replace(">", "&gt;") in page
+
+
+def test_a_figure_says_what_was_decided_and_no_more(study):
+    """Catches a caption that tells a claim which failed, was never registered, or is about something else, as a finding; and a finding that is no evidence."""
+    ours = degradation(statement="Deeper plain nets are worse.", answers=Answers("Plain nets"))
+    others = [
+        degradation("residual/56", "residual/20", name="undecided", statement="Deeper residual nets are worse."),
+        degradation("plain/20", "plain/56", name="wrong", statement="Deeper plain nets are better."),
+        degradation(name="loss", metric="train_loss", statement="Deeper plain nets have a higher loss."),
+    ]
+    made = study(claims=(*others, ours), registered=tuple(claim.digest for claim in (*others[:1], ours)))
+    found = figure_finding("depth_vs_error", made.plan, made.verdicts)
+    assert found == "Deeper plain nets are worse. Not so (post hoc): Deeper plain nets are better."
+    assert figure_finding("gradient_norms", made.plan, made.verdicts) == ""
+    assert figure_finding("depth_vs_error", replace(made.plan, evidence=False), made.verdicts) == ""
+
+
+def test_the_data_of_a_figure_comes_back_as_it_was():
+    """Catches a name or a number that is changed on its way into an address, and a page that swallows the data of a thousand runs."""
+    csv = 'cell,value\n"残差, <b>""&#%20+",1.5\n'
+    assert csv_source("one", csv).startswith("data:text/csv;charset=utf-8,cell,value%0A")
+    assert unquote(csv_source("one", csv).partition("utf-8,")[2]) == csv
+    assert csv_source("one", csv * 5000) == "figures/one.csv"
+
+
+def test_decimals_stand_below_each_other():
+    """Catches zeros that a reader sees or copies, and a column of different units in which 270 k stands like 270 M."""
+    assert aligned(["9.98 ± 0.50", "10.2 ± 11.0", "–"]) == [
+        '9.98 ± <i data-pad="0"></i>0.50', '10.2<i data-pad="0"></i> ± 11.0<i data-pad="0"></i>', "–"
+    ]  # fmt: skip
+    assert aligned(["5", "−0.25"]) == ['5<i data-pad=".00"></i>', "−0.25"]
+    assert aligned(["270 k", "1.73 M"]) == ["270 k", "1.73 M"]
+    assert aligned(["<b>"]) == ["&lt;b&gt;"]
+
+
+def test_the_best_is_marked_only_where_the_verdicts_test_says_so(study):
+    """Catches a lowest mean in bold that is noise, a comparison of different depths, and a mark in a study of one seed or an unfinished one."""
+    clear = {
+        "plain/20": (30.0, 31.0, 29.0),
+        "residual/20": (20.0, 21.2, 19.1),
+        "plain/56": (40.0, 45.0, 39.0),
+        "residual/56": (39.0, 46.0, 38.5),
+    }
+    unfinished = study(clear, missing={("plain/20", 2)})  # first, since what is stored stays
+    assert not best_cells(unfinished.data).get("train error, %")
+    one = study({cell: values[:1] for cell, values in clear.items()}, seeds=(0,))
+    assert best_cells(one.data) == {}
+    assert best_cells(study(clear).data)["train error, %"] == {"residual/20"}
 
 
 def test_settings_tell_shared_from_different(study):

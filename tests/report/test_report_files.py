@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.resources import files
 
 import pandas as pd
 import pytest
@@ -104,3 +105,11 @@ def test_terminal_fits_80_characters_and_hides_nothing(study):
     assert re.search(r"plain/56 +2 +65\.0 ± 7\.1 +[\d.]+ ± [\d.]+ +\d\d\.\d ", text), "the accuracy follows the errors"
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text.replace("… waiting", "")
+
+
+def test_a_page_of_forty_runs_is_small(study):
+    """Catches data or drawings that make the page too large to send, and a script that grows."""
+    made = study({}, axes={"layers": (20, 32, 44, 56)}, seeds=range(5))
+    page = write_report(made.plan, studies=made.studies, reports=made.reports, formats=())
+    assert page.stat().st_size < 1_000_000
+    assert len((files("resnet_lab.report") / "page.js").read_bytes()) < 15_000
