@@ -1,7 +1,7 @@
 """Runs what the pages show, page by page in a folder of its own: Python as it stands, commands as they are typed.
 
 A block of Python that begins with the comment `# name.py` is written to that file. Commands that train for minutes are not run but planned:
-`study` becomes `plan`, and of `train` only the options are read. Commands of other programs are left out, but `make` must know its targets.
+`study` becomes `plan`. Commands of other programs are left out, but `make` must know its targets.
 """
 
 import os
@@ -21,8 +21,8 @@ from sybil.parsers.markdown import CodeBlockParser
 from resnet_lab.cli.main import main
 
 DOCS = Path(__file__).parent
-TOLD = re.compile(r"\b(RUN|FILE|DIR|NAME|URL|HEX|STUDY|my_photos|N|I)\b|photo\.jpg|postgresql")
-"""Words that stand for what a reader has and a test has not."""
+RUN_HERE = ("list", "new", "plan", "study", "paper", "schema", "describe", "compare", "conv", "flops")
+"""Commands that need nothing but the program; of the others only the options are read, since they ask for what a reader has: runs, photographs, archives."""
 
 
 def python(example: Example) -> str | None:
@@ -47,11 +47,14 @@ def typed(line: str) -> None:
         assert words[0] in targets, f"make has no target {words[0]}"
     if program != "resnet-lab":
         return
-    if words[0] == "study" and not {"smoke", "quick"} & set(words):
-        words = ["plan", *(word for word in words[1:] if word not in ("--until-decided", "--strict"))]
-    if words[0] == "train" or TOLD.search(line):
-        read(main, words)
+    read(main, words)
+    if words[0] not in RUN_HERE:
         return
+    if words[0] == "study" and not {"smoke", "quick"} & set(words):
+        words = ["plan", *words[1:]]
+        if "--reports" in words:
+            at = words.index("--reports")
+            del words[at : at + 2]
     result = CliRunner().invoke(main, words, prog_name="resnet-lab")
     assert result.exit_code == 0, f"{line}\n{result.output}"
 
