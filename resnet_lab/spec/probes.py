@@ -73,6 +73,15 @@ PROBES: dict[str, ProbeFacts] = {
         ("initial", "final"),
         {"gradient_correlation": MetricFacts("", -1.0, 1.0), "gradient_path_correlation": MetricFacts("", -1.0, 1.0)},
     ),
+    "lesion": ProbeFacts(
+        "lesion:Lesion",
+        "rise of the error when blocks are deleted, swapped or shuffled",
+        ("final",),
+        {
+            name: MetricFacts("percentage points", -100.0, 100.0)
+            for name in ("lesion_1", "lesion_2", "lesion_3", "lesion_5", "lesion_swap", "lesion_shuffle")
+        },
+    ),
     "activations": ProbeFacts(
         "activations:Activations",
         "mean, deviation and dead channels of each layer's responses while it trains",
