@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from resnet_lab.analysis.contrasts import Evidence
 from resnet_lab.spec.claims import Claim, Contrast, Trend, is_level
+from resnet_lab.spec.probes import metric_facts
 from resnet_lab.text import MINUS
 
 
@@ -33,6 +34,8 @@ def claim_text(claim: Claim) -> str:
 
 def told(claim: Claim, contrast: Contrast, effect: float, decimals: int) -> str:
     """A clause that says what was measured: `plain/56 ends 62.6 points worse than plain/20`."""
+    if not claim.is_outcome:
+        return _told_of_a_measurement(claim, contrast, effect, decimals)
     amount = f"{signed(abs(effect), decimals)} {short_unit(claim)}"
     if claim.trend is not None:
         per = f"per unit of {claim.trend.axis}"
@@ -51,9 +54,27 @@ def told(claim: Claim, contrast: Contrast, effect: float, decimals: int) -> str:
     return f"{contrast_text(contrast)} is {'+' if effect > 0 else ''}{signed(effect, decimals)} {short_unit(claim)}"
 
 
+def _told_of_a_measurement(claim: Claim, contrast: Contrast, effect: float, decimals: int) -> str:
+    """`log10 of the gradient ratio of plain/56 is 2.1 higher than of residual/56`: it is neither better nor worse."""
+    facts = metric_facts(claim.metric)
+    what = f"{'log10 of ' if facts.log else ''}the {claim.metric.replace('_', ' ')}"
+    unit = "" if facts.log or not facts.unit else f" {short_unit(claim)}"
+    amount, higher = f"{signed(abs(effect), decimals)}{unit}", "lower" if effect < 0 else "higher"
+    if claim.trend is not None:
+        per = f"per unit of {claim.trend.axis}"
+        if claim.trend.minus is None:
+            return f"{what} of {claim.trend.arm} gets {amount} {higher} {per}"
+        return f"{what} of {claim.trend.arm} gets {amount} {higher} {per} than that of {claim.trend.minus}"
+    if (pair := _pair(contrast)) is not None:
+        return f"{what} of {pair[0]} is {amount} {higher} than that of {pair[1]}"
+    only = next(iter(contrast)) if list(contrast.values()) == [1] else contrast_text(contrast)
+    return f"{what} of {only} is {signed(effect, decimals)}{unit}"
+
+
 def oriented(claim: Claim, contrast: Contrast, effect: float, ends: tuple[float, float]) -> tuple[float, float]:
     """The ends of an interval of the contrast as they stand beside `told`: turned round where the clause has turned the effect."""
-    turned = effect < 0 and not is_level(contrast) and bool(claim.trend or _pair(contrast) or _two_pairs(contrast))
+    told_in_words = claim.trend or _pair(contrast) or (_two_pairs(contrast) if claim.is_outcome else None)
+    turned = effect < 0 and not is_level(contrast) and bool(told_in_words)
     return (-ends[1], -ends[0]) if turned else ends
 
 
@@ -76,8 +97,8 @@ def expected(claim: Claim, contrast: Contrast) -> str:
 
 
 def short_unit(claim: Claim) -> str:
-    """`points` of error or accuracy, `nats` of loss."""
-    return "points" if claim.is_percent else "nats"
+    """`points` of error or accuracy, `nats` of loss, whatever a probe's number is in."""
+    return metric_facts(claim.metric).unit.replace("percentage points", "points")
 
 
 def shown_interval(ends: tuple[float, float], boundaries: Sequence[float]) -> str:
@@ -112,6 +133,8 @@ def where(evidence: Evidence) -> str:
 
 
 def _worse(claim: Claim, effect: float) -> str:
+    if not claim.is_outcome:
+        return "lower" if effect < 0 else "higher"
     return "better" if (effect < 0) != _is_accuracy(claim) else "worse"
 
 
@@ -120,7 +143,7 @@ def _is_accuracy(claim: Claim) -> bool:
 
 
 def _number(value: float, unit: str) -> str:
-    return f"{value:g} {unit.removesuffix('s') if value == 1 else unit}"
+    return f"{value:g} {unit.removesuffix('s') if value == 1 else unit}".rstrip()
 
 
 def _side(value: float, boundary: float) -> int:

@@ -5,7 +5,6 @@ counts as chance level, 100 (1 - 1/classes), and the evidence says so. For a cla
 train, diverged runs among them, and 0 where it did not.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_lab.analysis.statistics import Floats, correlation
-from resnet_lab.analysis.tables import METRICS, Run, StudyData
+from resnet_lab.analysis.tables import METRICS, Run, StudyData, metric_values
 from resnet_lab.spec.claims import Claim, is_level, reach
+from resnet_lab.spec.probes import metric_facts
 
 FLOOR = 0.05
 """A cell whose mean error is at most this is at the floor: its nets make next to no mistakes, so smaller errors cannot be seen."""
@@ -73,7 +73,7 @@ class Evidence:
 
     @property
     def is_percent(self) -> bool:
-        """Whether the metric is an error or an accuracy, which have a chance level; a loss has none."""
+        """Whether the metric is an error or an accuracy, which have a chance level; a loss and a probe's number have none."""
         return self.claim.is_percent
 
     @property
@@ -89,7 +89,7 @@ class Evidence:
     @property
     def bounds(self) -> tuple[float, float]:
         """The least and the most that the contrast can be: no error is below zero."""
-        return reach(self.contrast, 100.0 if self.is_percent else math.inf)
+        return reach(self.contrast, *metric_facts(self.claim.metric).claimed)
 
     @property
     def identical(self) -> bool:
@@ -109,7 +109,7 @@ class Measurements:
     cells: tuple[str, ...]
     seeds: tuple[int, ...]
     metrics: Mapping[str, Floats]
-    """Metric -> (cells, seeds), nan where a run has none."""
+    """Metric -> (cells, seeds), as claims are about it: a ratio is its decimal logarithm. nan where a run has none."""
     status: NDArray[Any]
     """(cells, seeds) of `done`, `diverged`, `failed` or `missing`."""
     chance: Floats
@@ -144,10 +144,12 @@ def measurements(data: StudyData) -> Measurements:
     column = {seed: position for position, seed in enumerate(plan.seeds)}
     at = np.array([row[name] for name in runs["cell"]], dtype=int), np.array([column[seed] for seed in runs["seed"]], dtype=int)
 
-    def table(name: str, empty: Any, kind: type) -> NDArray[Any]:
+    def table(found: Any, empty: Any, kind: type) -> NDArray[Any]:
         values: NDArray[Any] = np.full((len(row), len(column)), empty, dtype=kind)
-        values[at] = runs[name].to_numpy(dtype=kind)
+        values[at] = np.asarray(found, dtype=kind)
         return values
+
+    wanted = dict.fromkeys([*(name for name in METRICS if name in runs), *(claim.metric for claim in plan.claims)])
 
     images: dict[str, int] = {}
     for (cell, _), record in data.records.items():
@@ -156,12 +158,21 @@ def measurements(data: StudyData) -> Measurements:
     return Measurements(
         cells=tuple(row),
         seeds=tuple(plan.seeds),
-        metrics={name: table(name, np.nan, float) for name in METRICS if name in runs},
-        status=table("status", "missing", object),
+        metrics={name: table(_as_claimed(name, metric_values(data, name)), np.nan, float) for name in wanted},
+        status=table(runs["status"], "missing", object),
         chance=np.array([chance.get(name, np.nan) for name in row]),
         images=tuple(images.get(name) for name in row),
         above={cell: (claim.metric, claim.fails.above) for claim in failing if claim.fails for cell in claim.cells},
     )
+
+
+def _as_claimed(metric: str, values: Floats) -> Floats:
+    """The decimal logarithm of a ratio; nan where it has none."""
+    if not metric_facts(metric).log:
+        return values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithm: Floats = np.log10(values)
+    return np.where(np.isfinite(logarithm), logarithm, np.nan)
 
 
 def _evidence(measured: Measurements, claim: Claim, contrast: dict[str, float]) -> Evidence:
@@ -174,6 +185,8 @@ def _evidence(measured: Measurements, claim: Claim, contrast: dict[str, float]) 
     if claim.is_percent:
         values = np.where(diverged, (100 - chances if is_accuracy else chances)[:, None], values)
     finite = np.isfinite(values)
+    if not claim.is_percent:  # what was measured before a run diverged is a number like any other
+        diverged = diverged & ~finite
     shared: Any = finite.all(axis=0)
     means = _means(values, finite)
     errors = 100 - means if is_accuracy else means

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.runs.plan import Plan
 from resnet_lab.spec.claims import Answers
+from resnet_lab.spec.probes import OUTCOMES
 from resnet_lab.text import MINUS, plural
 
 SLIGHT = 0.1
@@ -69,7 +70,10 @@ def _answer(half: Answers, verdict: Verdict) -> str:
 
 
 def _is_slight(verdict: Verdict, others: Sequence[Verdict]) -> bool:
-    sizes = [abs(other.effect) for other in others if other.unit == verdict.unit and other.effect is not None]
+    unit = (verdict.unit, verdict.metric in OUTCOMES or verdict.metric)  # probes without a unit have nothing in common
+    sizes = [
+        abs(other.effect) for other in others if (other.unit, other.metric in OUTCOMES or other.metric) == unit and other.effect is not None
+    ]
     return verdict.effect is not None and abs(verdict.effect) < SLIGHT * max(sizes, default=0.0)
 
 
@@ -81,7 +85,7 @@ def _effect(verdict: Verdict) -> str:
     decimals = 0 if size >= 9.95 else 1 if size >= 0.95 else 2 if size >= 0.095 or verdict.unit in ("percentage points", "%") else 3
     number = f"{verdict.effect or 0.0:{'' if verdict.level else '+'}.{decimals}f}"
     number = number.lstrip("+-") if float(number) == 0 else number.replace("-", MINUS)
-    return f"{number} {verdict.unit.replace('percentage points', 'points')}"
+    return f"{number} {verdict.unit.replace('percentage points', 'points')}".rstrip()
 
 
 def counted(verdicts: Sequence[Verdict]) -> str:

@@ -13,20 +13,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from resnet_lab.runs.plan import Plan, PlannedCell, PlannedSearch
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.searches import SearchTrial, load_trials
 from resnet_lab.runs.store import Failure, RunStore
+from resnet_lab.spec.probes import GRADIENT_RATIO, OUTCOMES, metric_facts
 from resnet_lab.spec.search import FINALIST, SEARCH_SEEDS, parameters
 
 Run = tuple[str, int]
 """(cell name, seed)"""
 MEASURED = ("train_error", "test_error", "train_loss", "test_loss")
 """What a run records of its end."""
-METRICS = (*MEASURED, "train_accuracy", "test_accuracy")
-"""What claims and comparisons are about; accuracies are 100 - error."""
+METRICS = tuple(OUTCOMES)
+"""What comparisons are about; accuracies are 100 - error. Claims can also be about what probes measured."""
 KEYS = ("cell", "arm", "seed", "fingerprint", "status", *METRICS, "epoch", "block", "position", "norm")
 """Columns that tables are read by."""
 _EPOCH = ("epoch", "iteration", "loss", "train_error", "validation_error", "test_error", "lr", "seconds", "images_per_second")
@@ -66,6 +68,15 @@ class StudyData:
     def gradient_ends(self) -> pd.DataFrame:
         """The rows of `gradients` at initialization and after each run's last epoch, without building the rest."""
         return _gradients_table(self, first_and_last=True)
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """One row a number that a probe found in a finished run: probe, moment, metric as claims call it, value, and why it was not measured, if so."""
+        return _probes_table(self)
+
+    def probe_table(self, probe: str, moment: str) -> pd.DataFrame:
+        """The tables that a probe made at a moment in all finished runs, one below the other; empty where it was not asked for."""
+        return _tables_of_a_probe(self, probe, moment)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -108,9 +119,9 @@ def cell_summary(runs: pd.DataFrame, metric: str, confidence: float = 0.95) -> p
     values = grouped[metric]
     n, mean, sd = values.count(), values.mean(), values.std(ddof=1)
     lone, flat = n < 2, ~(sd > 0)
-    most = None if metric.endswith("loss") else 100.0
+    bounds = metric_facts(metric)
     half = stdtrit(np.maximum(n - 1, 1), 0.5 + confidence / 2) * sd / np.sqrt(np.maximum(n, 1))
-    low, high = ((mean + end).clip(0, most).mask(flat) for end in (-half, half))
+    low, high = ((mean + end).clip(bounds.low, bounds.high).mask(flat) for end in (-half, half))
     summary = summary.assign(n=n, mean=mean, sd=sd.mask(lone), ci_low=low, ci_high=high)
     summary = summary.assign(median=values.median(), min=values.min(), max=values.max())
     summary["diverged"] = (runs["status"] == "diverged").groupby(runs["cell"], sort=False).sum()
@@ -172,6 +183,50 @@ def _gradients_table(data: StudyData, *, first_and_last: bool) -> pd.DataFrame:
         "norm": _joined([kept.ravel() for kept in norms], float),
     }
     return _with_cell_columns(data.plan, cells, seeds, np.array([kept.size for kept in norms], dtype=int), own)
+
+
+def metric_values(data: StudyData, metric: str) -> NDArray[np.float64]:
+    """(runs,) a metric of each row of `data.runs`, nan where it has none: an error, a ratio of gradient norms, a number of a probe."""
+    if metric in data.runs and metric in METRICS:
+        return data.runs[metric].to_numpy(dtype=float)
+    records = [data.records.get((cell.name, seed)) for cell in data.plan.cells for seed in data.plan.seeds]
+    found = [np.nan if record is None else _measured(record, metric) for record in records]
+    return np.array(found, dtype=float)
+
+
+def _measured(record: RunRecord, metric: str) -> float:
+    if metric != GRADIENT_RATIO:
+        return record.probe_numbers.get(metric, np.nan)
+    blocks = [row for row, name in enumerate(record.blocks) if "." in name]  # neither stem nor head
+    if not blocks or "gradient_norms" not in record.arrays:
+        return np.nan
+    norms = record.arrays["gradient_norms"][0].astype(float)
+    return float(norms[blocks[0]] / norms[blocks[-1]]) if norms[blocks[-1]] > 0 else np.nan
+
+
+def _probes_table(data: StudyData) -> pd.DataFrame:
+    cells, seeds, records = _finished(data)
+    rows = [
+        [(each, metric, value) for each in record.probes for metric, value in (each.numbers or {"": None}).items()] for record in records
+    ]
+    flat = [row for run in rows for row in run]
+    own = {
+        "probe": [each.probe for each, _, _ in flat],
+        "moment": [each.moment for each, _, _ in flat],
+        "metric": [metric for _, metric, _ in flat],
+        "value": np.array([_number(value) for _, _, value in flat], dtype=float),
+        "why_not": [each.why_not for each, _, _ in flat],
+    }
+    return _with_cell_columns(data.plan, cells, seeds, np.array([len(run) for run in rows], dtype=int), own)
+
+
+def _tables_of_a_probe(data: StudyData, probe: str, moment: str) -> pd.DataFrame:
+    cells, seeds, records = _finished(data)
+    found = [(record, record.probed(probe, moment)) for record in records]
+    tables = [record.probe_table(each) if each else {} for record, each in found]
+    columns = dict.fromkeys(column for table in tables for column in table)
+    own = {column: np.concatenate([table[column] for table in tables if column in table]) for column in columns}
+    return _with_cell_columns(data.plan, cells, seeds, np.array([each.rows if each else 0 for _, each in found], dtype=int), own)
 
 
 def _judged_by(plan: Plan, proposals: Mapping[str, Sequence[SearchTrial]], store: RunStore) -> dict[str, RunRecord]:

@@ -81,6 +81,7 @@ def print_plan(prepared: StudyPlan, console: Console, looks: Looks | None = None
         f"{plan.name}: {plural(len(plan.cells), 'cell')} x {plural(len(plan.seeds), 'seed')} = {plural(len(prepared.tasks), 'run')}, "
         f"{len(prepared.missing)} to do{_searched_runs(prepared)}",
         f"precision: {', '.join(sorted(precisions))}",
+        *_further_measured(prepared, data),
         *([str(prepared.parallel), *_needs(prepared, pace, unknown)] if prepared.expected else []),
         f"data: {plan.data_description}",
     )
@@ -96,6 +97,17 @@ def _searched_runs(prepared: StudyPlan) -> str:
     trials = sum(each.runs_left for each in prepared.searching)
     finalists = sum(each.searched.spec.finalists for each in prepared.searching) * len(prepared.plan.seeds)
     return f", and {trials} of trials and {finalists} of finalists" if prepared.searching else ""
+
+
+def _further_measured(prepared: StudyPlan, data: StudyData) -> list[str]:
+    """How many runs are in the store and lack only probes: those that are measured as they are, and those that have to be trained again."""
+    amended = sum(task.amend for task in prepared.missing)
+    again = [task for task in prepared.missing if not task.amend and (task.cell, task.seed) in data.records and task.run.record.probes]
+    lines = [f"{plural(amended, 'run')} of these are in the store and need no training: probes measure them as they are"] if amended else []
+    if again and not any(data.records[task.cell, task.seed].weights for task in again):
+        what = f"{plural(len(again), 'run')} of these are trained again, because they kept no weights that probes could measure"
+        lines.append(f"{what}: record.weights = true keeps them from now on")
+    return lines
 
 
 def power_lines(claims: Sequence[Claim], seeds: int, data: StudyData, at: str, *, alpha: float = ALPHA) -> list[str]:
@@ -130,11 +142,8 @@ def _pace(prepared: StudyPlan, data: StudyData, console: Console) -> tuple[Pace,
 def _needs(prepared: StudyPlan, pace: Pace, unknown: str) -> list[str]:
     """Time, memory and disk in words."""
     runs, tensors = prepared.parallel.runs, training_bytes(longest(prepared.expected))
-    time = (
-        f"about {duration(pace.wall(prepared.expected, runs), rough=True)} on {prepared.devices[0]}"
-        if not unknown
-        else f"not known: {unknown}"
-    )
+    trained = [task for task in prepared.expected if not task.amend]
+    time = f"about {duration(pace.wall(trained, runs), rough=True)} on {prepared.devices[0]}" if not unknown else f"not known: {unknown}"
     if prepared.devices[0] != "cpu":
         return [f"time: {time}", f"memory of the device: about {size(tensors)} per run", f"disk: {_disk(prepared)}"]
     each, needed, free = host_memory(tensors, runs, prepared.data_bytes)

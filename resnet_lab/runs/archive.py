@@ -118,10 +118,11 @@ def _runs_of(studies: Path, plan: Plan) -> dict[tuple[str, int], None]:
 
 
 def _external_names(content: Mapping[str, bytes], plan: Plan) -> set[str]:
-    """The blocks and loaders from outside that a study's cells and finished runs name."""
+    """The blocks, loaders and probes from outside that a study's cells and finished runs name."""
     specs = [cell.spec for cell in plan.cells]
     specs += [json.loads(data)["spec"] for name, data in content.items() if name.endswith(_RESULT)]
-    return {name for spec in specs for name in (spec["network"]["block"], spec["data"]["name"]) if is_external(name)}
+    named = ((spec["network"]["block"], spec["data"]["name"], *spec["record"].get("probes", ())) for spec in specs)
+    return {name for names in named for name in names if is_external(name)}
 
 
 def _code_files(names: Iterable[str], came_with: Path) -> dict[str, bytes]:

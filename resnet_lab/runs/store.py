@@ -101,6 +101,8 @@ class RunStore:
 
     @staticmethod
     def _save(record: RunRecord, folder: Path) -> None:
+        if record.origin is not None:  # a run that came from elsewhere, and was measured further here
+            write_atomically(folder / ORIGIN, json.dumps(vars(replace(record.origin, checksum="")), indent=1).encode())
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **record.arrays)  # type: ignore[arg-type]  # numpy's stub reads **arrays as allow_pickle
         arrays = buffer.getvalue()

@@ -3,7 +3,7 @@
 Every section is a fragment: any field may be left out, and later fragments (scale, arm, grid, where, `--set`) win over earlier ones.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Le, Len
 
 from resnet_lab.spec.bounds import MOST_SEEDS, Whole
-from resnet_lab.spec.claims import Claim, Named, problems_beside, trend_contrast
+from resnet_lab.spec.claims import Claim, Named, problems_beside, trend_contrast, unmeasured
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.errors import Problem, SpecError, nearest, placed
 from resnet_lab.spec.network import NetworkSpec
@@ -116,11 +116,13 @@ class Ablation:
         """The error of these problems, each at its line of the file; a key is looked for under each prefix in turn."""
         return SpecError(placed(problems, self.text, self.path, prefixes))
 
-    def claims_at(self, scale: str, cells: Sequence[Named], regridded: bool) -> tuple[tuple[Claim, ...], list[str]]:
+    def claims_at(
+        self, scale: str, cells: Sequence[Named], regridded: bool, records: Mapping[str, RecordSpec] | None = None
+    ) -> tuple[tuple[Claim, ...], list[str]]:
         """The claims put to the test at a scale, trends resolved to contrasts of its cells, and warnings about those put aside.
 
         A claim about a cell that the file itself does not make is an error; one whose cells a changed grid (`--set grid...`) left out is put
-        aside. Raises SpecError with every problem.
+        aside. `records`: cell -> what its runs keep, which has to hold the claim's metric. Raises SpecError with every problem.
         """
         problems: list[Problem] = []
         claims: list[Claim] = []
@@ -132,7 +134,10 @@ class Ablation:
                 continue
             found = list(problems_beside(claim, cells))
             if not found:
-                claims.append(claim if claim.trend is None else replace(claim, contrast=trend_contrast(claim.trend, cells)))
+                resolved = claim if claim.trend is None else replace(claim, contrast=trend_contrast(claim.trend, cells))
+                claims.append(resolved)
+                missing = unmeasured(resolved, records) if records is not None else ()
+                problems += [replace(problem, key=f"claims.{index}.{problem.key}") for problem in missing]
             elif regridded:
                 dropped.append(f"claim {claim.name!r} is not judged: the grid as set here has {found[0].message.partition(';')[0]}")
             else:

@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal, Protocol
 from annotated_types import Gt, Len, Lt
 
 from resnet_lab.spec.errors import Problem, SpecError, nearest
+from resnet_lab.spec.probes import OUTCOMES, metric_facts, metric_problem
+from resnet_lab.spec.training import RecordSpec
 
 SMALL = 0.1
 """A bound below a tenth of a percentage point is asked about: single runs spread several times as far."""
-Metric = Literal["train_error", "test_error", "train_loss", "test_loss", "train_accuracy", "test_accuracy"]
 Contrast = Annotated[dict[str, float], Len(1)]
 _EXPECT = re.compile(r"\s*(?P<kind>>|<|within)\s*(?P<bound>[-+]?\d+(\.\d*)?([eE][-+]?\d+)?)\s*(?P<unit>%|[a-zA-Z][a-zA-Z ]*)?\s*$")
 
@@ -97,8 +98,9 @@ class Claim:
     """`> 0`, `< 2.5` or `within 1`, in the unit of the metric (percentage points for errors)."""
     statement: str = ""
     """The claim as a sentence."""
-    metric: Metric = "train_error"
-    """What is measured: final errors or accuracies in percent (no augmentation, evaluation mode), or losses in nats."""
+    metric: str = "train_error"
+    """What is measured: `train_error`, `test_error`, `train_accuracy`, `test_accuracy` (final, in percent, no augmentation, evaluation mode), `train_loss`,
+    `test_loss` (nats), `gradient_ratio`, or a number of a probe that is recorded (docs/probes.md). A ratio is judged by its decimal logarithm."""
     scales: tuple[str, ...] | None = None
     """Scales at which the claim is judged. Default: all."""
     trend: Trend | None = None
@@ -114,8 +116,13 @@ class Claim:
 
     @property
     def is_percent(self) -> bool:
-        """Whether the metric is an error or an accuracy, between 0 and 100 %; else it is a loss."""
-        return not self.metric.endswith("loss")
+        """Whether the metric is an error or an accuracy, between 0 and 100 %."""
+        return self.is_outcome and not self.metric.endswith("loss")
+
+    @property
+    def is_outcome(self) -> bool:
+        """Whether the metric is what a run comes to, which is better or worse; else it is a measurement, which is higher or lower."""
+        return self.metric in OUTCOMES
 
     @property
     def contrasts(self) -> tuple[dict[str, float], ...]:
@@ -149,8 +156,8 @@ class Claim:
         """Of the claim's value: percentage points, % of a level, nats; per unit of a trend's axis; a share of the seeds."""
         if self.fails is not None:
             return "share of seeds"
-        unit = "nats" if not self.is_percent else "%" if self.is_level else "percentage points"
-        return f"{unit} per unit of {self.trend.axis}" if self.trend else unit
+        unit = "%" if self.is_percent and self.is_level else metric_facts(self.metric).unit
+        return f"{unit} per unit of {self.trend.axis}".strip() if self.trend else unit
 
     @property
     def digest(self) -> str:
@@ -211,7 +218,7 @@ def _fails_problems(claim: Claim) -> Iterator[Problem]:
     fails = claim.fails
     if fails is None:
         return
-    if not claim.metric.endswith("error"):
+    if claim.metric not in ("train_error", "test_error"):
         yield Problem(f"`above` is an error in percent, but the metric is {claim.metric}: write train_error or test_error", key="metric")
     if fails.above < 1:
         yield Problem(f"{fails.above:g} is an error in percent: for {100 * fails.above:g} % write {100 * fails.above:g}", key="fails.above")
@@ -232,20 +239,22 @@ def _fails_problems(claim: Claim) -> Iterator[Problem]:
 
 def _reach_problems(claim: Claim, region: Region) -> Iterator[Problem]:
     """Errors and accuracies lie between 0 and 100 %: a region that holds none of the values a contrast can take, or all, is in the wrong unit."""
-    if not claim.is_percent or claim.fails is not None:
+    if claim.fails is not None:
         return
     for contrast in claim.contrasts:
-        least, most = reach(contrast)
+        least, most = reach(contrast, *metric_facts(claim.metric).claimed)
         always = region.low <= least and region.high >= most  # at most a value at the very end of what can be measured is outside
         if region.low >= most or region.high <= least or always:
             what = "always holds" if always else "can never hold"
-            yield Problem(f"`{claim.expectation}` {what}: this contrast lies between {least:g} and {most:g} {claim.unit}", key="expect")
+            lies = f"this contrast lies between {least:g} and {most:g} {claim.unit}".rstrip()
+            yield Problem(f"`{claim.expectation}` {what}: {lies}", key="expect")
 
 
-def reach(contrast: dict[str, float], most: float = 100.0) -> tuple[float, float]:
-    """The least and the most that a contrast can be, of values between 0 and `most`: errors in percent; infinite for losses."""
-    weights = contrast.values()
-    return sum(most * weight for weight in weights if weight < 0), sum(most * weight for weight in weights if weight > 0)
+def reach(contrast: dict[str, float], low: float = 0.0, high: float = 100.0) -> tuple[float, float]:
+    """The least and the most that a contrast can be, of values between `low` and `high`: errors in percent; `high` is infinite for losses."""
+    weights = [weight for weight in contrast.values() if weight]
+    least, most = (sum(weight * (one if weight > 0 else other) for weight in weights) for one, other in ((low, high), (high, low)))
+    return least, most
 
 
 def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
@@ -256,10 +265,12 @@ def _effect_problems(claim: Claim, region: Region) -> Iterator[Problem]:
         yield Problem(f"{effect:g} is outside `{claim.expectation}`, but it is the effect that the claim hopes to see", key="effect")
     elif claim.fails is not None and not 0 <= effect <= 1:
         yield Problem(f"{effect:g} is a share of the seeds here, from 0 to 1", key="effect")
-    elif claim.fails is None and claim.is_percent:
-        for least, most in map(reach, claim.contrasts):
+    elif claim.fails is None:
+        for contrast in claim.contrasts:
+            least, most = reach(contrast, *metric_facts(claim.metric).claimed)
             if not least <= effect <= most:
-                yield Problem(f"{effect:g} is impossible: this contrast lies between {least:g} and {most:g} {claim.unit}", key="effect")
+                lies = f"this contrast lies between {least:g} and {most:g} {claim.unit}".rstrip()
+                yield Problem(f"{effect:g} is impossible: {lies}", key="effect")
 
 
 def problems_beside(claim: Claim, cells: Sequence[Named]) -> Iterator[Problem]:
@@ -269,6 +280,14 @@ def problems_beside(claim: Claim, cells: Sequence[Named]) -> Iterator[Problem]:
         yield Problem(f"no cell {missing!r}{nearest(missing, names)}; cells are {', '.join(names)}", key="contrast")
     if claim.trend is not None:
         yield from _trend_problems(claim, claim.trend, cells)
+
+
+def unmeasured(claim: Claim, records: Mapping[str, RecordSpec]) -> Iterator[Problem]:
+    """What is wrong with a claim's metric beside what its cells keep (cell -> [record] section)."""
+    for cell in claim.cells:
+        if wrong := metric_problem(claim.metric, records[cell]):
+            yield Problem(f"{wrong} (cell {cell})", key="metric")
+            return
 
 
 def trend_contrast(trend: Trend, cells: Sequence[Named]) -> dict[str, float]:

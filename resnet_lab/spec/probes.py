@@ -3,12 +3,14 @@
 A probe has moments. The first is the one that a metric's plain name means; at the other one the metric is called `NAME_initial` or `NAME_final`.
 """
 
+import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from resnet_lab.spec.external import is_external, load_external
+from resnet_lab.spec.errors import nearest
+from resnet_lab.spec.external import load_external
+from resnet_lab.spec.training import RecordSpec
 
 Moment = Literal["initial", "training", "final"]
 """On the fresh network before its first update; at the start and after epochs while it trains; on the final network."""
@@ -24,6 +26,11 @@ class MetricFacts:
     high: float = math.inf
     log: bool = False
     """Claims are about its decimal logarithm, since it is a ratio: differences and means are then in powers of ten."""
+
+    @property
+    def claimed(self) -> tuple[float, float]:
+        """The least and the most that claims can be about: its limits, or none for a logarithm."""
+        return (-math.inf, math.inf) if self.log else (self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,36 @@ def probe_facts(name: str) -> ProbeFacts:
     return facts
 
 
-def code_of_probes(names: Iterable[str]) -> list[str]:
-    """The probes that are code from outside."""
-    return [name for name in names if is_external(name)]
+def metric_facts(name: str) -> MetricFacts:
+    """What is known of a metric; of one that a probe from outside measures, nothing but that it is a number."""
+    measured = (facts for probe in PROBES.values() for metric, (_, _, facts) in probe.named_metrics.items() if metric == name)
+    return METRICS.get(name) or next(measured, MetricFacts(""))
 
 
+def metric_problem(metric: str, record: RecordSpec) -> str:
+    """Why a run that keeps this has no such metric, and the remedy; empty where it has."""
+    given = {name for probe in record.probes for name in probe_facts(probe).named_metrics}
+    if metric in OUTCOMES or metric in given or (metric == GRADIENT_RATIO and record.gradients):
+        return ""
+    if metric == GRADIENT_RATIO:
+        return "gradient_ratio comes from the gradient norms of blocks: leave record.gradients as it is, true"
+    for name, facts in PROBES.items():
+        if metric in facts.named_metrics:
+            return f"{metric} is measured by the probe {name}, which is not recorded: write probes = {json.dumps([*record.probes, name])} in [record]"
+    known = [*METRICS, *(each for facts in PROBES.values() for each in facts.named_metrics), *given]
+    return f"no metric {metric!r}{nearest(metric, known)}; metrics are {', '.join(dict.fromkeys(known))}"
+
+
+GRADIENT_RATIO = "gradient_ratio"
+"""The gradient norm of the first block over that of the last one, at initialization."""
+OUTCOMES: dict[str, MetricFacts] = {
+    **{f"{split}_error": MetricFacts("percentage points", 0.0, 100.0) for split in ("train", "test")},
+    **{f"{split}_loss": MetricFacts("nats", 0.0) for split in ("train", "test")},
+    **{f"{split}_accuracy": MetricFacts("percentage points", 0.0, 100.0) for split in ("train", "test")},
+}
+"""What a run comes to: better or worse. Accuracies are 100 - error."""
+METRICS: dict[str, MetricFacts] = {**OUTCOMES, GRADIENT_RATIO: MetricFacts("powers of ten", 0.0, log=True)}
+"""What every run measures that keeps its gradient norms."""
 PROBES: dict[str, ProbeFacts] = {
     "gradient_correlation": ProbeFacts(
         "gradient_correlation:GradientCorrelation",

@@ -139,7 +139,9 @@ def resolve(
     if strict and (problems := strict_problems(varies, cells)):
         prefixes = (*(f"arms.{arm}" for arm in ablation.file.arms), f"scales.{scale}", "")
         raise ablation.wrong(problems, prefixes)
-    claims, dropped = ablation.claims_at(scale, named, regridded)
+    records = {cell.name: cell.spec.record for cell in cells}
+    records |= {each.name: typed_fragment(searched.values).record for searched in searches for each in _finalists(searched)}
+    claims, dropped = ablation.claims_at(scale, named, regridded, records)
     images = [*(cell.spec.data for cell in cells), *(typed_fragment(searched.values).data for searched in searches)]
     return Question(
         ablation=ablation,

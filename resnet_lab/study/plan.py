@@ -21,6 +21,7 @@ from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.networks.counted import Cost
 from resnet_lab.papers.facts import source_problem
 from resnet_lab.runs.commit import source_commit
+from resnet_lab.runs.lacking import can_amend, epochs_kept, lacking
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import Plan, PlannedCell, as_registered, load_plan, study_name
 from resnet_lab.runs.record import RunRecord
@@ -31,6 +32,7 @@ from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.external import is_external, source_digest
 from resnet_lab.spec.names import check_name
 from resnet_lab.spec.network import ResolvedNetwork, weighted_layers
+from resnet_lab.spec.probes import PROBES
 from resnet_lab.spec.resolve import Cell, Facts, Question, resolve
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
 from resnet_lab.spec.training import RecordSpec
@@ -416,11 +418,17 @@ def missing(tasks: list[Task], store: RunStore) -> Iterator[Task]:
         if record is None:
             yield task
         elif not keeps_enough(record, task.run):
-            yield replace(task, run=replace(task.run, record=_both(record, task.run.record)))
+            run = replace(task.run, record=_both(record, task.run.record))
+            yield replace(task, run=run, amend=keeps_all_but_probes(record, task.run) and can_amend(record, task.run.record))
 
 
 def keeps_enough(record: RunRecord, run: RunSpec) -> bool:
     """Whether a stored run kept everything that is asked of it now."""
+    return keeps_all_but_probes(record, run) and not lacking(record, run.record)
+
+
+def keeps_all_but_probes(record: RunRecord, run: RunSpec) -> bool:
+    """Whether it kept everything else."""
     if run.record.test and record.test_error is None and record.status == "done":
         return False
     if run.record.gradients and "gradient_norms" not in record.arrays:
@@ -441,6 +449,11 @@ def _both(record: RunRecord, asked: RecordSpec) -> RecordSpec:
         test_curve=asked.test_curve or bool(record.epochs and record.epochs[0].test_error is not None),
         gradients=asked.gradients or "gradient_norms" in record.arrays,
         weights=asked.weights or bool(record.weights),
+        probes=(
+            *asked.probes,
+            *(name for name in PROBES if name not in asked.probes and any(each.probe == name for each in record.probes)),
+        ),
+        probe_epochs=tuple(sorted({*asked.probe_epochs, *epochs_kept(record)})) if asked.probe_epochs and epochs_kept(record) else (),
     )
 
 

@@ -29,6 +29,8 @@ class Task:
     """What its dataset held when the study was planned: images that changed since are refused."""
     search: str = ""
     """The searched cell whose trial it is."""
+    amend: bool = False
+    """The run is in the store, and lacks only what probes can find in it without training."""
     pause: int | None = None
     """Epochs after which the run stops for its search to look at it."""
 

@@ -21,10 +21,11 @@ from torch import OutOfMemoryError
 from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import EpochRecord
-from resnet_lab.runs.store import Failure
+from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.spec.data import DatasetFacts, DataSpec
 from resnet_lab.study.stopping import stop_asked, stopping_signals
 from resnet_lab.study.tasks import Interrupted, Refused, Result, Task, WorkerContext
+from resnet_lab.training.amending import amended
 from resnet_lab.training.checkpoint import Stopped
 from resnet_lab.training.runtime import configure, release_memory
 from resnet_lab.training.train import Progress, train
@@ -79,6 +80,8 @@ def run_task(task: Task, context: WorkerContext) -> Result:
         return task.pause is not None and len(errors) >= task.pause
 
     try:
+        if (store := context.store or context.studies) and task.amend and (stored := RunStore(store).load(task.fingerprint, task.seed)):
+            return amended(stored, task.run, _open(task.run.data, task.facts, context), RunStore(store), device=context.device)
         return train(
             task.run,
             task.seed,
