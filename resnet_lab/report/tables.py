@@ -20,10 +20,10 @@ from resnet_lab.papers.comparison import compare, published_nets, published_text
 from resnet_lab.papers.deviations import Ledger, ledger_of
 from resnet_lab.report import numbers
 from resnet_lab.runs.plan import Plan
-from resnet_lab.spec.claims import Claim, Metric, parse_expect
+from resnet_lab.spec.claims import Claim, parse_expect
 from resnet_lab.text import DASH, duration, plural
 
-_ERRORS: dict[Metric, str] = {"train_error": "train error, %", "test_error": "test error, %"}
+_ERRORS: dict[str, str] = {"train_error": "train error, %", "test_error": "test error, %"}
 """Metric -> heading of its column in the table of results."""
 MOST_WORDS = 4
 """Different findings of one check that are listed; checks.csv has them all."""
