@@ -121,7 +121,7 @@ def svg_source(svg: bytes) -> str:
 def figure_finding(name: str, plan: Plan, verdicts: Sequence[Verdict]) -> str:
     """What was decided about what a figure shows; empty where no claim is about that, or none is decided."""
     if name == "claims":
-        return counted(verdicts) if plan.evidence else ""
+        return f"{counted(verdicts).partition('. ')[0].removesuffix('.')}." if plan.evidence and verdicts else ""
     return finding(plan, verdicts, _SHOWN.get(name, ()))
 
 

@@ -97,6 +97,23 @@ def test_tables_sort_by_a_click_and_by_the_keyboard(browser, whole_report):
     assert rising == falling[::-1]
 
 
+def test_page_is_whole_without_javascript(browser, whole_report):
+    """Catches a table, a text or a figure that only a script puts onto the page."""
+    shown = """(() => {
+        const main = document.querySelector('main').cloneNode(true);
+        main.querySelectorAll('.copy').forEach(each => each.remove());
+        return main.textContent.replace(/\\s+/g, ' ').trim();
+    })()"""
+    texts = []
+    for off in (False, True):
+        browser.call("Emulation.setScriptExecutionDisabled", value=off)
+        browser.open(whole_report / "report.html", width=1300)
+        texts.append((browser.value(shown), browser.value("document.querySelectorAll('.copy').length > 0")))
+    browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert [there for _, there in texts] == [True, False]
+    assert texts[0][0] == texts[1][0]
+
+
 def test_buttons_copy_what_the_page_shows(browser, whole_report):
     """Catches a button that copies nothing, or another figure's LaTeX."""
     browser.open(whole_report / "report.html", width=1300)

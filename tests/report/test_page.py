@@ -122,6 +122,7 @@ def test_a_figure_says_what_was_decided_and_no_more(study):
     made = study(claims=(*others, ours), registered=tuple(claim.digest for claim in (*others[:1], ours)))
     found = figure_finding("depth_vs_error", made.plan, made.verdicts)
     assert found == "Deeper plain nets are worse. Not so (post hoc): Deeper plain nets are better."
+    assert figure_finding("claims", made.plan, made.verdicts) == "Supported: 2 of 4 claims."
     assert figure_finding("gradient_norms", made.plan, made.verdicts) == ""
     assert figure_finding("depth_vs_error", replace(made.plan, evidence=False), made.verdicts) == ""
 
