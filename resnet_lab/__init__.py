@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resnet_lab.api import StudyResult, load_study, run_study
     from resnet_lab.api_classifier import load_run, load_weights, train
     from resnet_lab.api_networks import block, build, describe
+    from resnet_lab.api_probes import probe
     from resnet_lab.spec.external import loader
     from resnet_lab.spec.library import load_ablation
 
@@ -34,6 +35,7 @@ __all__ = [
     "load_study",
     "load_weights",
     "loader",
+    "probe",
     "run_study",
     "train",
 ]
@@ -42,6 +44,7 @@ HOMES = {
     "api": ("StudyResult", "load_study", "run_study"),
     "api_classifier": ("load_run", "load_weights", "train"),
     "api_networks": ("block", "build", "describe"),
+    "api_probes": ("probe",),
     "spec.external": ("loader",),
     "spec.library": ("load_ablation",),
 }

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"spec", "networks"},
     "sequential": {"runs", "study", "analysis", "text", "console"},
 }
-ON_TOP = {"cli", "api", "api_classifier", "api_networks", "__main__", "__init__"}
+ON_TOP = {"cli", "api", "api_classifier", "api_networks", "api_probes", "__main__", "__init__"}
 HOME: dict[str, set[str]] = {
     "torch": {"networks", "architecture", "data", "probes", "training", "study", "classifier", "testing"},
     "torchvision": {"networks", "data", "training", "classifier"},
@@ -124,7 +124,7 @@ def test_third_party_packages_stay_at_home() -> None:
     assert wrong == []
 
 
-NEEDS_TORCH = {f"cli/{name}.py" for name in ("describe", "compare", "flops", "train", "evaluate", "weights", "paper")}
+NEEDS_TORCH = {f"cli/{name}.py" for name in ("describe", "compare", "probe", "flops", "train", "evaluate", "weights", "paper")}
 """Commands that always need torch: their modules are imported when they are called."""
 
 

@@ -123,6 +123,12 @@ def _of_catalogue(name: str) -> NamedNetwork:
 
 
 def _of_cell(text: str, facts: Facts, stored: Stored, trust: bool) -> NamedNetwork:
+    run = find_cell(text, facts, stored, trust=trust)
+    return NamedNetwork(text, run.network, (run.network.in_channels, run.data.image_size, run.data.image_size))
+
+
+def find_cell(text: str, facts: Facts, stored: Stored, *, trust: bool) -> RunSpec:
+    """The run of the cell that `ABLATION[@SCALE]:CELL` names. Raises SpecError as `find_network` does."""
     start = text.index(".toml:") + len(".toml") if ".toml:" in text else text.index(":")  # a Windows path has a colon of its own
     question, wanted = text[:start], text[start + 1 :]
     name, _, scale = question.partition("@")
@@ -138,7 +144,7 @@ def _of_cell(text: str, facts: Facts, stored: Stored, trust: bool) -> NamedNetwo
     run = cells[wanted]
     if wanted not in asked:
         check_trusted(run.network.block, "block", foreign="a stored study names it", trust=trust)
-    return NamedNetwork(text, run.network, (run.network.in_channels, run.data.image_size, run.data.image_size))
+    return run
 
 
 def _of_file(path: Path, shape: Shape | None, facts: Facts, trust: bool) -> NamedNetwork:

@@ -21,6 +21,7 @@ COMMANDS: Commands = {
         "describe": ("describe:describe", "Show the layers of a network, or draw it."),
         "compare": ("compare:compare", "Compare two networks, field by field and layer by layer."),
         "conv": ("conv:conv", "Show the arithmetic of one convolution."),
+        "probe": ("probe:probe", "Measure a network beside its errors."),
         "flops": ("flops:flops", "Show what networks cost, beside published counts."),
     },
     "One network on your own images": {
