@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 
 from resnet_lab.runs.plan import Plan
 from resnet_lab.spec.search import FINALIST
@@ -27,6 +28,7 @@ class CellPlace:
     series: str
     x: float
     label: str
+    arm: str
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Layout:
     numeric: bool
     logarithmic: bool
     places: dict[str, CellPlace]
+    arms: tuple[str, ...]
+    """Those of searches first, which are there before their cells are: an arm's place, and so its color, stays."""
 
     @property
     def series(self) -> list[str]:
@@ -68,9 +72,12 @@ def layout_of(plan: Plan) -> Layout:
     axis, several = _axis(plan), [search for search in plan.searches if len(search.finalists) > 1]
     place_of = {cell: place for search in several for place, cell in enumerate(search.finalist_cells, 1)}
     arm_of = {cell.name: f"{cell.arm}/{place_of[cell.name]}" if cell.name in place_of else cell.arm for cell in plan.cells}
+    arms = tuple(dict.fromkeys([*(search.arm for search in plan.searches), *(cell.arm for cell in plan.cells)]))
     if axis is None:
-        arms = list(dict.fromkeys(arm_of.values()))
-        return Layout("arm", False, False, {name: CellPlace(arm, float(arms.index(arm)), arm) for name, arm in arm_of.items()})
+        shown = list(dict.fromkeys(arm_of.values()))
+        at = {name: float(position) for position, name in enumerate(shown)}
+        places = {cell.name: CellPlace(arm_of[cell.name], at[arm_of[cell.name]], arm_of[cell.name], cell.arm) for cell in plan.cells}
+        return Layout("arm", False, False, places, arms)
     values = list(dict.fromkeys(cell.axes[axis] for cell in plan.cells))
     numbers = [float(value) for value in values if _is_number(value)]
     numeric = len(numbers) == len(values)
@@ -79,8 +86,8 @@ def layout_of(plan: Plan) -> Layout:
     for cell in plan.cells:
         value = cell.axes[axis]
         series = " · ".join([arm_of[cell.name], *(f"{name} {cell.axes[name]}" for name in others)])
-        places[cell.name] = CellPlace(series, float(value) if numeric else float(values.index(value)), str(value))
-    return Layout(axis, numeric, numeric and min(numbers) > 0 and max(numbers) / min(numbers) >= 20, places)
+        places[cell.name] = CellPlace(series, float(value) if numeric else float(values.index(value)), str(value), cell.arm)
+    return Layout(axis, numeric, numeric and min(numbers) > 0 and max(numbers) / min(numbers) >= 20, places, arms)
 
 
 def choose(layout: Layout, where: str) -> Choice:
@@ -113,3 +120,9 @@ def _axis(plan: Plan) -> str | None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def placed(rows: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    """Rows of cells with the columns series, x and label."""
+    places = [layout.places[cell] for cell in rows["cell"]]
+    return rows.assign(**{name: [getattr(place, name) for place in places] for name in ("series", "x", "label")})

@@ -67,7 +67,7 @@ def draw_curves(frame: pd.DataFrame, title: str) -> Figure:
         axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if looks:
-        legend_below(figure, [handle(look) for look in looks.values()], [*looks])
+        legend_below(figure, {name: handle(look) for name, look in looks.items()})
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     return figure
 

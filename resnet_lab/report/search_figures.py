@@ -4,7 +4,7 @@ Errors are in percent. What a search measured itself, validation errors of its t
 are filled marks with intervals.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,16 @@ from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.output import styled
 from resnet_lab.report import numbers, style
 from resnet_lab.report.layout import MOST_LINES, MOST_PANELS, Layout, evenly
+from resnet_lab.report.style import FAINT, INK, WIDTH, Mark
 from resnet_lab.runs.plan import PlannedCell, PlannedSearch
 from resnet_lab.spec.search import FINALIST, constraints
 from resnet_lab.text import plural
 
 SEARCH, CONTROL = "the search", "its random control"
-ROLES = {SEARCH: "#c2410c", CONTROL: "#7a7a7a"}
 SHOWN = 0.75
 """Share of a panel's trials that its axis has room for: one bad learning rate must not press all others together."""
-OWN = "trials (the search's own error)"
+OWN = "its trials' own errors"
 COSTS = {"macs": "multiply-adds of one image", "params": "parameters"}
-BASELINE = "#333333"
 
 
 # History: every trial in its order, and the best so far.
@@ -58,34 +57,36 @@ def history_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 
 @styled()
-def draw_history(frame: pd.DataFrame, layout: Layout) -> Figure:
+def draw_history(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Figure:
     """Dots are trials, steps the best so far; what lies above a panel's axis stands as a triangle at its upper edge, what was pruned as a cross."""
-    panels = list(dict.fromkeys(frame["panel"]))
+    panels, arms = list(dict.fromkeys(frame["panel"])), style.arm_colors(layout)
     later = frame[frame["kind"].eq("best") & frame["trial"].gt(1)]  # the first trial says nothing of what a search can do
-    limits = {
-        panel: _room(frame.loc[frame["kind"].eq("trial") & frame["panel"].eq(panel), "value"], later.loc[later["panel"] == panel, "value"])
-        for panel in panels
-    }
-    top = frame["panel"].map({panel: ends[1] for panel, ends in limits.items()})
-    rows = frame.assign(
-        edge=frame["panel"].map({panel: high - 0.015 * (high - low) for panel, (low, high) in limits.items()}), over=frame["value"] > top
-    )
+    low, high = _room(frame.loc[frame["kind"] == "trial", "value"], later["value"])
+    rows = frame.assign(edge=high - 0.015 * (high - low), over=frame["value"] > high, arm=frame["search"].map(_arm))
     trials, lost, best = rows[rows["kind"] == "trial"], rows[rows["kind"] == "lost"], rows[rows["kind"] == "best"]
-    columns = min(len(panels), 2)
-    plot = so.Plot(rows, x="trial", y="value", color="role").facet("panel", order=panels, wrap=columns).share(x=False, y=False)
-    plot = style.add(plot, so.Dots(pointsize=3.4, stroke=0, fillalpha=0.45), trials[~trials["over"]])
+    columns = _columns(panels, width)
+    dashes = {SEARCH: "solid", CONTROL: (0, (4, 1.5))}
+    plot = so.Plot(rows, x="trial", y="value", color="arm").facet("panel", order=panels, wrap=columns)
+    plot = style.add(plot, so.Dots(pointsize=3, stroke=0, fillalpha=0.5), trials[~trials["over"]])
     plot = style.add(plot, so.Dot(marker="^", pointsize=4, edgewidth=0, alpha=0.6), trials[trials["over"]], y="edge")
     plot = style.add(plot, so.Dot(marker="x", pointsize=4.5, stroke=1), lost, y="edge")
-    plot = style.add(plot, so.Line(linewidth=1.8, artist_kws={"drawstyle": "steps-post"}), best)
-    plot = plot.scale(color=so.Nominal(ROLES, order=list(ROLES)))
-    figure = style.blank(-(-len(panels) // columns) * (3.1 if len(panels) == 1 else 2.5) + 0.3)
-    style.draw(plot.label(x="trial", y="validation error, %", title="{}".format), figure)
+    plot = style.add(plot, so.Line(linewidth=1.6, artist_kws={"drawstyle": "steps-post"}), best, linestyle="role")
+    plot = plot.scale(color=so.Nominal(arms, order=list(arms)), linestyle=so.Nominal(dashes, order=list(dashes)))
+    figure = style.blank(-(-len(panels) // columns) * (2.4 if len(panels) == 1 else 1.9) + 0.4, width)
+    style.draw(plot.label(x="trial", y="validation error, %", title=_titled(width, columns)), figure)
     for axes, panel in zip(figure.axes, panels, strict=True):
-        axes.set_ylim(limits[panel])
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    there = [role for role in ROLES if role in set(frame["role"])]
-    if len(there) > 1:
-        style.legend_below(figure, [Line2D([], [], color=ROLES[role], lw=1.8, marker="o", ms=4, mec="none") for role in there], there)
+        axes.set_ylim(low, high)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        own = trials[(trials["panel"] == panel) & ~trials["over"]]
+        said = [f"{row['search']}, trial {row['trial']}: {numbers.number(row['value'])} %" for row in own.to_dict("records")]
+        style.tips(axes, own["trial"], own["value"], said)
+    there = frame.drop_duplicates("search")
+    if len(there) > len(panels):
+        entries = {
+            row["search"]: Line2D([], [], color=arms[_arm(row["search"])], lw=1.6, ls=dashes[row["role"]], marker="o", ms=3.5, mec="none")
+            for row in there.to_dict("records")
+        }
+        style.legend_below(figure, entries)
     return figure
 
 
@@ -93,7 +94,7 @@ def history_caption(data: StudyData, frame: pd.DataFrame) -> str:
     """What dots and steps are, what is not within the axes, which searches are not drawn."""
     lost = int((frame["kind"] == "lost").sum())
     crosses = f" Crosses at the top: {plural(lost, 'trial')} that {'were' if lost > 1 else 'was'} pruned or failed." if lost else ""
-    control = " Gray: the same number of random points from the same space." if (frame["role"] == CONTROL).any() else ""
+    control = " Dashed: the same number of random points from the same space." if (frame["role"] == CONTROL).any() else ""
     panels, there = frame["panel"].nunique(), len(data.plan.searches) - len(set(searches.controls(data.plan).values()))
     left_out = f" {panels} of {there} searches are drawn, evenly spread; trials.csv has all." if panels < there else ""
     return (
@@ -150,50 +151,49 @@ def front_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 
 @styled()
-def draw_front(frame: pd.DataFrame, layout: Layout) -> Figure:
+def draw_front(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Figure:
     """Faint dots and thin steps are the searches' own validation errors; marks with intervals are fresh test errors of finalists and baselines."""
     panels = evenly(list(dict.fromkeys(frame["panel"])), MOST_PANELS)
     frame = frame[frame["panel"].isin(panels)]
-    names = list(dict.fromkeys(frame.loc[frame["kind"].isin(["trial", "finalist"]), "arm"]))
-    arms = list(dict.fromkeys(frame.loc[frame["kind"] == "baseline", "arm"]))
-    colors = dict(zip(names, style.hues(len(names)), strict=True)) | dict.fromkeys(arms, BASELINE)
-    markers = {arm: style.mark(place).marker for place, arm in enumerate(arms, 1)}
-    limits = {}
-    for panel, own in frame.groupby("panel"):
-        cells = own[own["kind"].isin(["finalist", "baseline"])]
-        limits[panel] = _room(own.loc[own["kind"] == "trial", "value"], cells[["value", "low", "high"]].to_numpy().ravel())
-    top = frame["panel"].map({panel: ends[1] for panel, ends in limits.items()})
-    rows = frame[frame["kind"].ne("trial") | (frame["value"] <= top)]
+    colors, looks = style.arm_colors(layout), style.marks(layout)
+    cells = frame[frame["kind"].isin(["finalist", "baseline"])]
+    low, high = _room(frame.loc[frame["kind"] == "trial", "value"], cells[["value", "low", "high"]].to_numpy().ravel())
+    rows = frame[~frame["kind"].isin(["trial", "front"]) | (frame["value"] <= high)]
+    rows = rows.assign(series=[layout.places[name].series if name in layout.places else "" for name in rows["name"]])
     kinds = dict(iter(rows.groupby("kind")))
-    finalists, baselines = kinds.get("finalist"), kinds.get("baseline")
-    columns = min(len(panels), 2)
-    plot = so.Plot(rows, x="x", y="value", color="arm").facet("panel", order=panels, wrap=columns).share(x=False, y=False)
-    plot = style.add(plot, so.Dots(pointsize=3, stroke=0.6, fill=False, alpha=0.55), kinds.get("trial"))
+    trials, cells = kinds.get("trial"), rows[rows["kind"].isin(["finalist", "baseline"])]
+    used = [name for name in looks if name in set(cells["series"])]
+    columns = _columns(panels, width)
+    plot = so.Plot(rows, x="x", y="value", color="arm").facet("panel", order=panels, wrap=columns)
+    plot = style.add(plot, so.Dots(pointsize=3, stroke=0.6, fill=False, alpha=0.55), trials)
     plot = style.add(plot, so.Line(linewidth=0.9, linestyle=":", artist_kws={"drawstyle": "steps-post"}), kinds.get("front"))
-    plot = style.add(plot, so.Range(linewidth=1.5), finalists, ymin="low", ymax="high")
-    plot = style.add(plot, so.Dot(pointsize=7, edgecolor="white", edgewidth=0.8), finalists)
-    plot = style.add(plot, so.Range(linewidth=1.3), baselines, ymin="low", ymax="high")
-    plot = style.add(plot, so.Dot(pointsize=6.5, edgecolor="white", edgewidth=0.8), baselines, x="x", y="value", color="arm", marker="arm")
-    places = frame["x"].astype(float)
+    plot = style.intervals(plot, cells, used)
+    plot = style.add(plot, so.Dot(pointsize=6, edgecolor="white", edgewidth=0.7), cells, marker="series")
+    places = rows["x"].astype(float)
     logarithmic = 0 < places.min() < places.max() / 8
-    looks = {"color": so.Nominal(colors, order=list(colors)), "marker": so.Nominal(markers, order=arms)}
-    plot = plot.scale(x="log" if logarithmic else so.Continuous(), **{name: scale for name, scale in looks.items() if scale.order})
-    figure = style.blank(-(-len(panels) // columns) * (3.5 if len(panels) == 1 else 2.8) + 0.4)
-    style.draw(plot.label(x=COSTS[frame["cost"].iloc[0]], y="error, %", title="{}".format), figure)
+    plot = plot.scale(x="log" if logarithmic else so.Continuous(), color=so.Nominal(colors, order=list(colors)))
+    plot = plot.scale(marker=style.scales({name: looks[name] for name in used})["marker"]) if used else plot
+    figure = style.blank(-(-len(panels) // columns) * (2.7 if len(panels) == 1 else 2.1) + 0.4, width)
+    style.draw(plot.label(x=COSTS[frame["cost"].iloc[0]], y="error, %", title=_titled(width, columns)), figure)
     for axes, panel in zip(figure.axes, panels, strict=True):
-        axes.set_ylim(limits[panel])
+        axes.set_ylim(low, high)
         for bound in frame.loc[frame["kind"].eq("bound") & frame["panel"].eq(panel), "x"]:
-            axes.axvline(bound, color="#999999", lw=1, ls=(0, (4, 2)))
+            axes.axvline(bound, color=FAINT, lw=1, ls=(0, (4, 2)))
         start, end = axes.get_xlim()
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic and end > 4 * start else MaxNLocator(4))
         axes.xaxis.set_major_formatter(lambda value, _: numbers.tick(value))
         axes.minorticks_off()
-    marks = {**dict.fromkeys(names, "o"), **markers}
-    entries: dict[str, Any] = {
-        name: Line2D([], [], color=color, marker=marks[name], ms=6, mec="white", lw=1.5) for name, color in colors.items()
-    }
-    entries[OWN] = Line2D([], [], color="#777777", marker="o", ms=3.5, mfc="none", ls=":", lw=0.9)
-    style.legend_below(figure, [*entries.values()], [*entries])
+        own = rows[rows["panel"].eq(panel) & rows["kind"].isin(["trial", "finalist", "baseline"])]
+        names = own["name"].mask(own["kind"] == "trial", own["arm"] + ", trial " + own["name"])
+        said = [
+            f"{name}: {numbers.number(error)} %, {numbers.short(cost)}"
+            for name, error, cost in zip(names, own["value"], own["x"], strict=True)
+        ]
+        style.tips(axes, own["x"], own["value"], said)
+    entries: dict[str, Any] = {name: style.handle(looks[name], "none") for name in used}
+    for arm in [] if trials is None else dict.fromkeys(trials["arm"]):
+        entries[f"{arm}: {OWN}"] = Line2D([], [], color=colors[arm], marker="o", ms=3.5, mfc="none", ls=":", lw=0.9)
+    style.legend_below(figure, entries)
     return figure
 
 
@@ -250,21 +250,29 @@ def importance_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFra
 
 
 @styled()
-def draw_importance(frame: pd.DataFrame, layout: Layout) -> Figure:
-    """A panel a search, a bar a parameter."""
+def draw_importance(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Figure:
+    """One panel per search, one bar per parameter."""
     panels = evenly(list(dict.fromkeys(frame["search"])), MOST_PANELS)
     frame = frame[frame["search"].isin(panels)]
     titles = {name: f"{name}, n = {rows['n'].iloc[0]} trials" for name, rows in frame.groupby("search")}
-    frame = frame.assign(title=frame["search"].map(titles), percent=100 * frame["share"], said=[f"{100 * x:.0f} %" for x in frame["share"]])
-    labels, columns = list(dict.fromkeys(frame["label"])), min(len(panels), 2)
+    arms = style.arm_colors(layout)
+    frame = frame.assign(
+        arm=frame["search"].map(_arm),
+        title=frame["search"].map(titles),
+        percent=100 * frame["share"],
+        said=[f"{100 * x:.0f} %" for x in frame["share"]],
+    )
+    labels, columns = list(dict.fromkeys(frame["label"])), _columns(panels, width)
     plot = so.Plot(frame, x="percent", y="label").facet("title", order=[titles[name] for name in panels], wrap=columns)
-    plot = plot.add(so.Bar(color="#0072b2", edgewidth=0, alpha=0.85, width=0.62), orient="y")
-    plot = plot.add(so.Text(color="#333333", fontsize=7.5, halign="left", offset=4), text="said").scale(y=so.Nominal(order=labels))
-    figure = style.blank(-(-len(panels) // columns) * (0.24 * len(labels) + 0.55) + 0.35)
-    style.draw(plot.label(x="share, %", y="", title="{}".format), figure)
+    plot = plot.add(so.Bar(edgewidth=0, alpha=0.85, width=0.62), orient="y", color="arm", legend=False)
+    plot = plot.add(so.Text(color=INK, fontsize=7, halign="left", offset=4), text="said")
+    plot = plot.scale(y=so.Nominal(order=labels), color=so.Nominal(arms, order=list(arms)))
+    figure = style.blank(-(-len(panels) // columns) * (0.2 * len(labels) + 0.5) + 0.3, width)
+    style.draw(plot.label(x="share, %", y="", title=_titled(width, columns)), figure)
     for axes in figure.axes:
-        axes.set_xlim(0, 112)
+        axes.set_xlim(0, 130)
         axes.set_xticks(range(0, 101, 25))
+        axes.set_yticks(range(len(labels)), [style.wrapped(label, 0.25 * width if width > WIDTH / 2 else 0.4 * width) for label in labels])
         axes.grid(visible=False, axis="y")
     return figure
 
@@ -293,20 +301,24 @@ def budget_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 
 @styled()
-def draw_budget(frame: pd.DataFrame, layout: Layout) -> Figure:
+def draw_budget(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Figure:
     """One line per search against a logarithmic axis of trials."""
     names = list(dict.fromkeys(frame["search"]))
-    looks = {name: style.mark(position) for position, name in enumerate(names)}
-    plot = so.Plot(frame, x="trials", y="value", color="search", linestyle="search").add(so.Line(linewidth=1.8), legend=False)
+    colors = style.arm_colors(layout)
+    looks = {name: Mark(colors[_arm(name)], "", style.mark(position).dashes) for position, name in enumerate(names)}
+    plot = so.Plot(frame, x="trials", y="value", color="search", linestyle="search").add(so.Line(linewidth=1.5), legend=False)
     scales = {name: scale for name, scale in style.scales(looks).items() if name != "marker"}
-    figure = style.blank(3.3)
+    figure = style.blank(2.3, width)
     style.draw(plot.scale(x="log", **scales).label(x="number of trials", y="expected best\nvalidation error, %"), figure)
     axes = figure.axes[0]
     axes.set_ylim(0, 1.05 * float(frame.loc[frame["trials"] > 1, "value"].max() if (frame["trials"] > 1).any() else frame["value"].max()))
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
-    style.legend_below(figure, [Line2D([], [], color=look.color, ls=look.dashes, lw=1.8) for look in looks.values()], names)
+    last: Any = frame.sort_values("trials").groupby("search").tail(1).set_index("search")
+    ends = {name: (float(last.at[name, "trials"]), float(last.at[name, "value"]), look.color) for name, look in looks.items()}
+    if last["trials"].nunique() > 1 or not style.label_ends(axes, ends):
+        style.legend_below(figure, {name: Line2D([], [], color=look.color, ls=look.dashes, lw=1.5) for name, look in looks.items()})
     return figure
 
 
@@ -322,3 +334,17 @@ def budget_caption(data: StudyData, frame: pd.DataFrame) -> str:
         f"each other, in random search: {independent}. A sampler that learns tries better points later, so for the others it says how hard good points "
         f"were to come by among those that were tried, and not what so many of its trials find.{worst}"
     )
+
+
+def _arm(search: str) -> str:
+    """The arm that a search is of: searches at the points of a grid are called ARM/POINT."""
+    return search.partition("/")[0]
+
+
+def _columns(panels: Sequence[str], width: float) -> int:
+    return min(len(panels), 2 if width > WIDTH / 2 else 1)
+
+
+def _titled(width: float, columns: int) -> Callable[[str], str]:
+    """Titles of panels as wide as those are."""
+    return lambda name: style.wrapped(name, width / columns - 0.5)

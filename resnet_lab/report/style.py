@@ -1,22 +1,34 @@
-"""How a figure gets onto paper: seaborn draws it, in colors with marks that survive gray print. Sizes are in inches and points."""
+"""How a figure gets onto paper: its width, one color, marker and line per series, texts that neither meet nor are cut. Inches and points."""
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 import pandas as pd
+import seaborn
 import seaborn.objects as so
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter, LogFormatterSciNotation
+from rich.cells import cell_len, chop_cells
 
-WIDTH = 7.2
-"""Inches: the text width of a page, and of a phone held sideways."""
+from resnet_lab.report.inline import TIP
+from resnet_lab.report.layout import Layout
+
+WIDTHS = {"single": 3.3, "double": 6.9}
+"""A column of a paper with two, and its whole text width."""
+WIDTH = WIDTHS["double"]
+MOST_MARKS = 6
+"""Series that are told apart in one panel, in gray and without green or red too; more of them get a panel or a row each."""
+MOST_TIPS = 2000
+INK, FAINT = "#333333", "#8a8a8a"
 
 
 @dataclass(frozen=True)
@@ -28,32 +40,38 @@ class Mark:
     dashes: Any
 
 
-def mark(position: int) -> Mark:
-    """The mark of the n-th series; no two of the first 84 are alike, neighbors differ in color, marker and line."""
-    return Mark(_COLORS[position % len(_COLORS)], _MARKERS[position % len(_MARKERS)], _DASHES[position % len(_DASHES)])
+def mark(position: int, hue: int | None = None) -> Mark:
+    """The mark of the n-th series; `hue`: of the how manieth color, where not the n-th."""
+    color = _COLORS[(position if hue is None else hue) % len(_COLORS)]
+    return Mark(color, _MARKERS[position % len(_MARKERS)], _DASHES[position % len(_DASHES)])
 
 
-def scales(looks: dict[str, Mark]) -> dict[str, so.Nominal]:
+def marks(layout: Layout) -> dict[str, Mark]:
+    """The mark of each series, the same in all figures of a study: color by arm, marker and line by series."""
+    arms = {place.series: place.arm for place in layout.places.values()}
+    return {series: mark(position, layout.arms.index(arms[series])) for position, series in enumerate(layout.series)}
+
+
+def arm_colors(layout: Layout) -> dict[str, str]:
+    """The color of each arm, those of searches that have no finalist yet among them."""
+    return {arm: mark(position).color for position, arm in enumerate(layout.arms)}
+
+
+def scales(looks: Mapping[str, Mark]) -> dict[str, so.Nominal]:
     """Seaborn's scales of color, marker and line for series by their names."""
     fields = {"color": "color", "marker": "marker", "linestyle": "dashes"}
     return {name: so.Nominal([getattr(look, field) for look in looks.values()], order=[*looks]) for name, field in fields.items()}
 
 
-def hues(count: int) -> list[str]:
-    """Colors for lines that have names and nothing else to be told by: those of `mark` while they suffice, else twenty others."""
-    palette = _COLORS if count <= len(_COLORS) else _MORE_COLORS
-    return [palette[position % len(palette)] for position in range(count)]
+def shades(color: str, count: int) -> list[str]:
+    """Shades of a color for an ordered quantity (depth), light to dark, so that their order is seen in gray print too."""
+    light, dark = (seaborn.blend_palette([end, color], 10)[place] for end, place in (("white", 4), ("black", 3)))
+    return [to_hex(shade) for shade in seaborn.blend_palette([light, color, dark], count)] if count > 1 else [color]
 
 
-def shades(count: int) -> list[str]:
-    """Colors for an ordered quantity (depth), light to dark, so that their order is seen in gray print too."""
-    colormap = matplotlib.colormaps["viridis_r"]
-    return [to_hex(colormap(0.18 + 0.72 * (position / (count - 1) if count > 1 else 0.7))) for position in range(count)]
-
-
-def blank(height: float) -> Figure:
-    """A figure of our width that pyplot knows nothing of."""
-    return Figure(figsize=(WIDTH, height), layout="constrained")
+def blank(height: float, width: float = WIDTH) -> Figure:
+    """A figure that pyplot knows nothing of."""
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def draw(plot: so.Plot, target: Figure | Axes) -> None:
@@ -82,33 +100,111 @@ def add(plot: so.Plot, mark: Any, rows: pd.DataFrame | None, *moves: Any, **vari
     return plot if rows is None or rows.empty else plot.add(mark, *moves, data=rows, legend=False, **variables)
 
 
+def intervals(plot: so.Plot, rows: pd.DataFrame | None, names: Sequence[str], *moves: Any, by: str = "series", **ends: Any) -> so.Plot:
+    """The plot with the intervals of cells, those of later series thinner: where several stand at one place, all are seen."""
+    for position, name in enumerate(names):
+        own = None if rows is None else rows[rows[by] == name]
+        plot = add(
+            plot,
+            so.Range(linewidth=max(1.2, 4.2 - 0.6 * position), alpha=0.5, artist_kws={"capstyle": "butt"}),
+            own,
+            *moves,
+            **(ends or {"ymin": "low", "ymax": "high"}),
+        )
+    return plot
+
+
 @dataclass
 class SideBySide(so.Dodge):  # type: ignore[misc]  # seaborn has no types
-    """Sets the colors apart at one place, within `width` units of the axis, whichever of them have a row there."""
+    """Sets groups apart at one category, within `width` of it, whichever of them have a row there."""
 
     width: float = 0.8
-    by: Any = ("color",)
+    by: Any = ("group",)
 
     def __call__(self, data: Any, *context: Any) -> Any:
         """Seaborn's own dodge, but by the axis and not by the rows of one layer: a lone cross stands above its mean."""
         return super().__call__(data.assign(width=self.width), *context)
 
 
+def tips(axes: Axes, x: "pd.Series[Any]", y: "pd.Series[Any]", texts: Sequence[str]) -> None:
+    """What a page shows where a pointer stands at (x, y); it is drawn nowhere else."""
+    if 0 < len(texts) <= MOST_TIPS:
+        axes.scatter(x, y, s=70, color=INK, alpha=0, visible=False).set_urls([TIP + text for text in texts])
+
+
+def wrapped(name: str, inches: float) -> str:
+    """A name on as many lines as that width asks for, broken after its marks and spaces, and anywhere where it has none."""
+    most, lines = max(6, int(inches * 72 / 4.7)), [""]
+    for part in re.findall(r".+?(?:[_\s/·.,-]+|$)", name):
+        for piece in [part] if cell_len(part) <= most else chop_cells(part, most):
+            if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > most:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> bool:
+    """Name the lines of a panel at their right ends, `name -> (x, y, color)`, apart from each other; says whether there was room for it."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes of a figure"
+    figure.draw_without_rendering()
+    box, point = axes.get_window_extent(), figure.dpi / 72
+    step = 1.45 * matplotlib.rcParams["legend.fontsize"] * point
+    if not ends or len(ends) * step > box.height or max(map(cell_len, ends)) * 4.6 * point > 0.35 * box.width:
+        return False
+    at = {name: min(max(axes.transData.transform((x, y))[1], box.y0), box.y1) for name, (x, y, _) in ends.items()}
+    order = sorted(at, key=lambda name: at[name])
+    places: list[float] = []
+    for name in order:
+        places.append(max(at[name], places[-1] + step if places else box.y0))
+    for position in range(len(places) - 1, -1, -1):  # those that were pushed over the top come down again
+        places[position] = min(places[position], box.y1 - (len(places) - 1 - position) * step)
+    for name, place in zip(order, places, strict=True):
+        x, y, color = ends[name]
+        line = {"arrowstyle": "-", "color": color, "lw": 1.2, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)}
+        words = {"va": "center", "annotation_clip": False, "fontsize": matplotlib.rcParams["legend.fontsize"], "arrowprops": line}
+        axes.annotate(name, (x, y), (14, (place - at[name]) / point), textcoords="offset points", **words)
+    return True
+
+
+def keep_apart(axes: Axes, texts: Sequence[Text]) -> None:
+    """Of texts that meet, the first stays."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes of a figure"
+    figure.draw_without_rendering()
+    kept: list[Any] = []
+    for text in texts:
+        box = text.get_window_extent()
+        if any(box.overlaps(other) for other in kept):
+            text.remove()
+        else:
+            kept.append(box)
+
+
 def handle(look: Mark, dashes: Any = None) -> Line2D:
     """A series' entry in a legend; `dashes="none"` shows the marker alone."""
-    return Line2D([], [], color=look.color, marker=look.marker, ls=look.dashes if dashes is None else dashes, ms=5.5, mec="white", mew=0.7)
+    return Line2D([], [], color=look.color, marker=look.marker, ls=look.dashes if dashes is None else dashes, ms=5, mec="white", mew=0.6)
 
 
-def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], *, title: str | None = None) -> None:
-    """One legend for the whole figure, under it, in as many columns as the longest name allows."""
-    longest = max((sum(2 if ord(character) > 0x2E7F else 1 for character in label) for label in labels), default=1)
-    columns = max(1, min(len(labels), 6, int(figure.get_figwidth() * 11 / (longest + 6))))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title, title_fontsize="small")
+def legend_below(figure: Figure, entries: Mapping[str, Any], *, title: str | None = None) -> None:
+    """One legend for the whole figure, below what is drawn, in as many columns as the longest name allows; several handles of an entry stand side by side."""
+    room = figure.get_figwidth() - 0.3
+    names = [wrapped(name, room - 0.5) for name in entries]
+    longest = max(
+        (sum(2 if ord(character) > 0x2E7F else 1 for character in line) for name in names for line in name.split("\n")), default=1
+    )
+    columns = max(1, min(len(names), 6, int(room * 72 / (4.7 * longest + 36))))
+    handles, small = [*entries.values()], matplotlib.rcParams["legend.fontsize"]
+    lines = -(-len(names) // columns) * max(name.count("\n") + 1 for name in names)
+    figure.set_figheight(figure.get_figheight() + 0.17 * (lines + bool(title)) + 0.12)
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, title=title, title_fontsize=small, handlelength=2.6,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0.2)},
+    )  # fmt: skip
 
 
-_COLORS = ("#c2410c", "#0072b2", "#009e73", "#a3448c", "#b58900", "#56b4e9", "#4d4d4d")  # after Okabe and Ito, darkened for white paper
-_MORE_COLORS = tuple(map(to_hex, (*matplotlib.color_sequences["tab20"][::2], *matplotlib.color_sequences["tab20"][1::2])))
-"""Ten strong ones, then their light shades."""
-_RAISED = str.maketrans("0123456789-\u2212", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+_COLORS = ("#c44512", "#14508f", "#169a72", "#3b1152", "#d19a12", "#7cc0f3")
+"""Six that differ in lightness as well: a test measures them in gray and as they are seen without green."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d")
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+_RAISED = str.maketrans("0123456789-\u2212", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")

@@ -9,7 +9,8 @@ from paper_study import measured, shipped_plan
 from rich.console import Console
 
 from resnet_lab.report.build import write_report
-from resnet_lab.report.figures import FIGURES, PUBLISHED
+from resnet_lab.report.error_figures import PUBLISHED
+from resnet_lab.report.figures import FIGURES
 from resnet_lab.report.layout import layout_of
 from resnet_lab.report.tables import TABLES, main_frame, main_text
 from resnet_lab.report.terminal import terminal_table
