@@ -114,6 +114,12 @@ PROBES: dict[str, ProbeFacts] = {
             for name in ("lesion_1", "lesion_2", "lesion_3", "lesion_5", "lesion_swap", "lesion_shuffle")
         },
     ),
+    "paths": ProbeFacts(
+        "paths:PathGradients",
+        "gradient at the input through paths of each length",
+        ("initial", "final"),
+        {"path_length": MetricFacts("blocks", 0.0), "path_decay": MetricFacts("powers of ten", 0.0, log=True)},
+    ),
     "activations": ProbeFacts(
         "activations:Activations",
         "mean, deviation and dead channels of each layer's responses while it trains",
