@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help study test lint originals calibration benchmarks redraw clean
+.PHONY: help study test lint docs originals calibration benchmarks redraw clean
 .DEFAULT_GOAL := help
 
 help:                    ## this list
@@ -20,6 +20,10 @@ lint: $(READY)           ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)           ## the pages as a site, in build/docs
+	$(BIN)/python docs/notebook.py
+	$(BIN)/sphinx-build -q docs build/docs
 
 originals: $(READY)      ## the 45 named networks against torchvision, timm, Keras and networks written by hand, at full size: ten minutes
 	$(BIN)/python -m pytest -m originals tests/networks/originals
