@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 import tomllib
 
 import click
 import jsonschema
 import pytest
 from tiny_study import TINY, flat, results
+from typesetting import needs_latex, problems
 
 import resnet_lab
 from resnet_lab.cli.listing import PRINTERS
@@ -136,6 +138,18 @@ def test_the_quick_scale_of_a_new_question_runs(invoke, inline, tmp_path):
     assert result.exit_code == 0, result.output
     assert len(results(tmp_path / "studies")) == 4
     assert "NOT EVIDENCE" in result.stdout
+
+
+@needs_latex
+def test_homework_is_a_report_that_compiles_once_its_study_ran(invoke, smoke_copy):
+    """Would catch a skeleton that takes in a table or figure that no study writes, or a path under another name."""
+    assert invoke("new", "home_work", "--homework").exit_code == 0
+    folder = smoke_copy / "home_work"
+    assert (folder / "ablations" / "home_work.toml").exists()
+    assert "reports/home_work/laptop/figures/depth_vs_error.png" in (folder / "report.md").read_text(encoding="utf-8")
+    shutil.copytree(smoke_copy / "reports" / "plain_vs_residual" / "smoke", folder / "reports" / "home_work" / "laptop")
+
+    assert problems(folder / "report.tex") == []
 
 
 def test_new_copies_a_question_whole_under_its_new_name(invoke, refused, tmp_path):
