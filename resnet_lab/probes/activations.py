@@ -46,10 +46,12 @@ class Activations(Recorder):
         def hook(row: int) -> Any:
             def note(module: nn.Module, given: Any, output: Tensor) -> None:
                 with torch.no_grad():
-                    variance, mean = torch.var_mean(output.float(), correction=0)
-                    readings[row, 0], readings[row, 1] = mean, variance.sqrt()
-                    if isinstance(module, nn.ReLU):
-                        readings[row, 2] = (output.transpose(0, 1).flatten(1).amax(1) <= 0).float().mean()
+                    values = output.float()
+                    mean = values.mean()
+                    # torch.var_mean and amax would do, and take twenty times as long
+                    readings[row, 0], readings[row, 1] = mean, torch.linalg.vector_norm(values - mean) / values.numel() ** 0.5
+                    if isinstance(module, nn.ReLU):  # what is never negative sums to zero only where all of it is
+                        readings[row, 2] = (values.sum([dim for dim in range(values.ndim) if dim != 1]) == 0).float().mean()
 
             return note
 

@@ -2,7 +2,7 @@
 
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.spec.probes import Moment, probe_facts
-from resnet_lab.spec.training import RecordSpec
+from resnet_lab.spec.training import RecordSpec, watched_epochs
 
 
 def lacking(record: RunRecord, asked: RecordSpec) -> list[tuple[str, Moment]]:
@@ -13,7 +13,7 @@ def lacking(record: RunRecord, asked: RecordSpec) -> list[tuple[str, Moment]]:
             there = record.probed(name, moment)
             if moment == "final" and record.status == "diverged":
                 continue
-            if there is None or (moment == "training" and not there.why_not and not _covers(epochs_kept(record), asked.probe_epochs)):
+            if there is None or (moment == "training" and not there.why_not and not set(_asked(record, asked)) <= set(epochs_kept(record))):
                 found.append((name, moment))
     return found
 
@@ -24,9 +24,17 @@ def can_amend(record: RunRecord, asked: RecordSpec) -> bool:
 
 
 def epochs_kept(record: RunRecord) -> tuple[int, ...]:
-    """The epochs that recorders watched; none for all of them."""
-    return tuple(record.spec["record"].get("probe_epochs", ()))
+    """The epochs that recorders watched; none where there were no recorders."""
+    if not any(each.moment == "training" for each in record.probes):
+        return ()
+    return watched_epochs(record.spec["record"].get("probe_epochs", ()), len(record.epochs))
 
 
-def _covers(kept: tuple[int, ...], asked: tuple[int, ...]) -> bool:
-    return not kept or (bool(asked) and set(asked) <= set(kept))
+def both_epochs(record: RunRecord, asked: RecordSpec) -> tuple[int, ...]:
+    """What `record.probe_epochs` says where a run is to keep those that it has and those that are asked for."""
+    kept, wanted = epochs_kept(record), _asked(record, asked)
+    return asked.probe_epochs if set(kept) <= set(wanted) else tuple(sorted({*kept, *wanted}))
+
+
+def _asked(record: RunRecord, asked: RecordSpec) -> tuple[int, ...]:
+    return watched_epochs(asked.probe_epochs, len(record.epochs))

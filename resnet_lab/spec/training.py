@@ -145,7 +145,8 @@ class RecordSpec:
     probes: Annotated[tuple[str, ...], Len(0, 100)] = ()
     """Measurements of the network beside its errors (docs/probes.md), by name or your own as `package.module:Name`. None changes a number of the run."""
     probe_epochs: Annotated[tuple[Number, ...], Len(0, 10_000)] = ()
-    """The epochs at whose end the probes measure that watch a network while it trains. Default: every epoch. The initialization is always measured."""
+    """The epochs at whose end the probes measure that watch a network while it trains. Default: epochs
+    1, 2, 4, 8, ... and the last, which costs a run of digits 1 % of its time. The initialization is always measured."""
 
 
 def resolve_training(spec: TrainingSpec, *, train_images: int) -> ResolvedTraining:
@@ -231,6 +232,12 @@ def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> ResolvedWarmu
             f"a warm-up of {said[0]} iterations in a training of {total} leaves no training or no warm-up", key="training.warmup"
         )
     return ResolvedWarmup(said[0], given.lr)
+
+
+def watched_epochs(probe_epochs: Sequence[int], total: int) -> tuple[int, ...]:
+    """The epochs at whose end probes measure that watch a network while it trains: those asked for, or 1, 2, 4, 8, ... and the last."""
+    doubling = (2**power for power in range(total.bit_length()))
+    return tuple(sorted({epoch for epoch in (probe_epochs or (*doubling, total)) if 1 <= epoch <= total}))
 
 
 def iterations_per_epoch(train_images: int, recipe: TrainingSpec | ResolvedTraining) -> int:

@@ -21,7 +21,7 @@ from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.networks.counted import Cost
 from resnet_lab.papers.facts import source_problem
 from resnet_lab.runs.commit import source_commit
-from resnet_lab.runs.lacking import can_amend, epochs_kept, lacking
+from resnet_lab.runs.lacking import both_epochs, can_amend, lacking
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import Plan, PlannedCell, as_registered, load_plan, study_name
 from resnet_lab.runs.record import RunRecord
@@ -453,7 +453,7 @@ def _both(record: RunRecord, asked: RecordSpec) -> RecordSpec:
             *asked.probes,
             *(name for name in PROBES if name not in asked.probes and any(each.probe == name for each in record.probes)),
         ),
-        probe_epochs=tuple(sorted({*asked.probe_epochs, *epochs_kept(record)})) if asked.probe_epochs and epochs_kept(record) else (),
+        probe_epochs=both_epochs(record, asked),
     )
 
 

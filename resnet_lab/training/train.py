@@ -32,7 +32,7 @@ from resnet_lab.runs.record import EpochRecord, Probed, RunRecord
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.probes import probe_facts
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
-from resnet_lab.spec.training import iterations_per_epoch, total_epochs
+from resnet_lab.spec.training import iterations_per_epoch, total_epochs, watched_epochs
 from resnet_lab.training.batch_norm import compare_statistics, compared, explained, mixed
 from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of
 from resnet_lab.training.checks import Checks
@@ -123,6 +123,7 @@ class Trainer:
         self.rows = rows(self.model)
         self.recorders = make_recorders(self.run.record.probes, compiled=recipe.compile)
         self.watched = {name: [] for name in self.recorders}
+        self.watched_epochs = watched_epochs(self.run.record.probe_epochs, self.total_epochs)
         self.bf16 = recipe.precision == "bf16"
         self._forward = compiled(self.model) if recipe.compile else self.model
         self.checks = Checks(self.run, self.model, self.cost)
@@ -181,7 +182,7 @@ class Trainer:
 
     def _step(self, images: Tensor, labels: Tensor, *, is_last: bool) -> tuple[Tensor, Tensor]:
         """One update, which recorders watch where one is due; returns (loss, wrong answers) of its batch as tensors on the device."""
-        due = (self.iteration == 0) + (is_last and self._records(len(self.epochs) + 1))
+        due = (self.iteration == 0) + (is_last and len(self.epochs) + 1 in self.watched_epochs)
         with ExitStack() as watching:
             readings = {name: watching.enter_context(each.watch(self.model)) for name, each in self.recorders.items() if due}
             found = self._update(images, labels, is_last=is_last)
@@ -322,13 +323,9 @@ class Trainer:
         """Epochs whose last step is done; the record of the last one may still be missing."""
         return self.total_epochs if iteration == self.iterations else iteration // self.per_epoch
 
-    def _records(self, epoch: int) -> bool:
-        """Whether recorders watch the last step of an epoch."""
-        return not self.run.record.probe_epochs or epoch in self.run.record.probe_epochs
-
     def recorded_epochs(self, done: int) -> list[int]:
         """The epochs that recorders have watched once so many are done; 0 is the initialization."""
-        return [0, *(epoch for epoch in range(1, done + 1) if self._records(epoch))]
+        return [0, *(epoch for epoch in self.watched_epochs if epoch <= done)]
 
     def _epoch_seconds(self) -> float:
         return self.sums.seconds + (time.perf_counter() - self._clock if self._clock is not None else 0.0)

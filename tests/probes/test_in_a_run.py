@@ -11,6 +11,7 @@ from resnet_lab.probes.measuring import make_subject
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.probes import PROBES
+from resnet_lab.spec.training import watched_epochs
 from resnet_lab.training.checkpoint import Stopped
 from resnet_lab.training.train import starting_network, train
 
@@ -69,6 +70,12 @@ def test_what_recorders_saw_survives_a_stop(small_run, splits_of, tmp_path: Path
         assert record.notes == ()
         assert record.probes == whole.probes
         assert np.array_equal(record.arrays[WATCHED], whole.arrays[WATCHED], equal_nan=True)
+
+
+@pytest.mark.parametrize(("asked", "total", "watched"), [((), 1, (1,)), ((), 6, (1, 2, 4, 6)), ((), 8, (1, 2, 4, 8)), ((9, 3), 8, (3,))])
+def test_by_default_watched_epochs_double(asked, total, watched) -> None:
+    """Would catch a last epoch that nobody looked at, and epochs that never come."""
+    assert watched_epochs(asked, total) == watched
 
 
 def test_only_the_chosen_epochs_are_watched(trained) -> None:

@@ -56,6 +56,13 @@ def test_a_run_without_weights_is_trained_again_for_its_final_network(prepare, s
     drive_study(later)
     assert all(each.keys() == {"initial", "final"} for each in probed(later, studies))
     assert prepare(seeds=1).missing == ()  # asking for less is free
+    drive_study(first := prepare(seeds=1, overrides=["record.probes=['updates']", "record.probe_epochs=[1]"]))
+    asked = prepare(seeds=1, overrides=["record.probes=['updates']"])
+    assert [task.run.record.probe_epochs for task in asked.missing] == [()] * 4  # of two epochs both
+    assert prepare(seeds=1, overrides=["record.probes=['updates']", "record.probe_epochs=[1]"]).missing == ()
+    for task in first.tasks:
+        (RunStore(studies).folder(task.fingerprint, task.seed) / "result.json").unlink()
+    drive_study(prepare(seeds=1, overrides=PROBE))
     more = prepare(seeds=1, overrides=["record.probes=['updates']"])
     assert [task.run.record.probes for task in more.missing] == [("updates", "gradient_correlation")] * 4
 
