@@ -14,7 +14,7 @@ from resnet_lab.classifier.predicting import Prediction, predict_images
 from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.runs import FinishedRun, find_run, network_of
 from resnet_lab.classifier.training import Places, Trained, prepare_job
-from resnet_lab.classifier.weights import export_run, fit_exactly, initial_weights
+from resnet_lab.classifier.weights import FORMS, export_run, fit_exactly, initial_weights
 from resnet_lab.networks.build import Network
 from resnet_lab.report.one_network import history
 from resnet_lab.runs.record import correct_bits
@@ -176,7 +176,3 @@ def load_weights(model: Network, source: TrainedRun | str | Path, *, studies: st
     weights, _ = initial_weights(name, studies=where)
     fit_exactly(model, weights, name)
     return model
-
-
-FORMS = {".onnx": "onnx", ".safetensors": "safetensors", ".pt": "torchvision", ".pth": "torchvision"}
-"""End of a file's name -> the form that `TrainedRun.export` writes."""

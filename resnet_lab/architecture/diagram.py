@@ -250,8 +250,10 @@ def _detail_words(description: Description, kind: BlockKind, *, several: bool) -
     yield from ((line, SIZE + 1) for line in wrapped(f"{of}{kind.example.name}", SIZE + 1, 3.2, bold=has_bold(of)))
     count, blocks = len(kind.parts), sum(_stage(part.stage) > 0 for part in description.parts)
     many = f"all {blocks} blocks" if count == blocks > 1 else f"{count} of {blocks} block{'s' if blocks > 1 else ''}"
+    differ = [word for word, values in _DIFFER.items() if len({tuple(map(values, part.layers)) for part in kind.parts}) > 1]
+    apart = f" ({' and '.join(differ)} differ)" if differ else ""
     join = description.spec.join
-    yield f"{SHORTCUT_WORDS[paths(kind.example).kind]}{'' if join.kind == 'add' else f', {join}'}; {many}", SMALL
+    yield f"{SHORTCUT_WORDS[paths(kind.example).kind]}{'' if join.kind == 'add' else f', {join}'}; {many}{apart}", SMALL
 
 
 def _put_detail(scene: Scene, chain: _Chain, part: Part, words: Sequence[tuple[str, float]], corner: Point) -> None:
@@ -290,6 +292,10 @@ def _put_legend(scene: Scene, descriptions: Sequence[Description], y: float) -> 
 def _stage(name: str) -> int:
     """The number of a stage; 0 for stem and head."""
     return int(name.removeprefix("stage")) if name.startswith("stage") else 0
+
+
+_DIFFER: dict[str, Callable[[Layer], object]] = {"channels": lambda layer: layer.shape[0], "strides": lambda layer: layer.label}
+"""In what blocks of one kind may differ -> how it is read off a layer."""
 
 
 def _widest(layers: Sequence[Layer]) -> float:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.spec.catalogue import catalogue, catalogue_entry, named_network, unknown_network
+from resnet_lab.spec.catalogue import catalogue, catalogue_entry, catalogue_name, named_network, unknown_network
 from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
 from resnet_lab.spec.errors import SpecError, nearest, placed
 from resnet_lab.spec.library import find_ablations, load_ablation
@@ -112,6 +112,7 @@ def _facts(others: Facts | None, data: DataSpec) -> DatasetFacts:
 
 
 def _of_catalogue(name: str) -> NamedNetwork:
+    name = catalogue_name(name)
     if name not in catalogue() and name in find_ablations():
         raise SpecError.of(f"{name} is an ablation, not a network: name one of its cells, as in {name}:{_some_cell(name)}")
     if name not in catalogue() and Path(name).with_suffix(".toml").is_file():

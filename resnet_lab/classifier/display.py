@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from resnet_lab.classifier.evaluating import Evaluation, Share, mcnemar
 from resnet_lab.classifier.training import Job, Trained, run_job
@@ -19,6 +19,7 @@ from resnet_lab.output import figure_bytes
 from resnet_lab.report.one_network import draw_curves, history, terminal_curves
 from resnet_lab.runs.record import EpochRecord
 from resnet_lab.study.stopping import Stop, signals_ask
+from resnet_lab.text import duration
 from resnet_lab.training.train import Progress as Step
 
 NARROW, WIDE = 60, 110
@@ -126,11 +127,7 @@ class _Display:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
             TextColumn("{task.fields[now]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
         )
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal or console.is_jupyter, transient=True)
         self._task = self._bar.add_task("preparing", total=None, now="")
@@ -146,9 +143,11 @@ class _Display:
         """The running training loss and error, and the last validation loss."""
         last = self._epochs[-1].validation_loss if self._epochs else None
         validation = "" if last is None else f"  validation loss {last:.3f}"
-        now = f"train loss {step.loss:.3f}  error {step.train_error:.1f} %{validation}"
+        now = f"{step.iteration}/{step.iterations}  train loss {step.loss:.3f}  error {step.train_error:.1f} %{validation}"
         epoch = f"epoch {step.epoch}/{step.epochs}"
-        self._bar.update(self._task, description=epoch, completed=step.iteration, total=step.iterations, now=now)
+        self._bar.update(self._task, description=epoch, completed=step.iteration, total=step.iterations)
+        left = self._bar.tasks[0].time_remaining  # None until two reports are in
+        self._bar.update(self._task, now=now if left is None else f"{now}  {duration(left, rough=True)} left")
 
     def on_epoch(self, epochs: tuple[EpochRecord, ...]) -> None:
         """A line for each epoch that is new, or the curves redrawn."""
@@ -181,5 +180,7 @@ def _epoch_line(epoch: EpochRecord, epochs: int) -> str:
 
 def _say_repeated(console: Console, repeated: int, images: int, without: Share | None) -> None:
     """A line about test images that the network has seen in training, where there are any."""
-    if repeated > 0:
+    if repeated == images:
+        say(console, f"all {images:,} test images also occur in training (the same pixels): this accuracy says nothing about new images")
+    elif repeated > 0:
         say(console, f"{repeated} of the {images:,} test images also occur in training (the same pixels); accuracy without them {without}")

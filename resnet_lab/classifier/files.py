@@ -43,6 +43,10 @@ def read_tensors(path: Path) -> Tensors:
     if not path.exists():
         raise SpecError.of(f"no file {path}")
     reader = READERS.get(path.suffix.lower())
+    if path.suffix.lower() == ".onnx":
+        raise SpecError.of(
+            f"{path} is for other programs and is not read here: `resnet-lab weights export --format safetensors` writes what is"
+        )
     if reader is None:
         raise SpecError.of(f"{path} is not a known kind of weights file: {', '.join(READERS)} are")
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.folder import folder_sides
-from resnet_lab.spec.catalogue import catalogue, unknown_network
+from resnet_lab.spec.catalogue import catalogue, catalogue_name, unknown_network
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, image_counts
 from resnet_lab.spec.errors import Problem, SpecError, placed
 from resnet_lab.spec.reading import read_sections
@@ -91,13 +91,13 @@ def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path, trust
         run = resolve_run(values, facts, allow=trusting(path if text else None, typed=typed, trust=trust), shrink_batch=True)
     except SpecError as error:
         raise SpecError(map(at_its_line, error.problems)) from error
-    return Recipe(path.stem, run, wanted.seed, seen[-1])
+    return Recipe(path.stem if text else catalogue_name(wanted.network), run, wanted.seed, seen[-1])
 
 
 def _known(network: str) -> str:
-    if network not in catalogue():
+    if catalogue_name(network) not in catalogue():
         raise SpecError.of(f"{unknown_network(network, catalogue())}; or give a FILE.toml with a [network] section")
-    return network
+    return catalogue_name(network)
 
 
 def _usual_data(given: dict[str, Any], *, data_root: Path | None, cache: Path) -> dict[str, Any]:

@@ -115,7 +115,8 @@ def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str =
     """Resolve what is asked for and look into the store; nothing is trained or written but the image cache's memory of folders.
 
     `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one per core. A precision that is left to the machine
-    is settled here. `trust` as in `resolve_recipe`. Raises SpecError and StoreError for whatever is wrong.
+    is settled here. `trust` as in `resolve_recipe`. Raises SpecError and StoreError for whatever is wrong, StudyLockedError where another process
+    trains it.
     """
     device = pick_device(device)
     weights = None
@@ -132,7 +133,11 @@ def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str =
     kept = done is not None and (done.status == "diverged" or "last" in done.weights)
     if done is not None and recipe.run.record.test_curve:  # stored without it: the same training once more, with it
         kept = kept and all(epoch.test_loss is not None for epoch in done.epochs)
-    return Job(recipe, places, name, device, threads or cores(), weights, done if kept else None)
+    job = Job(recipe, places, name, device, threads or cores(), weights, done if kept else None)
+    if job.interrupted:
+        with _locked(places.store.folder(name, recipe.seed), job.id):  # nobody is told of a training that another process has
+            pass
+    return job
 
 
 def _settled(recipe: Recipe, store: RunStore, device: str) -> RunSpec:

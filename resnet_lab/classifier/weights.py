@@ -154,6 +154,9 @@ def export_run(run: FinishedRun, form: str, path: Path, *, studies: Path, which:
     """
     if form not in EXPORTS:
         raise SpecError.of(f"no format {form!r}: {', '.join(EXPORTS)}", key="--format")
+    endings = [ending for ending, own in FORMS.items() if own == form]
+    if path.suffix.lower() not in endings:
+        raise SpecError.of(f"{path} would hold {form}: end its name in {' or '.join(endings)}, by which it is read again", key="--output")
     model, expects = network_of(run, studies, which), normalization_as_fields(run)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -267,4 +270,6 @@ def _as_they_are(spec: ResolvedNetwork) -> dict[str, Any]:
 
 
 Export = Callable[[nn.Module, RunSpec, FixedNormalization | None, Path], str]
+FORMS = {".onnx": "onnx", ".safetensors": "safetensors", ".pt": "torchvision", ".pth": "torchvision"}
+"""A file's ending -> the form in which it is written."""
 EXPORTS: dict[str, Export] = {"torchvision": _torchvision, "safetensors": _safetensors, "onnx": _onnx}

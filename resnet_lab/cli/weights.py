@@ -30,7 +30,7 @@ def weights() -> None:
 @exits
 def import_file(file: Path, network: str, normalization: str | None, studies: Path) -> None:
     """Read the checkpoint FILE (.pt, .pth, .th, .safetensors, Keras .h5 or .keras) into the run store; nothing in it is ever run."""
-    catalogue_entry(network)  # an unknown name is refused before a large file is read
+    network = catalogue_entry(network).name  # an unknown name is refused before a large file is read
     given = _normalization(normalization)
 
     run = import_weights(file, network, studies=studies, normalization=given)
@@ -42,7 +42,13 @@ def import_file(file: Path, network: str, normalization: str | None, studies: Pa
 
 @weights.command("export")
 @click.argument("run")
-@click.option("--format", "form", required=True, metavar="F", help="torchvision (a state dict), safetensors or onnx.")
+@click.option(
+    "--format",
+    "form",
+    required=True,
+    metavar="F",
+    help="torchvision (a state dict, .pt), safetensors, or onnx (which --init does not read).",
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where to write it.")
 @click.option(
     "--weights", "which", type=click.Choice(["last", "best"]), default="last", show_default=True, help="Which of the run's weights."

@@ -65,7 +65,9 @@ def draw_curves(frame: pd.DataFrame, title: str) -> Figure:
     draw(plot.label(y="", title="{}".format), figure)
     for axes in figure.axes:
         axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if len(frame) == 1:  # a point has no width to put whole epochs in
+            axes.set_xlim(0.5, 1.5)
     if looks:
         legend_below(figure, {name: handle(look) for name, look in looks.items()})
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)

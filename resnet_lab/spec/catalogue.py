@@ -58,11 +58,17 @@ def named_network(name: str) -> ResolvedNetwork:
     return resolve_network(spec, channels=entry.channels, classes=entry.classes)
 
 
+def catalogue_name(name: str) -> str:
+    """A name as the catalogue writes it, without capitals (`ResNet50`); one that it does not have stays as it is."""
+    return name.lower() if name.lower() in catalogue() else name
+
+
 def catalogue_entry(name: str) -> CatalogueEntry:
-    """The entry `name`. Raises SpecError where there is none, naming the nearest."""
-    if name not in catalogue():
+    """The entry `name`, in capitals or not. Raises SpecError where there is none, naming the nearest."""
+    known = catalogue().get(catalogue_name(name))
+    if known is None:
         raise SpecError.of(unknown_network(name, catalogue()), key="network.like")
-    return catalogue()[name]
+    return known
 
 
 def known_as(network: Mapping[str, Any]) -> str:

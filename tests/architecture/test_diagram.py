@@ -127,6 +127,11 @@ def test_the_inside_of_each_kind_of_block_is_shown(described) -> None:
         *("conv 1×1/2, 512", "batch norm", "ReLU"),
         *("conv 1×1, 64", "batch norm", "ReLU", "conv 3×3, 64", "batch norm", "ReLU", "conv 1×1, 256", "batch norm", "ReLU"),
     ]
+    said = [words.text for words in draw([description]).words if " of 16 blocks" in words.text]
+    assert said == [
+        "projection shortcut; 4 of 16 blocks (channels and strides differ)",
+        "identity shortcut; 12 of 16 blocks (channels differ)",
+    ], "a block with strides and 128 channels is not what the first of these four does"
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet1202"])

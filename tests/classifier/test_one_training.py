@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 from rich.console import Console
 from tiny_training import FIELDS
 
-from resnet_lab.classifier.display import train_and_show
+from resnet_lab.classifier.display import conclude, train_and_show
+from resnet_lab.classifier.evaluating import Share
 from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.runs import find_run, network_of
 from resnet_lab.classifier.training import Job, Places, Stopped, Trained, prepare_job, run_job
@@ -100,6 +102,58 @@ def test_two_processes_do_not_train_one_run(tiny: str, tmp_path: Path) -> None:
     with pytest.raises(StudyLockedError, match="another process"):
         run_job(asked)
     lock.release()
+
+
+def test_a_training_that_another_process_has_is_refused_before_it_is_announced(tiny: str, tmp_path: Path) -> None:
+    """Would catch "resuming an interrupted run" in front of a refusal to do so."""
+    asked, left = job(tiny, tmp_path), iter([False] * 5 + [True])
+    with pytest.raises(Stopped):
+        run_job(asked, should_stop=lambda: next(left))
+    lock = try_run_lock(asked.places.store.folder(asked.fingerprint, 0))
+    assert lock is not None
+    with pytest.raises(StudyLockedError, match="another process"):
+        job(tiny, tmp_path)
+    lock.release()
+    assert job(tiny, tmp_path).interrupted
+
+
+def test_a_bar_says_what_is_done_and_left_once_it_is_known(tiny: str, tmp_path: Path) -> None:
+    """Would catch `0/? 0:00:03 left`: the time that passed, read as the time that is left."""
+    written = io.StringIO()
+    train_and_show(job(tiny, tmp_path), Console(file=written, width=200, force_terminal=True))
+    shown = written.getvalue()
+    assert "preparing" in shown
+    assert "/?" not in shown
+    assert "left" not in shown.partition("epoch 1/")[0]
+
+
+def test_test_images_that_were_all_trained_on_have_no_accuracy_of_their_own(trained: tuple[Job, Trained]) -> None:
+    """Would catch `accuracy without them nan % (n = 0)`."""
+    written = io.StringIO()
+    outcome = replace(trained[1], repeated=360, without_repeated=Share(0, 0))
+    conclude(outcome, Console(file=written, width=200))
+    assert "nan" not in written.getvalue()
+    assert "all 360 test images also occur in training (the same pixels): this accuracy says nothing about new images" in written.getvalue()
+
+
+def test_the_curves_of_one_epoch_have_one_epoch(trained: tuple[Job, Trained]) -> None:
+    """Would catch ticks from 0.945 to 1.050."""
+    figure = draw_curves(trained[1].history.head(1), "one")
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_precision_left_to_the_machine_follows_its_hardware_alone(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """Would catch a stopwatch: the same command must be the same run, however busy the machine is."""
+    monkeypatch.setattr(machine, "processor_flags", lambda: {"avx512_bf16"} if precision == "bf16" else {"avx2"})
+    monkeypatch.setattr(time, "perf_counter", lambda: pytest.fail("a precision was timed"))
+    found = [job(tiny, tmp_path / str(number), precision="auto") for number in range(3)]
+    assert {each.recipe.run.training.precision for each in found} == {precision}
+    assert len({each.id for each in found}) == 1
 
 
 class Impatient(io.StringIO):

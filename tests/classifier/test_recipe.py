@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from resnet_lab import build
+from resnet_lab.architecture.resolve import find_network
 from resnet_lab.classifier.recipe import Recipe, Wanted, resolve_recipe
 from resnet_lab.spec.catalogue import named_network
 from resnet_lab.spec.data import DataSpec
@@ -98,3 +100,11 @@ def test_what_a_file_has_wrong_is_said_at_its_line_and_an_option_at_none(tmp_pat
     with pytest.raises(SpecError, match=r"mine\.toml:3: arms: unknown section"):
         recipe(str(path), tmp_path)
     assert error.value.problems[0].line == 0
+
+
+def test_a_name_in_capitals_is_the_same_network(tmp_path: Path) -> None:
+    """Would catch `ResNet50`, as papers and Keras write it, answered with "did you mean 'resnet50'"."""
+    typed, usual = (recipe(name, tmp_path, data={"name": "digits"}) for name in ("ResNet20", "resnet20"))
+    assert (typed.name, typed.run) == ("resnet20", usual.run)
+    assert find_network("ResNet50").title == "resnet50"
+    assert build("ResNet20").state_dict().keys() == build("resnet20").state_dict().keys()

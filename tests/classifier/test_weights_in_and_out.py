@@ -8,6 +8,7 @@ import torch
 from torchvision.models import resnet18, resnet50
 
 from resnet_lab.classifier.evaluating import evaluate_run
+from resnet_lab.classifier.files import read_tensors
 from resnet_lab.classifier.runs import find_run, network_of, normalization_of
 from resnet_lab.classifier.training import Job, Trained
 from resnet_lab.classifier.weights import export_run, import_weights
@@ -124,3 +125,20 @@ def test_the_public_checkpoint_scores_what_is_published(checkpoints: Path, real_
     found = evaluate_run(run, studies=tmp_path, dataset="cifar10", data_root=real_data)
     assert f"{found.accuracy.percent:.2f}" == "91.73"
     assert found.repeated == -1, "nothing is known of what it was trained on"
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [("safetensors", "x.pt"), ("onnx", "x.safetensors"), ("torchvision", "x"), ("torchvision", "x.tar")]
+)
+def test_a_file_is_called_what_it_holds(trained: tuple[Job, Trained], tmp_path: Path, form: str, name: str) -> None:
+    """Would catch an export that --init then calls "no checkpoint, or cut short", by its ending."""
+    studies = trained[0].places.studies
+    with pytest.raises(SpecError, match=f"would hold {form}: end its name in "):
+        export_run(find_run(studies, trained[1].id), form, tmp_path / name, studies=studies)
+    assert not (tmp_path / name).exists()
+
+
+def test_onnx_is_refused_with_what_to_write_instead(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"graph")
+    with pytest.raises(SpecError, match="weights export --format safetensors"):
+        read_tensors(tmp_path / "x.onnx")
