@@ -11,9 +11,10 @@ from resnet_lab.cli.errors import exits
 from resnet_lab.cli.options import FILE, data_root_option, studies_option, trust_option, write
 from resnet_lab.console import make_table, open_console, say
 from resnet_lab.output import to_csv
+from resnet_lab.probes.landscape import Landscape2d
 from resnet_lab.spec.probes import PROBES
 from resnet_lab.training.machine import cores
-from resnet_lab.training.runtime import configure
+from resnet_lab.training.runtime import configure, pick_device
 
 MOST_ROWS = 60
 """Rows beyond which nobody reads on in a terminal."""
@@ -33,13 +34,18 @@ MOST_ROWS = 60
 def probe(network: str, kind: str, csv_file: Path | None, **options: Any) -> None:
     """Measure NETWORK, a run's id or ABLATION[@SCALE]:CELL, with the probe KIND.
 
-    A run's final network needs its weights: record.weights = true keeps them.
+    A run's final network needs its weights: record.weights = true keeps them. landscape_2d adds each row to FILE, and begins there when called again.
     """
     configure(cores())
-    found = measure(network, kind, **options)
+    found = measure(network, _surface(csv_file, options["device"]) if kind == "landscape_2d" else kind, **options)
     _show(found)
     if csv_file is not None:
         write(csv_file, to_csv(found.table).encode())
+
+
+def _surface(csv_file: Path | None, device: str) -> Landscape2d:
+    """A process per core; on a GPU one process, which fills it."""
+    return Landscape2d(file=csv_file, workers=cores() if pick_device(device) == "cpu" else 1)
 
 
 def _show(found: Probing) -> None:

@@ -120,6 +120,18 @@ PROBES: dict[str, ProbeFacts] = {
         ("initial", "final"),
         {"path_length": MetricFacts("blocks", 0.0), "path_decay": MetricFacts("powers of ten", 0.0, log=True)},
     ),
+    "landscape": ProbeFacts(
+        "landscape:Landscape",
+        "loss along random directions from the weights, normalized by filter, and how rough it is",
+        ("final",),
+        {"landscape_roughness": MetricFacts("", 0.0), "landscape_concavity": MetricFacts("", 0.0, 1.0)},
+    ),
+    "landscape_2d": ProbeFacts(
+        "landscape:Landscape2d",
+        "the same over the plane of two directions, 25 x 25 points: minutes rather than seconds",
+        ("final",),
+        {"landscape_2d_roughness": MetricFacts("", 0.0), "landscape_2d_concavity": MetricFacts("", 0.0, 1.0)},
+    ),
     "activations": ProbeFacts(
         "activations:Activations",
         "mean, deviation and dead channels of each layer's responses while it trains",
