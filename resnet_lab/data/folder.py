@@ -312,11 +312,10 @@ def _says(spec: DataSpec, folder: Folder, counts: tuple[int, int], smaller: int,
     if spec.image_size:
         kept, seen = spec.image_size + margin, f"{spec.image_size}x{spec.image_size}"
         crops = f", random parts of it as {seen} in training, its center in tests" if spec.random_resized_crop else ""
-        averaged = f"the largest centered square of each averaged down to {kept}x{kept}{crops}"
+        all_smaller = smaller == len(list(folder))
+        averaged = f"the largest centered square of each {'enlarged' if all_smaller else 'averaged down'} to {kept}x{kept}{crops}"
         parts.append(f"{spec.resize}, its center as {seen}" if spec.resize else averaged)
-        parts += (
-            [f"{'all of them are smaller and' if smaller == len(list(folder)) else f'{smaller} smaller ones'} enlarged"] if smaller else []
-        )
+        parts += [f"{smaller} smaller ones enlarged"] if smaller and not all_smaller else []
     if folder.passed_over:
         parts.append(f"skipped: {', '.join(folder.passed_over)}")
     if folder.other_files:

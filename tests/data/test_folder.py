@@ -216,7 +216,7 @@ def test_no_photograph_needs_to_be_as_large_as_what_the_network_sees(real_data, 
     """Catches the refusal of a tutorial's RandomResizedCrop(512) on photographs of up to 499 pixels, and a negative margin around them."""
     facts = folder_facts(DataSpec("folder:cats-vs-dogs", image_size=512, random_resized_crop=True), real_data, cache=tmp_path)
     assert (facts.size, facts.cached_size) == (512, 512)
-    assert facts.says.endswith("its center in tests; all of them are smaller and enlarged")
+    assert facts.says.endswith("square of each enlarged to 512x512, random parts of it as 512x512 in training, its center in tests")
 
 
 def test_real_photographs_of_varied_size(real_data, tmp_path):
