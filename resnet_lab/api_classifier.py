@@ -10,16 +10,17 @@ from rich.console import Console
 
 from resnet_lab.classifier.display import train_and_show
 from resnet_lab.classifier.evaluating import Evaluation, Share, evaluate_run
+from resnet_lab.classifier.exporting import export_run
 from resnet_lab.classifier.predicting import Prediction, predict_images
 from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.runs import FinishedRun, find_run, network_of
 from resnet_lab.classifier.training import Places, Trained, prepare_job
-from resnet_lab.classifier.weights import FORMS, export_run, fit_exactly, initial_weights
+from resnet_lab.classifier.weights import fit_exactly, initial_weights
 from resnet_lab.networks.build import Network
 from resnet_lab.report.one_network import history
 from resnet_lab.runs.record import correct_bits
 from resnet_lab.runs.store import LAST
-from resnet_lab.spec.errors import Problem, SpecError
+from resnet_lab.spec.errors import Problem
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.training.runtime import pick_device
 
@@ -64,14 +65,10 @@ class TrainedRun(Trained):
     def export(self, path: str | Path, form: str | None = None, *, weights: str = "last") -> str:
         """Write it as a file for other programs, checked to give the same outputs; returns what was checked.
 
-        `form` as in `resnet-lab weights export --format`; by default what the file's name says: .onnx, .safetensors, or .pt, .pth for torchvision.
-        Raises SpecError where the form cannot hold this network, or its packages are not installed.
+        `form` as in `resnet-lab weights export --format`; by default what the file's name says: .onnx, .safetensors, .h5 for Keras, or .pt, .pth for
+        torchvision. Raises SpecError where the form cannot hold this network, or its packages are not installed.
         """
-        path = Path(path)
-        form = form or FORMS.get(path.suffix.lower())
-        if form is None:
-            raise SpecError.of(f"{path} does not say its format: say form=, or end it with {', '.join(FORMS)}")
-        return export_run(self._stored, form, path, studies=self.places.studies, which=weights)
+        return export_run(self._stored, form, Path(path), studies=self.places.studies, which=weights)
 
     @property
     def _stored(self) -> FinishedRun:
@@ -173,6 +170,5 @@ def load_weights(model: Network, source: TrainedRun | str | Path, *, studies: st
     Raises SpecError if the source does not exist or does not fit, and names tensors that are missing, unexpected or of another shape.
     """
     name, where = (source.id, source.places.studies) if isinstance(source, TrainedRun) else (str(source), Path(studies))
-    weights, _ = initial_weights(name, studies=where)
-    fit_exactly(model, weights, name)
+    fit_exactly(model, initial_weights(name, studies=where).weights, name)
     return model

@@ -35,6 +35,8 @@ from resnet_lab.training.weights import freeze
 PIXELS_A_BATCH = 250 * 64 * 64
 """Pixels evaluated at a time: memory stays the same whatever the image size."""
 CHUNK = 4096
+NAMED = 20
+"""Classes named in a note."""
 
 OnBatch = Callable[[int, int], None]
 """Called with the images done and the images in all."""
@@ -131,7 +133,8 @@ def evaluate_run(
     if own and run.spec.data_identity != facts.identity:
         notes.append("the images are not those that the network was trained on: they changed since")
     if run.record.class_names and run.record.class_names != splits.class_names:
-        notes.append(f"the network was trained on the classes {', '.join(run.record.class_names)}, in this order")
+        some = ", ".join(run.record.class_names[:NAMED]) + (", ..." if len(run.record.class_names) > NAMED else "")
+        notes.append(f"the network was trained on the classes {some}, in this order")
     model = network_of(run, studies, which).to(device)
     test = _normalized(splits.test, normalization_of(run)).to(device)
     batches: Batches = ordered_batches(test, batch_size=max(8, PIXELS_A_BATCH // test.side**2), device=device)

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from resnet_lab.classifier.preprocessing import KEY
 from resnet_lab.content import check_regular, content_of
 from resnet_lab.data.hdf5 import MOST_SHRUNK, Values, read_hdf5
 from resnet_lab.spec.errors import SpecError
@@ -105,7 +106,7 @@ def _read_keras(path: Path) -> Tensors:
 
 
 def _hdf5_tensors(source: Path | io.BytesIO) -> Tensors:
-    found = read_hdf5(source, lambda place: not place.startswith(OPTIMIZER))
+    found = read_hdf5(source, lambda place: place != KEY and not place.startswith(OPTIMIZER))
     return {_keras_name(each): torch.from_numpy(each.values) for each in found}
 
 

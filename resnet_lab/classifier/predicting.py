@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resnet_lab.classifier.runs import FinishedRun, network_of, normalization_of
+from resnet_lab.classifier.runs import FinishedRun, network_of, normalization_of, resize_of
 from resnet_lab.data.folder import FORMATS, SUFFIXES, decode_image, what_is_wrong
-from resnet_lab.spec.data import DATASETS, cached_margin
+from resnet_lab.spec.data import DATASETS, Resize
 from resnet_lab.spec.errors import Problem, SpecError
 
 MOST = 5
@@ -35,24 +35,22 @@ def predict_images(
     Raises SpecError naming a path that is not there and, without `skip_bad`, every image that cannot be decoded.
     """
     files = list(_files(paths))
-    size = run.spec.data.image_size
-    margin = cached_margin(run.spec.data, size) if run.record.margin is None else run.record.margin
+    size, resize = run.spec.data.image_size, resize_of(run)
     normalization = normalization_of(run)
     if normalization is None:
         raise SpecError.of(f"run {run.id} did not keep the normalization of its images: train it again")
     model, names = network_of(run, studies, which), class_names_of(run)
-    decoded = [(path, _decoded(path, size + margin, run.spec.network.in_channels)) for path in files]
+    decoded = [(path, _decoded(path, size, resize, run.spec.network.in_channels)) for path in files]
     problems = [found for _, found in decoded if isinstance(found, Problem)]
     if problems and not skip_bad:
         raise SpecError(problems)
     yield from problems
     good = [(path, pixels) for path, pixels in decoded if not isinstance(pixels, Problem)]
-    inside = slice(margin // 2, margin // 2 + size)
     for start in range(0, len(good), BATCH):
         some = good[start : start + BATCH]
         images = normalization.apply(torch.from_numpy(np.stack([pixels for _, pixels in some])))
         with torch.inference_mode():
-            probabilities = model(images[..., inside, inside].contiguous()).softmax(1)
+            probabilities = model(images.contiguous()).softmax(1)
         for (path, _), row in zip(some, probabilities, strict=True):
             top = row.topk(min(MOST, len(row)))
             likeliest = zip(top.indices.tolist(), top.values.tolist(), strict=True)
@@ -79,9 +77,9 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             raise SpecError.of(f"no image {path}")
 
 
-def _decoded(path: Path, size: int, channels: int) -> NDArray[np.uint8] | Problem:
+def _decoded(path: Path, size: int, resize: Resize | None, channels: int) -> NDArray[np.uint8] | Problem:
     try:
-        pixels = decode_image(path, size)
+        pixels = decode_image(path, size, resize)
     except Exception as error:  # whatever a decoder raises over a broken file
         return Problem(f"the image {path} cannot be decoded ({what_is_wrong(error)}): repair it, or go on without it with --skip-bad")
     if channels == 1:  # ITU-R 601, as Pillow's own conversion to gray

@@ -1,5 +1,6 @@
 """From what a person says about one network (a name or a file, some options) to its RunSpec, the same that a study's run has."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,12 @@ class Recipe:
         return image_counts(self.run.data, self.facts)[0]
 
 
-def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path, trust: bool = False) -> Recipe:
+def resolve_recipe(
+    wanted: Wanted, *, data_root: Path | None, cache: Path, trust: bool = False, usual_data: Mapping[str, Any] | None = None
+) -> Recipe:
     """Everything that was left open, derived, but for what is the machine's choice.
 
+    `usual_data`: fields of [data] where nobody says otherwise.
     `trust`: code that the file names may run although it is not the user's own (`resnet_lab.spec.trust`).
     Raises SpecError for whatever is wrong with it, a file's problems at its lines.
     """
@@ -85,7 +89,7 @@ def resolve_recipe(wanted: Wanted, *, data_root: Path | None, cache: Path, trust
 
     try:
         training = {**DEFAULTS, **RATES.get(str(given["training"].get("optimizer", DEFAULTS["optimizer"])), {})}
-        data = _usual_data(given["data"], data_root=data_root, cache=cache)
+        data = {**_usual_data(given["data"], data_root=data_root, cache=cache), **(usual_data or {})}
         typed = frozenset(str(value) for values in wanted.fields.values() for value in values.values())
         values = merge({"training": training, "data": data, "record": {"weights": True}}, own, wanted.fields)
         run = resolve_run(values, facts, allow=trusting(path if text else None, typed=typed, trust=trust), shrink_batch=True)
@@ -103,7 +107,7 @@ def _known(network: str) -> str:
 def _usual_data(given: dict[str, Any], *, data_root: Path | None, cache: Path) -> dict[str, Any]:
     name = str(given["name"])
     kind = FOLDER if name.startswith(FOLDER) else name
-    crops = "pad_crop" in given or "random_resized_crop" in given
+    crops = any(key in given for key in ("pad_crop", "random_resized_crop", "resize"))
     usual = {key: value for key, value in AUGMENTATION.get(kind, {}).items() if not (crops and "crop" in key)}
     if kind == FOLDER and not given.get("image_size"):
         usual["image_size"] = _folder_size(DataSpec(name=name, skip_bad=bool(given.get("skip_bad"))), data_root, cache)

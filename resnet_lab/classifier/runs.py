@@ -11,7 +11,7 @@ from resnet_lab.networks.build import Network, build
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
-from resnet_lab.spec.data import FOLDER, DataSpec, FixedNormalization
+from resnet_lab.spec.data import FOLDER, DataSpec, FixedNormalization, Preprocessing, Resize, cached_margin
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.reading import typed_run
 from resnet_lab.spec.run import RunSpec
@@ -99,7 +99,24 @@ def normalization_as_fields(run: FinishedRun) -> FixedNormalization | None:
     return FixedNormalization(tuple((shift * std).tolist()), tuple(std.tolist()))
 
 
+def resize_of(run: FinishedRun) -> Resize | None:
+    """How photographs are brought to the image size of the run's network in its evaluations."""
+    data = run.spec.data
+    margin = cached_margin(data, data.image_size) if run.record.margin is None else run.record.margin
+    return data.resize or (Resize(data.image_size + margin, "box") if margin else None)
+
+
+def preprocessing_of(run: FinishedRun) -> Preprocessing | None:
+    """What the run's network expects of an image, for other programs; None where it subtracts a mean image."""
+    normalization = normalization_as_fields(run)
+    if normalization is None:
+        return None
+    return Preprocessing(normalization, run.spec.data.image_size, resize_of(run), run.record.class_names)
+
+
 def with_data(run: FinishedRun, name: str) -> DataSpec:
     """Other images for a run: all of them, treated as the run's own were."""
-    size = None if run.imported and not name.startswith(FOLDER) else run.spec.data.image_size
-    return DataSpec(**{**vars(run.spec.data), "name": name, "image_size": size, "train_images": None, "validation": 0.0})
+    is_folder, own = name.startswith(FOLDER), run.spec.data
+    size = None if run.imported and not is_folder else own.image_size
+    resize = own.resize if is_folder else None  # other images are square already
+    return DataSpec(**{**vars(own), "name": name, "image_size": size, "resize": resize, "train_images": None, "validation": 0.0})

@@ -19,7 +19,7 @@ from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.data import short_name
 from resnet_lab.spec.errors import SpecError
-from resnet_lab.spec.run import RunSpec, fingerprint, with_precision
+from resnet_lab.spec.run import RunSpec, as_values, fingerprint, with_precision
 from resnet_lab.spec.training import total_epochs
 from resnet_lab.study.locks import StudyLockedError, try_run_lock
 from resnet_lab.training.checkpoint import Stopped
@@ -114,17 +114,19 @@ class Trained:
 def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str = "auto", threads: int = 0, trust: bool = False) -> Job:
     """Resolve what is asked for and look into the store; nothing is trained or written but the image cache's memory of folders.
 
-    `init` names weights to start from: a run, a file, `torchvision:NAME`. `threads` 0 means one per core. A precision that is left to the machine
-    is settled here. `trust` as in `resolve_recipe`. Raises SpecError and StoreError for whatever is wrong, StudyLockedError where another process
-    trains it.
+    `init` names weights to start from: a run, a file, `torchvision:NAME`; images are then normalized as for those, unless a file or field says how.
+    `threads` 0 means one per core. A precision that is left to the machine is settled here. `trust` as in `resolve_recipe`.
+    Raises SpecError and StoreError for whatever is wrong, StudyLockedError where another process trains it.
     """
     device = pick_device(device)
-    weights = None
+    weights, usual = None, {}
     if init:
-        weights, digest = initial_weights(init, studies=places.studies)
-        training = {**wanted.fields.get("training", {}), "init_weights": digest}
+        start = initial_weights(init, studies=places.studies)
+        weights = start.weights
+        training = {**wanted.fields.get("training", {}), "init_weights": start.sha256}
         wanted = replace(wanted, fields={**wanted.fields, "training": training})
-    recipe = resolve_recipe(wanted, data_root=places.data_root, cache=places.cache, trust=trust)
+        usual = {"normalization": as_values(start.normalization)} if start.normalization else {}
+    recipe = resolve_recipe(wanted, data_root=places.data_root, cache=places.cache, trust=trust, usual_data=usual)
     if weights is not None:
         check_fit(recipe.run, weights, init)
     recipe = replace(recipe, run=_settled(recipe, places.store, device))

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
+from resnet_lab.classifier.exporting import export_run
+from resnet_lab.classifier.preprocessing import as_said, normalization_said
 from resnet_lab.classifier.runs import find_run
-from resnet_lab.classifier.weights import export_run, import_weights
+from resnet_lab.classifier.weights import import_weights
 from resnet_lab.cli.errors import echo, exits
 from resnet_lab.cli.options import studies_option, trust_option
 from resnet_lab.spec.catalogue import catalogue_entry
 from resnet_lab.spec.data import FixedNormalization
-from resnet_lab.spec.errors import SpecError
 
 
 @click.group()
@@ -19,24 +20,29 @@ def weights() -> None:
 
 
 @weights.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")
 @click.option("--as", "network", required=True, metavar="NAME", help="Which network it holds (`resnet-lab list networks`).")
 @click.option(
     "--normalization",
-    metavar="MEAN/STD",
-    help="How its images were normalized, as in 0.485,0.456,0.406/0.229,0.224,0.225 (pixels from 0 to 1), or none. Default: its family's.",
+    metavar="WORD",
+    help="How its images were normalized: imagenet, keras_tf, caffe, none (pixels from 0 to 1), or MEAN/STD as in 0.5,0.5,0.5/0.25,0.25,0.25. "
+    "Default: what the file or a config.json beside it says, or what published weights are known for.",
 )
 @studies_option
 @exits
-def import_file(file: Path, network: str, normalization: str | None, studies: Path) -> None:
-    """Read the checkpoint FILE (.pt, .pth, .th, .safetensors, Keras .h5 or .keras) into the run store; nothing in it is ever run."""
-    network = catalogue_entry(network).name  # an unknown name is refused before a large file is read
-    given = _normalization(normalization)
+def import_file(file: str, network: str, normalization: str | None, studies: Path) -> None:
+    """Read the checkpoint FILE into the run store; nothing in it is ever run.
 
-    run = import_weights(file, network, studies=studies, normalization=given)
-    carried = run.spec.data.normalization
-    words = f"mean {carried.mean}, std {carried.std}" if not isinstance(carried, str) else "none, pixels from 0 to 1"
-    echo(f"{run.record.notes[0]}: {run.record.params:,} parameters; normalization: {words}")
+    FILE is a .pt, .pth, .th, .safetensors, or Keras .h5 or .keras; a folder with config.json and model.safetensors, as from the Hugging Face Hub; or
+    torchvision:NAME, from torch's cache.
+    """
+    network = catalogue_entry(network).name  # an unknown name is refused before a large file is read
+    run = import_weights(file, network, studies=studies, normalization=None if normalization is None else normalization_said(normalization))
+    data, names = run.spec.data, run.record.class_names
+    assert isinstance(data.normalization, FixedNormalization), "an imported run says its normalization"
+    size = f"{data.image_size}x{data.image_size} pixels" + (f", {data.resize}" if data.resize else "")
+    classes = f"; {len(names):,} class names ({', '.join(names[:3])}, ...)" if names else ""
+    echo(f"{run.record.notes[0]}: {run.record.params:,} parameters; normalization: {as_said(data.normalization)}; images: {size}{classes}")
     echo(f"measure it with `resnet-lab evaluate {run.id} --data NAME`\nrun {run.id}")
 
 
@@ -45,9 +51,8 @@ def import_file(file: Path, network: str, normalization: str | None, studies: Pa
 @click.option(
     "--format",
     "form",
-    required=True,
     metavar="F",
-    help="torchvision (a state dict, .pt), safetensors, or onnx (which --init does not read).",
+    help="torchvision (a state dict, .pt), safetensors, keras (.h5), or onnx (which --init does not read). Default: what FILE's name says.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where to write it.")
 @click.option(
@@ -56,23 +61,7 @@ def import_file(file: Path, network: str, normalization: str | None, studies: Pa
 @trust_option
 @studies_option
 @exits
-def export_file(run: str, form: str, output: Path, which: str, trust: bool, studies: Path) -> None:
+def export_file(run: str, form: str | None, output: Path, which: str, trust: bool, studies: Path) -> None:
     """Write the network of RUN to a file that others can read, and check that it gives the same outputs."""
     checked = export_run(find_run(studies, run, trust=trust), form, output, studies=studies, which=which)
     echo(f"wrote {output.absolute()}: {checked}")
-
-
-def _normalization(text: str | None) -> FixedNormalization | None:
-    if text is None:
-        return None
-    try:
-        if text == "none":
-            return FixedNormalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        mean, std = (tuple(float(value) for value in part.split(",")) for part in text.split("/"))
-    except ValueError as error:
-        raise SpecError.of(
-            f"{text!r}: write the means, a slash and the deviations, as in 0.5,0.5,0.5/0.25,0.25,0.25", key="--normalization"
-        ) from error
-    if len(mean) != len(std) or min(std) <= 0:
-        raise SpecError.of(f"{text!r}: as many deviations as means, all above zero", key="--normalization")
-    return FixedNormalization(mean, std)

@@ -1,11 +1,11 @@
-"""HDF5 files read without trust: only values that lie in the file itself, and no more than such a file can hold.
+"""HDF5 files written, and read without trust: only values that lie in the file itself, and no more than such a file can hold.
 
 A dataset may have its values in other files (external storage, virtual datasets) and a link may lead into one: a file from elsewhere would bring
 contents of this machine into whatever is made of it. Links are not followed.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,3 +54,14 @@ def read_hdf5(source: Path | io.BytesIO, wanted: Callable[[str], bool]) -> Itera
         raise ValueError(str(error)) from error
     except (KeyError, RuntimeError, TypeError, MemoryError, UnicodeDecodeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def write_hdf5(path: Path, arrays: Mapping[str, NDArray[Any]], lists: Mapping[tuple[str, str], Sequence[str]]) -> None:
+    """Write arrays by their paths in the file, and lists of names as attributes of groups: (group, attribute) -> names. Raises OSError."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for place, values in arrays.items():
+            file[place] = values
+        for (group, attribute), names in lists.items():
+            file.require_group(group).attrs[attribute] = [name.encode() for name in names]

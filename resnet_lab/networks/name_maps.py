@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from resnet_lab.spec.data import FixedNormalization
+from resnet_lab.spec.data import NORMALIZATIONS, FixedNormalization
 
 Rename = Callable[[str], str | None]
 
@@ -29,7 +29,9 @@ class NameMap:
     finish: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None
     """From all tensors under our names to those of the network that the family's weights become here."""
     normalization: FixedNormalization | None = None
-    """What the family expects of its images."""
+    """What the family's published weights expect of an image; None where they are trained by many, on all sorts of images."""
+    classes: int = 0
+    """How many classes the published weights tell apart: others were trained by somebody else, who knows how."""
     restore: Rename | None = None
     """From our name to theirs, where weights can be exported to this family."""
 
@@ -135,9 +137,8 @@ def _d2l(name: str) -> str | None:
 
 def _keras(name: str) -> str | None:
     layer, kind = _layer_and_kind(name)
-    fixed = {"conv1_conv": "stem.conv", "conv1_bn": "stem.norm", "post_bn": "head.norm", "predictions": "head.linear"}
-    if layer in fixed:
-        return f"{fixed[layer]}.{kind}"
+    if layer in _KERAS_OUTSIDE:
+        return f"{_KERAS_OUTSIDE[layer]}.{kind}"
     found = _KERAS_BLOCK.fullmatch(layer)
     if found is None:
         return f"{layer}.{kind}"
@@ -159,6 +160,54 @@ def _course(name: str) -> str | None:
     branch = found["branch"]
     part = f"shortcut.carry.{what}" if branch == "1" else f"residual.{what}{ord(branch[-1]) - ord('a') + 1}"
     return f"stage{int(found['stage']) - 1}.block{ord(found['block']) - ord('a') + 1}.{part}.{kind}"
+
+
+def keras_name(name: str) -> str | None:
+    """Our name of a tensor -> `LAYER/VARIABLE` of keras.applications."""
+    module, _, kind = name.rpartition(".")
+    layer = {ours: theirs for theirs, ours in _KERAS_OUTSIDE.items()}.get(module)
+    if (found := _OURS.fullmatch(module)) and (part := _TO_KERAS.get(found["part"])):
+        layer = f"conv{int(found['stage']) + 1}_block{found['block']}_{part}"
+    return layer and _keras_variable(layer, module, kind)
+
+
+def course_name(name: str) -> str | None:
+    """Our name of a tensor -> `LAYER/VARIABLE` of the course's network."""
+    module, _, kind = name.rpartition(".")
+    layer = {"stem.conv": "conv1", "stem.norm": "bn_conv1", "head.linear": "fc"}.get(module)
+    if found := _OURS.fullmatch(module):
+        where, part = f"{int(found['stage']) + 1}{chr(ord('a') + int(found['block']) - 1)}", found["part"]
+        branch = "1" if part.startswith("shortcut.carry.") else f"2{chr(ord('a') + int(part[-1]) - 1)}" if part[-1].isdigit() else ""
+        layer = branch and f"{'res' if 'conv' in part else 'bn'}{where}_branch{branch}"
+    return (layer or None) and _keras_variable(str(layer), module, kind)
+
+
+def keras_place(layer: str) -> tuple[int, str, int]:
+    """Where a layer with weights stands among a Keras network's, in the order in which Keras writes and reads them."""
+    if found := _KERAS_BLOCK.fullmatch(layer):
+        return int(found["stage"]), found["block"].zfill(3), _KERAS_ORDER.index(found["part"])
+    if found := _COURSE_BLOCK.fullmatch(layer):
+        return int(found["stage"]), found["block"], _COURSE_ORDER.index(f"{found['what']}{found['branch']}")
+    outside = ("conv1_conv", "conv1", "conv1_bn", "bn_conv1", "post_bn")
+    if layer in outside[:-1]:
+        return 0, "", outside.index(layer)
+    return 1000, "", 0 if layer in outside else 1  # the last norm, and after it the classifier
+
+
+def _keras_variable(layer: str, module: str, kind: str) -> str | None:
+    if kind == "weight":
+        return f"{layer}/{'gamma' if 'norm' in module else 'kernel'}"
+    if kind == "bias":
+        return f"{layer}/{'beta' if 'norm' in module else 'bias'}"
+    moving = {"running_mean": "moving_mean", "running_var": "moving_variance"}.get(kind)
+    return moving and f"{layer}/{moving}"
+
+
+def in_keras_layout(name: str, tensor: Tensor) -> Tensor:
+    """The tensor of a Keras name, from our layout to Keras's: the way back of `_from_keras`."""
+    if not name.endswith("/kernel"):
+        return tensor
+    return (tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T).contiguous()
 
 
 def _layer_and_kind(name: str) -> tuple[str, str]:
@@ -221,6 +270,10 @@ _KERAS_PARTS = {
     "0_bn": "shortcut.carry.norm",
     "preact_bn": "pre.norm",
 }
+_KERAS_OUTSIDE = {"conv1_conv": "stem.conv", "conv1_bn": "stem.norm", "post_bn": "head.norm", "predictions": "head.linear"}
+_TO_KERAS = {ours: theirs for theirs, ours in _KERAS_PARTS.items()}
+_KERAS_ORDER = ("preact_bn", "1_conv", "1_bn", "2_conv", "2_bn", "0_conv", "3_conv", "0_bn", "3_bn")
+_COURSE_ORDER = ("res2a", "bn2a", "res2b", "bn2b", "res2c", "res1", "bn2c", "bn1")
 _KERAS_KINDS = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _TO_TORCHVISION = {
     "stem.conv": "conv1",
@@ -231,7 +284,6 @@ _TO_TORCHVISION = {
     "shortcut.carry.conv": "downsample.0",
     "shortcut.carry.norm": "downsample.1",
 }
-_IMAGENET = FixedNormalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 MAPS: dict[str, NameMap] = {
     "resnet_lab": NameMap("our own names", _same, signature=("stem.conv.weight", "head.linear.weight"), restore=_same),
@@ -240,14 +292,16 @@ MAPS: dict[str, NameMap] = {
         _akamaster,
         signature=("conv1.weight", "layer1.0.conv1.weight", "linear.weight"),
         absent=("fc.weight",),
-        normalization=_IMAGENET,
+        normalization=NORMALIZATIONS["imagenet"],
+        classes=10,
     ),
     "torchvision": NameMap(
         "torchvision's resnet, resnext and wide_resnet",
         _torchvision,
         signature=("conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "fc.weight"),
         absent=("layer2.0.identity_downsample.0.weight", "layer2.0.i_downsample.0.weight"),
-        normalization=_IMAGENET,
+        normalization=NORMALIZATIONS["imagenet"],
+        classes=1000,
         restore=torchvision_name,
     ),
     **{
@@ -269,22 +323,41 @@ MAPS: dict[str, NameMap] = {
         _timm_v2,
         signature=("stem.conv.weight", "stages.0.blocks.0.conv1.weight", "norm.weight", "head.fc.weight"),
         reshape=_flat_classifier,
+        normalization=NORMALIZATIONS["keras_tf"],
+        classes=1000,
     ),
     "keras": NameMap(
-        "keras.applications' ResNet and ResNetV2, by layer names",
+        "keras.applications' ResNet, by layer names",
         _keras,
-        signature=("conv1_conv/kernel", "predictions/kernel"),
+        signature=("conv1_conv/kernel", "conv1_bn/gamma", "predictions/kernel"),
         reshape=_from_keras,
+        normalization=NORMALIZATIONS["caffe"],
+        classes=1000,
+        restore=keras_name,
+    ),
+    "keras_v2": NameMap(
+        "keras.applications' ResNetV2, by layer names",
+        _keras,
+        signature=("conv1_conv/kernel", "post_bn/gamma", "predictions/kernel"),
+        reshape=_from_keras,
+        normalization=NORMALIZATIONS["keras_tf"],
+        classes=1000,
+        restore=keras_name,
     ),
     "course": NameMap(
         "the course's Keras ResNet-50, by layer names (res2a_branch2a as in the authors' release)",
         _course,
         signature=("conv1/kernel", "res2a_branch2a/kernel"),
         reshape=_from_keras,
+        normalization=NORMALIZATIONS["none"],
+        classes=6,
+        restore=course_name,
     ),
     "d2l": NameMap(
         "the ResNet-18 of Dive into Deep Learning, a Sequential",
         _d2l,
         signature=("0.0.weight", "1.0.conv1.weight", "7.weight"),
+        normalization=NORMALIZATIONS["none"],
+        classes=10,
     ),
 }

@@ -30,7 +30,7 @@ class FixedNormalization:
 
     def __str__(self) -> str:
         numbers = (",".join(f"{value:.6g}" for value in values) for values in (self.mean, self.std))
-        return "/".join(numbers) + (" in the order BGR" if self.order == "bgr" else "")
+        return "/".join(numbers) + ("/bgr" if self.order == "bgr" else "")
 
 
 @dataclass(frozen=True)

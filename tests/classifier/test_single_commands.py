@@ -47,7 +47,11 @@ def test_train_evaluate_predict_export(command: Command, tiny: str, photographs:
 def test_import_ends_with_the_runs_id(command: Command, tmp_path: Path) -> None:
     """Another tool takes the last word and gives it to evaluate."""
     torch.save(build(named_network("resnet20"), seed=0).state_dict(), tmp_path / "w.pt")
-    run = last_word(command("weights", "import", tmp_path / "w.pt", "--as", "resnet20", "--studies", tmp_path / "there"))
+    words = ("weights", "import", tmp_path / "w.pt", "--as", "resnet20", "--studies", tmp_path / "there")
+    asked = command(*words)
+    assert asked.exit_code == 2
+    assert "say --normalization imagenet, keras_tf, caffe, none" in asked.output
+    run = last_word(command(*words, "--normalization", "none"))
     measured = command("evaluate", run, "--data", "synthetic", "--studies", tmp_path / "there")
     assert measured.exit_code == 0, measured.output
     assert "accuracy " in measured.stdout
@@ -58,7 +62,7 @@ BAD = [
     (("train", "resnet18"), "name the images"),
     (("train", "resnet18", "--data", "digits"), "smaller than the strides need"),
     (("train", "course_resnet50", "--data", "cifar10", "--data-root", "nowhere"), "cifar10 is not under"),
-    (("train", "resnet20", "--data", "digits", "--init", "torchvision:IMAGENET1K_V1"), "would have to be downloaded"),
+    (("train", "resnet20", "--data", "digits", "--init", "torchvision:IMAGENET1K_V1"), "torchvision has no ResNet called"),
     (("train", "resnet20", "--data", "digits", "--init", "abcdef"), "no run 'abcdef'"),
     (("train", "resnet20", "--data", "digits", "--init", "{tmp}/text.pt"), "text.pt is no checkpoint, or it was cut short"),
     (("train", "resnet20", "--data", "digits", "--freeze", "stem,stage7"), "no module 'stage7'"),

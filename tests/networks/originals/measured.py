@@ -159,7 +159,7 @@ ORIGINS: dict[str, Origin] = {
     **{f"resnet{n}_v1": _made("torchvision", partial(_torchvision, f"resnet{n}", first=True)) for n in (50, 101, 152)},
     **{f"plain{n}": _made("torchvision", partial(_torchvision, f"resnet{n}", first=True, plain=True)) for n in (18, 34, 50)},
     **{f"resnet{n}_v2": _made("timm_v2", partial(_timm, f"resnetv2_{n}")) for n in (18, 34, 50, 101, 152)},
-    **{f"keras_resnet{n}{v}": Origin("keras", partial(_keras, f"ResNet{n}{v.upper()}")) for n in (50, 101, 152) for v in ("", "v2")},
+    **{f"keras_resnet{n}{v}": Origin(f"keras{v and '_v2'}", partial(_keras, f"ResNet{n}{v.upper()}")) for n in (50, 101, 152) for v in ("", "v2")},
     **{f"resnet{n}": _written("akamaster", handmade.Cifar, n) for n in (20, 32, 44, 56, 110, 1202)},
     **{f"plain{n}": _written("akamaster", handmade.Cifar, n, plain=True) for n in (20, 32, 44, 56, 110, 1202)},
     "resnet110_v2": _written("preact_cifar", handmade.PreActivatedCifar, 18, (16, 32, 64), padded=True),
