@@ -36,7 +36,7 @@ ON_TOP = {"cli", "api", "api_classifier", "api_networks", "api_probes", "__main_
 HOME: dict[str, set[str]] = {
     "torch": {"networks", "architecture", "data", "probes", "training", "study", "classifier", "testing"},
     "torchvision": {"networks", "data", "training", "classifier"},
-    **{development: set() for development in ("timm", "keras")},
+    **{development: set() for development in ("timm", "keras", "curvlinops")},
     "fvcore": {"networks"},
     "joblib": {"probes"},
     "optuna": {"search", "study"},

@@ -10,19 +10,18 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from resnet_lab.content import content_of
 from resnet_lab.probes.base import Probe, ProbeResult, Subject
+from resnet_lab.probes.measure import NormMode, logits_with
 from resnet_lab.runs.files import StoreError, reading, write_atomically, writing
 from resnet_lab.spec.probes import PROBES, ProbeFacts
 
@@ -44,7 +43,7 @@ class Landscape(Probe):
     points: int = 25
     """On a slice, its ends included; an odd number has the network itself in the middle."""
     radius: float = 1.0
-    batch_norm: Literal["batch", "kept"] = "batch"
+    batch_norm: NormMode = "batch"
     """Whose statistics norms use. `batch`: those of the images at each point, so that it is the loss that training descends. `kept`: those of the
     network, as in the paper's code; then the loss of a deep plain net reaches thousands at the ends, and whatever is relative to its range sees that only."""
     directions: int = 2
@@ -136,18 +135,12 @@ class Surroundings:
     @torch.no_grad()
     def at(self, steps: Sequence[float]) -> Point:
         """Loss in nats and error in percent that many steps along each direction; the network stays as it is."""
-        tensors = {name: buffer.clone() for name, buffer in self.model.named_buffers()}  # norms in training mode write there
-        for name, weights in self.model.named_parameters():
-            moves = [step * direction[name] for step, direction in zip(steps, self.directions, strict=True) if step and name in direction]
-            tensors[name] = sum(moves, weights)
-        norms = [part for part in self.model.modules() if isinstance(part, _BatchNorm)]
-        try:
-            for norm in norms:
-                norm.training = self.batch_norm == "batch"
-            logits = functional_call(self.model, tensors, (self.images,)).float()
-        finally:
-            for norm in norms:
-                norm.training = False
+        moved = {
+            name: sum((step * direction[name] for step, direction in zip(steps, self.directions, strict=True) if step), weights)
+            for name, weights in self.model.named_parameters()
+            if name in self.directions[0]
+        }
+        logits = logits_with(self.model, self.images, moved, batch_norm=self.batch_norm)
         return float(F.cross_entropy(logits, self.labels)), 100 * float((logits.argmax(1) != self.labels).double().mean())
 
 

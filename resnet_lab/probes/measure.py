@@ -1,8 +1,9 @@
 """Measuring a network: loss and error over images in evaluation mode or by batch statistics, and the gradient norm of each block."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 
 Batches = Iterable[tuple[Tensor, Tensor]]
+NormMode = Literal["batch", "kept"]
+"""Whose statistics batch norms use: those of the images that go through, as while training, or those that the network has kept."""
 Statistics = dict[str, Tensor]
 """Buffers of batch norms by their names, to be used in place of the network's own; empty: its own."""
 OWN: Statistics = {}
@@ -102,6 +105,20 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def logits_with(model: nn.Module, images: Tensor, tensors: Mapping[str, Tensor], *, batch_norm: NormMode) -> Tensor:
+    """Float32 logits [N, classes] of a network in evaluation mode some of whose parameters, by name, are replaced. The network stays as it is."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}  # norms in training mode write there
+    norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    try:
+        for norm in norms:
+            norm.training = batch_norm == "batch"
+        logits: Tensor = functional_call(model, {**buffers, **tensors}, (images,))
+    finally:
+        for norm in norms:
+            norm.training = False
+    return logits.float()
 
 
 def gradient_norms(rows: list[tuple[str, list[nn.Parameter]]]) -> Tensor:

@@ -132,6 +132,12 @@ PROBES: dict[str, ProbeFacts] = {
         ("final",),
         {"landscape_2d_roughness": MetricFacts("", 0.0), "landscape_2d_concavity": MetricFacts("", 0.0, 1.0)},
     ),
+    "sharpness": ProbeFacts(
+        "sharpness:Sharpness",
+        "largest eigenvalue of the loss's Hessian",
+        ("final", "initial"),
+        {"sharpness": MetricFacts("powers of ten", 0.0, log=True)},
+    ),
     "activations": ProbeFacts(
         "activations:Activations",
         "mean, deviation and dead channels of each layer's responses while it trains",
