@@ -13,11 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from resnet_lab.classifier.evaluating import Evaluation, Share, mcnemar
+from resnet_lab.classifier.preprocessing import as_said
 from resnet_lab.classifier.training import Job, Trained, run_job
 from resnet_lab.console import make_table, say
 from resnet_lab.output import figure_bytes
 from resnet_lab.report.one_network import draw_curves, history, terminal_curves
 from resnet_lab.runs.record import EpochRecord
+from resnet_lab.spec.data import FixedNormalization
 from resnet_lab.study.stopping import Stop, signals_ask
 from resnet_lab.text import duration
 from resnet_lab.training.train import Progress as Step
@@ -39,6 +41,8 @@ def announce(job: Job, console: Console) -> None:
         f"recipe: {job.epochs} epochs of {size}, {recipe.optimizer} at {recipe.lr:g} ({recipe.schedule}), {recipe.precision}, "
         f"{job.device} with {job.threads} thread(s), seed {job.recipe.seed}",
     ]
+    if job.weights is not None and isinstance(normalization := job.recipe.run.data.normalization, FixedNormalization):
+        lines.append(f"normalization: {as_said(normalization)}")
     if recipe.freeze:
         lines.append(f"frozen: {', '.join(recipe.freeze)}")
     if job.done is not None:

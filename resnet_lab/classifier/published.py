@@ -28,7 +28,6 @@ def published_file(source: str) -> Path:
         raise SpecError.of(
             f"torchvision has no ResNet called {name!r}{nearest(name, (*networks, *by_name))}: "
             f"write {PREFIX}resnet50, or name its weights as in {PREFIX}ResNet50_Weights.IMAGENET1K_V1",
-            key="--init",
         )
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
     if not path.is_file():
@@ -37,10 +36,9 @@ def published_file(source: str) -> Path:
         raise SpecError.of(
             f"{chosen} is not in torch's cache, and nothing is downloaded here: fetch {chosen.url} and put it there as {path}, "
             f"or give the file itself{instead}",
-            key="--init",
         )
     if not hashlib.sha256(content_of(path)).hexdigest().startswith(_digest_of(chosen)):
-        raise SpecError.of(f"{path} was cut short or changed: fetch {chosen.url} again", key="--init")
+        raise SpecError.of(f"{path} was cut short or changed: fetch {chosen.url} again")
     return path
 
 

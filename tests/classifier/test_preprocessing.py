@@ -16,8 +16,10 @@ import torch
 import torchvision
 from click.testing import Result
 from PIL import Image
+from rich.console import Console
 
 from resnet_lab.classifier import published
+from resnet_lab.classifier.display import announce
 from resnet_lab.classifier.exporting import export_run
 from resnet_lab.classifier.predicting import Prediction, predict_images
 from resnet_lab.classifier.preprocessing import as_said, normalization_said
@@ -198,7 +200,7 @@ def test_the_courses_network_goes_to_keras_and_back(tmp_path: Path, command: Cal
     assert "weights export --format safetensors" in refused.output
 
 
-def test_training_on_sees_images_as_the_weights_know_them(photographs: Path, tmp_path: Path) -> None:
+def test_training_on_sees_images_as_the_weights_know_them(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Would catch a fine-tuning that begins with other pixels than its weights were trained on, and one that does not do as it is told."""
     torch.save(torchvision.models.resnet18(num_classes=1000).state_dict(), tmp_path / "w.pt")
     places = Places(tmp_path / "studies", tmp_path / "reports")
@@ -206,9 +208,11 @@ def test_training_on_sees_images_as_the_weights_know_them(photographs: Path, tmp
     def normalization(**data: object) -> object:
         fields = {"data": {"name": f"folder:{photographs}", "image_size": 32, **data}, "training": {"precision": "fp32"}}
         job = prepare_job(Wanted("resnet18", fields), places, init=str(tmp_path / "w.pt"), device="cpu", threads=1)
+        announce(job, Console())
         return job.recipe.run.data.normalization
 
     assert normalization() == NORMALIZATIONS["imagenet"]
+    assert "normalization: imagenet" in capsys.readouterr().out
     assert normalization(normalization="channel") == "channel"
 
 
