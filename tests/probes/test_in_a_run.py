@@ -67,7 +67,7 @@ def test_what_recorders_saw_survives_a_stop(small_run, splits_of, tmp_path: Path
                 should_stop=lambda asked=asked, after=after: next(asked) + 1 >= after,
             )
         record = train(run, 0, splits_of(run), checkpoints=tmp_path / str(after))
-        assert record.notes == ()
+        assert record.notes == whole.notes
         assert record.probes == whole.probes
         assert np.array_equal(record.arrays[WATCHED], whole.arrays[WATCHED], equal_nan=True)
 
