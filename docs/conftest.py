@@ -1,7 +1,7 @@
 """Runs what the pages show, page by page in a folder of its own: Python as it stands, commands as they are typed.
 
-A block of Python that begins with the comment `# name.py` is written to that file. Commands that train for minutes are not run but planned:
-`study` becomes `plan`. Commands of other programs are left out, but `make` must know its targets.
+A block that begins with the comment `# name.py` or `# folder/name.toml` is written to that file. Commands that train for minutes are not run but
+planned: `study` becomes `plan`, and of `train` the options and the file are read. Commands of other programs are left out, but `make` must know its targets.
 """
 
 import os
@@ -19,6 +19,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
 
 from resnet_lab.cli.main import main
+from resnet_lab.spec.reading import read_sections
 
 DOCS = Path(__file__).parent
 RUN_HERE = ("list", "new", "plan", "study", "paper", "schema", "describe", "compare", "conv", "flops")
@@ -27,10 +28,21 @@ RUN_HERE = ("list", "new", "plan", "study", "paper", "schema", "describe", "comp
 
 def python(example: Example) -> str | None:
     """Run a block, or write the file that it names."""
-    if found := re.match(r"# (\w+\.py)\n", example.parsed):
-        Path(found[1]).write_text(example.parsed, encoding="utf-8")
-        return None
-    return PythonEvaluator()(example)
+    return None if written(example) else PythonEvaluator()(example)
+
+
+def toml(example: Example) -> None:
+    """Write the file that a block names; one that names none is a part of a file."""
+    written(example)
+
+
+def written(example: Example) -> bool:
+    """Whether the block names a file, which it is then written to."""
+    if found := re.match(r"# ([\w/]+\.(?:py|toml))\n", example.parsed):
+        path = Path(found[1])
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(example.parsed, encoding="utf-8")
+    return found is not None
 
 
 def shell(example: Example) -> None:
@@ -48,7 +60,9 @@ def typed(line: str) -> None:
     if program != "resnet-lab":
         return
     read(main, words)
-    if words[0] not in RUN_HERE:
+    if words[0] == "train" and words[1].endswith(".toml"):
+        read_sections(Path(words[1]))
+    if words[0] not in RUN_HERE and not (words[:2] == ["weights", "import"] and Path(words[2]).is_file()):
         return
     if words[0] == "study" and not {"smoke", "quick"} & set(words):
         words = ["plan", *words[1:]]
@@ -84,7 +98,7 @@ def end(namespace: dict[str, Any]) -> None:
 
 
 pytest_collect_file = Sybil(
-    parsers=[CodeBlockParser("python", python), CodeBlockParser("sh", shell)],
+    parsers=[CodeBlockParser("python", python), CodeBlockParser("toml", toml), CodeBlockParser("sh", shell)],
     pattern="*.md",
     excludes=["log.md", "design.md"],
     setup=begin,

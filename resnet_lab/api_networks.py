@@ -28,14 +28,18 @@ def build(
     in_channels: int | None = None,
     seed: int = 0,
     size: int | None = None,
+    **fields: Any,
 ) -> Network:
     """A network of the catalogue by its name, or of a spec, as a `torch.nn.Module`: images [B, C, H, W] to logits [B, classes].
 
     `classes` and `in_channels` replace those of the original (1000 and 3 for most); every initial tensor follows from `seed`. With `size`,
     the side of the images in pixels, images too small for the network are refused here and not in its first forward pass.
+    `fields`: any others of a [network] section, as in `build("resnet18", norm="group", stem="cifar")` (docs/spec.md).
     Raises SpecError for an unknown name (with the nearest), a spec that contradicts itself, or a size that does not fit.
     """
-    spec = as_written(named_network(network) if isinstance(network, str) else network)
+    if fields and not isinstance(network, str):
+        raise SpecError.of("fields go with a network's name; change a spec by dataclasses.replace")
+    spec = as_written(named_network(network, **fields) if isinstance(network, str) else network)
     spec = replace(spec, classes=classes or spec.classes, in_channels=in_channels or spec.in_channels)
     if spec.classes is None or spec.in_channels is None:
         raise SpecError.of("say how many classes and in_channels: the spec leaves them to a dataset")

@@ -195,6 +195,18 @@ def test_a_network_by_its_name() -> None:
     assert resnet_lab.build("resnet20")(torch.randn(1, 3, 32, 32)).shape == (1, 10)
 
 
+def test_a_network_by_its_name_with_other_fields() -> None:
+    """A field that is dropped, taken in a type that it does not have, or put upon a spec, which has its own."""
+    model = resnet_lab.build("resnet18", norm="group", stem="cifar", stem_width=16, widths=[16, 32], depths=[1, 1])
+    assert isinstance(model.stage1.block1.residual.norm1, torch.nn.GroupNorm)
+    assert model(torch.randn(1, 3, 4, 4)).shape == (1, 1000)
+    for wrong, words in (({"nrom": "group"}, "network.nrom"), ({"layers": "20"}, "network.layers"), ({"layers": 20}, "both are given")):
+        with pytest.raises(SpecError, match=words):
+            resnet_lab.build("resnet18", **wrong)
+    with pytest.raises(SpecError, match="go with a network's name"):
+        resnet_lab.build(NetworkSpec(layers=8), classes=4, in_channels=3, norm="group")
+
+
 def test_a_network_of_a_spec() -> None:
     """A spec that must be resolved by hand first, or a resolved one whose classes cannot be changed."""
     assert resnet_lab.build(NetworkSpec(layers=8), classes=4, in_channels=3)(torch.randn(1, 3, 8, 8)).shape == (1, 4)

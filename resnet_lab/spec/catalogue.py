@@ -46,15 +46,15 @@ def catalogue() -> dict[str, CatalogueEntry]:
     return {name: _entry(name, raw) for name in raw}
 
 
-def named_network(name: str) -> ResolvedNetwork:
-    """The network `name`, resolved, with the input channels and classes of its original; change them with `dataclasses.replace`.
+def named_network(name: str, **changed: Any) -> ResolvedNetwork:
+    """The network `name`, resolved, with the input channels and classes of its original, and other fields where they are given.
 
-    Raises SpecError where there is none, naming the nearest.
+    Raises SpecError where there is none, naming the nearest, and for a field that is unknown or wrong.
     """
     from resnet_lab.spec.reading import typed_fragment  # reads files with pydantic: only when a network is asked for
 
     entry = catalogue_entry(name)
-    spec = typed_fragment({"network": entry.fields}).network
+    spec = typed_fragment({"network": {**entry.fields, **changed}}).network
     return resolve_network(spec, channels=entry.channels, classes=entry.classes)
 
 

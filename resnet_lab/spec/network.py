@@ -306,7 +306,7 @@ def resolve_network(spec: NetworkSpec, *, channels: int, classes: int) -> Resolv
     """
     if spec.like is not None:
         raise SpecError.of(
-            "`like` is for files; in Python start from resnet_lab.spec.catalogue.named_network and dataclasses.replace", key="network.like"
+            "`like` is for files; in Python start from resnet_lab.spec.catalogue.named_network(NAME, norm=...)", key="network.like"
         )
     facts, order = block_facts(spec.block), resolve_order(spec.order)
     stem, widths = resolve_stem(spec.stem, order), tuple(spec.widths)
