@@ -90,7 +90,9 @@ def test_the_last_run_is_last_in_the_list_and_wherever_a_run_is_named(invoke, ru
     assert [each["run"] for each in json.loads(invoke("runs", "list", "--json").output)][-1] == name
     assert invoke("runs", "show", "last").output == invoke("runs", "show", name).output
     assert f"run {name} kept no weights" in flat(invoke("evaluate", "last").output)
-    assert f"run {name} kept no weights" in flat(invoke("weights", "export", "last", "--format", "safetensors", "-o", "x").output)
+    assert f"run {name} kept no weights" in flat(
+        invoke("weights", "export", "last", "--format", "safetensors", "-o", "x.safetensors").output
+    )
     assert invoke("runs", "rm", "last", "--yes").output.startswith(f"{name}: ")
     assert invoke("runs", "show", "last").output != invoke("runs", "show", name).output
 

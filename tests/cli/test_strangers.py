@@ -103,7 +103,7 @@ def test_commands_that_build_a_stored_run_ask_first(refused, store, evil, reques
     (evil / "photo.png").touch()
     building = [("evaluate", store)]
     if "block" in request.node.name:
-        building += [("evaluate", store, "--data", "digits"), ("weights", "export", store, "--format", "onnx", "-o", "x")]
+        building += [("evaluate", store, "--data", "digits"), ("weights", "export", store, "--format", "onnx", "-o", "x.onnx")]
         building += [("describe", "plain_vs_residual/laptop:plain/20")]
     for words in building:
         assert f"would run {evil / 'evil.py'}, and a stored " in refused(*words), words

@@ -66,7 +66,7 @@ def test_a_signal_stops_a_study_which_goes_on_from_the_checkpoint(prepare, studi
     for name, record in loaded(studies, again).items():
         other = loaded(tmp_path / "undisturbed", undisturbed)[name]
         assert [epoch.loss for epoch in record.epochs] == [epoch.loss for epoch in other.epochs]
-        assert (record.test_loss, record.train_error, record.notes) == (other.test_loss, other.train_error, ())
+        assert (record.test_loss, record.train_error, record.notes) == (other.test_loss, other.train_error, other.notes)
         assert (record.arrays["gradient_norms"] == other.arrays["gradient_norms"]).all()
 
 
