@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help study test lint docs originals calibration benchmarks redraw clean
+.PHONY: help study test lint docs originals calibration benchmarks redraw gallery clean
 .DEFAULT_GOAL := help
 
 help:                    ## this list
@@ -45,6 +45,9 @@ redraw: $(READY)         ## the reference reports from the runs in their archive
 	  $(BIN)/resnet-lab report $$name --claims ablations/$${name%%/*}.toml --studies $$store --reports reports/reference --redraw || exit; done   # a store each: studies share cells, and not their processors
 	cp reports/reference/plain_vs_residual/laptop/figures/depth_vs_error.svg docs/
 	rm -rf reports/.redraw
+
+gallery: $(READY)        ## docs/gallery.md: every kind of figure, from the runs in the reference archives
+	$(BIN)/python docs/draw_gallery.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

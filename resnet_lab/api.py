@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pandas as pd
@@ -28,6 +29,9 @@ from resnet_lab.study.driver import check_writable, drive_study
 from resnet_lab.study.plan import Options, StudyPlan, plan_study
 from resnet_lab.text import plural
 
+if TYPE_CHECKING:
+    from resnet_lab.report.figures import ReportFigure
+
 
 @dataclass(frozen=True, repr=False)
 class Study(StudyData):
@@ -48,6 +52,15 @@ class Study(StudyData):
     def results(self) -> pd.DataFrame:
         """One row per cell: errors and accuracies with their intervals, counts of runs, cost."""
         return main_frame(self, ())
+
+    def figure(self, kind: str, *, width: str = "double") -> "ReportFigure":
+        """One figure of the report: a notebook shows it, its `figure` is matplotlib's, its `frame` has the numbers, its `caption` the words.
+
+        `kind`: its name (`learning_curves`); `width`: that of one column of a paper or of two ("single", "double").
+
+        Raises SpecError for an unknown kind, with the list of all, and where the study has not what it needs.
+        """
+        return _figure(self, self.verdicts, kind, width)
 
     def _repr_html_(self) -> str:
         """In a notebook: what it is, and its results."""
@@ -73,6 +86,10 @@ class StudyResult:
         """One row per cell: errors and accuracies with their intervals, counts of runs, cost."""
         return main_frame(self.data, self.verdicts)
 
+    def figure(self, kind: str, *, width: str = "double") -> "ReportFigure":
+        """One figure of the report, as `Study.figure`."""
+        return _figure(self.data, self.verdicts, kind, width)
+
     def __repr__(self) -> str:
         said = ", ".join(f"{verdict.name} {verdict.verdict}" for verdict in self.verdicts)
         return f"StudyResult({self.data.plan.name}: {said or 'no claims'}; {plural(self.failed, 'failed run')}; {self.report})"
@@ -85,6 +102,12 @@ class StudyResult:
         link = f'<a href="{escape(quote(self.report.as_posix()))}">{escape(str(self.report))}</a>'
         question = f"<p>{escape(self.data.plan.question)} <b>{escape(self.headline)}</b></p>"
         return f"{question}{_html(main_text(self.data, self.verdicts))}<ul>{said}</ul><p>Report: {link}</p>"
+
+
+def _figure(data: StudyData, verdicts: Sequence[Verdict], kind: str, width: str) -> "ReportFigure":
+    from resnet_lab.report.figures import draw_figure  # matplotlib and seaborn
+
+    return draw_figure(data, verdicts, kind, width=width)
 
 
 def _html(table: TextTable) -> str:

@@ -13,6 +13,7 @@ COMMANDS: Commands = {
         "study": ("study:study", "Run an ablation as a study and report its verdicts."),
         "status": ("status:status", "Show the progress of a study, from another terminal."),
         "report": ("report:report", "Draw a study's report from stored runs."),
+        "figure": ("figure:figure", "Draw one figure of a study for a paper."),
         "diff": ("diff:diff", "Compare two studies: fields and results."),
         "paper": ("paper:paper", "Show a paper's tables beside our counts and results."),
         "schema": ("new:schema", "Print the JSON Schema of an ablation, for editors."),

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.output import figure_bytes
 from resnet_lab.report import claim_figure as claims
 from resnet_lab.report import error_figures as errors
 from resnet_lab.report import search_figures as searches
@@ -20,6 +21,7 @@ from resnet_lab.report import training_figures as training
 from resnet_lab.report.layout import Layout, layout_of
 from resnet_lab.report.style import WIDTHS
 from resnet_lab.report.tables import has_gradients, provenance
+from resnet_lab.spec.errors import SpecError, nearest
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class ReportFigure:
     frame: pd.DataFrame
     figure: Figure
 
+    def _repr_svg_(self) -> str:
+        """In a notebook: the figure."""
+        return figure_bytes(self.figure, "svg").decode()
+
 
 def draw_figures(data: StudyData, verdicts: Sequence[Verdict], *, width: str = "double") -> list[ReportFigure]:
     """Every figure of the table that the study has the numbers for, in the table's order. `width`: a name in `style.WIDTHS`."""
@@ -53,8 +59,18 @@ def draw_figures(data: StudyData, verdicts: Sequence[Verdict], *, width: str = "
 
 
 def draw_figure(data: StudyData, verdicts: Sequence[Verdict], name: str, *, width: str = "double") -> ReportFigure:
-    """One figure of the table, which must apply."""
-    drawing = FIGURES[name]
+    """One figure of the table, on the runs that are there.
+
+    Raises SpecError for a name that no figure has, and where the study has not what the figure needs.
+    """
+    drawing = FIGURES.get(name)
+    if drawing is None:
+        raise SpecError.of(f"no figure {name!r}{nearest(name, FIGURES)}; there are {', '.join(FIGURES)}")
+    if not drawing.applies(data):
+        there = [other for other, each in FIGURES.items() if each.applies(data)]
+        raise SpecError.of(
+            f"{data.plan.name} cannot show {name}: it needs {drawing.needs}; it can show {', '.join(there) or 'nothing yet'}"
+        )
     frame = drawing.frame(data, verdicts)
     caption = f"{drawing.caption(data, frame)} {provenance(data)}"
     return ReportFigure(name, drawing.title, caption, frame, drawing.draw(frame, layout_of(data.plan), WIDTHS[width]))

@@ -113,6 +113,35 @@ def test_curves_mean_ends_where_a_run_diverged(study):
     assert "1 run diverged" in training.curves_caption(data, training.curves_frame(data, ()))
 
 
+def test_curves_go_by_iteration_with_test_solid_training_dashed_and_the_milestones(study):
+    """Catches Fig. 6 of He et al. in which nobody can tell training from test, or where the rate dropped."""
+    made = study(seeds=(0, 1))
+    cells = [replace(cell, spec=cell.spec | {"training": cell.spec["training"] | {"milestones": [30, 50]}}) for cell in made.plan.cells]
+    records = {
+        run: replace(record, epochs=tuple(replace(epoch, test_error=epoch.train_error + 2) for epoch in record.epochs))
+        for run, record in made.data.records.items()
+    }
+    for record in records.values():
+        made.store.save(record)
+    data = load(replace(made.plan, cells=tuple(cells)), made.store)
+    frame = training.curves_frame(data, ())
+    assert set(rows(frame, kind="milestone")["iteration"]) == {30, 50}
+    means = rows(frame, kind="mean", cell="plain/20", quantity="test_error")
+    assert means["iteration"].tolist() == [epoch.iteration for epoch in records["plain/20", 0].epochs]
+    panels = training.draw_curves(frame, layout_of(made.plan)).axes
+    for axes, arm in zip(panels, ("plain", "residual"), strict=True):
+        own = [line for line in axes.lines if line.get_linewidth() > 1]
+        for quantity, dashed in (("train_error", True), ("test_error", False)):
+            drawn = [
+                line.get_ydata().tolist() for line in own if (line._dash_pattern[1] is not None) == dashed
+            ]  # matplotlib tells nobody else
+            assert sorted(drawn) == sorted(
+                rows(frame, kind="mean", cell=f"{arm}/{n}", quantity=quantity)["value"].tolist() for n in (20, 56)
+            )
+        assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [30, 50]
+    assert panels[0].get_xlabel() == "iteration"
+
+
 def test_gradient_frame_is_the_geometric_mean_over_seeds(study):
     """Catches an arithmetic mean, start and end mixed up, and a caption that says gradients vanish where norms were measured."""
     made = study()

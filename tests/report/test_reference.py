@@ -14,6 +14,7 @@ from resnet_lab.analysis.statistics import holm
 from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import judge, verdicts_as_json
 from resnet_lab.report.build import write_report
+from resnet_lab.report.figures import FIGURES
 from resnet_lab.runs.archive import import_study
 from resnet_lab.runs.current import stored_plan
 from resnet_lab.runs.looks import load_looks
@@ -98,3 +99,12 @@ def rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [rounded(each) for each in value]
     return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def test_the_gallery_shows_every_kind_of_figure():
+    """Catches a new figure that the gallery does not show, and a picture that is gone: `make gallery` draws it."""
+    text = (ROOT / "docs" / "gallery.md").read_text()
+    assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == set(FIGURES)
+    pictures = re.findall(r"\]\((gallery/.*?)\)", text)
+    assert pictures
+    assert sorted(f"gallery/{path.name}" for path in (ROOT / "docs" / "gallery").iterdir()) == sorted(pictures)
