@@ -65,7 +65,7 @@ def draw_figure(data: StudyData, verdicts: Sequence[Verdict], name: str, *, widt
     """
     drawing = FIGURES.get(name)
     if drawing is None:
-        raise SpecError.of(f"no figure {name!r}{nearest(name, FIGURES)}; there are {', '.join(FIGURES)}")
+        raise SpecError.of(f"no figure {name!r}: there are {', '.join(FIGURES)}{nearest(name, FIGURES)}")
     if not drawing.applies(data):
         there = [other for other, each in FIGURES.items() if each.applies(data)]
         raise SpecError.of(
