@@ -116,4 +116,6 @@ def _measured(
         model = network_at(at, record, run, store, device) if record else starting_network(run, seed, device)
         images = open_images(run.data, dataset_facts(run.data, data_root=data_root, cache=cache), data_root=data_root, cache=cache)
         result = measure_one(made, make_subject(model, images.to(device).train, run, seed, at))
-    return Probing(name, network, at, dict(result.numbers), pd.DataFrame({column: list(values) for column, values in result.table.items()}))
+    called = {number: metric for metric, (number, moment, _) in made.facts.named_metrics.items() if moment == at}  # as in a record
+    numbers = {called.get(number, number): value for number, value in result.numbers.items()}
+    return Probing(name, network, at, numbers, pd.DataFrame({column: list(values) for column, values in result.table.items()}))

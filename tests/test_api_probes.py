@@ -36,13 +36,14 @@ def stored(small_run, splits_of, tmp_path: Path):
 
 
 def test_kept_weights_give_what_the_run_itself_would_have_recorded(stored) -> None:
-    """Would catch other images, another seed, another network or other batch-norm statistics than a run has when it measures itself."""
+    """Would catch other images, another seed, another network, other batch-norm statistics or other names than a run has when it measures itself."""
     name, record, studies = stored({"record": {"weights": True, "probes": ["gradient_correlation"]}})
     for at in ("initial", "final"):
         recorded = record.probe_table(record.probed("gradient_correlation", at))
         as_stored = resnet_lab.probe(name, "gradient_correlation", at=at, studies=studies)
         again = resnet_lab.probe(name, GradientCorrelation(), at=at, studies=studies, device="cpu")
         assert as_stored.table["correlation"].tolist() == recorded["correlation"].tolist()
+        assert again.numbers.keys() == as_stored.numbers.keys() == record.probed("gradient_correlation", at).numbers.keys()
         assert again.table["correlation"].tolist() == pytest.approx(recorded["correlation"].tolist(), abs=1e-5)
 
 
