@@ -1,5 +1,6 @@
 """The pages for readers: the site builds, links lead somewhere, README fits a screen. What they show is run by docs/conftest.py."""
 
+import json
 import os
 import re
 import sys
@@ -40,6 +41,16 @@ def test_the_pages_build_as_a_site(tmp_path: Path) -> None:
     assert app.statuscode == 0
     made = {path.stem for path in (tmp_path / "site").glob("*.html")}
     assert {page.stem for page in (ROOT / "docs").glob("*.md")} - {"log"} <= made
+
+
+def test_the_tutorial_is_the_same_in_both_languages() -> None:
+    """Would catch a command or a line of code that was changed in one of them, a section that one of them lacks, and a verdict that nothing here came to."""
+    english, chinese = ((ROOT / "docs" / f"tutorial{tongue}.md").read_text(encoding="utf-8") for tongue in ("", ".zh"))
+    for part in (r"```.*?```", r"^(#+)", r"^> Supported: .*?$"):
+        assert re.findall(part, english, re.DOTALL | re.MULTILINE) == re.findall(part, chinese, re.DOTALL | re.MULTILINE)
+    (quoted,) = re.findall(r"^> (Supported: .*)$", english, re.MULTILINE)
+    verdicts = json.loads((ROOT / "reports" / "reference" / "plain_vs_residual" / "laptop" / "verdicts.json").read_text(encoding="utf-8"))
+    assert quoted in [verdict["words"] for verdict in verdicts]
 
 
 def test_the_notebook_is_the_tutorial() -> None:
