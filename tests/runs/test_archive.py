@@ -282,7 +282,7 @@ def test_the_question_shown_is_the_question_run(tmp_path: Path, plan: Plan, arch
     hostile = replace(plan, file="/etc/passwd")
     found = import_study(tmp_path / "there", repacked(archive, {"plan.json": hostile.as_text().encode()}, listed=True))
     assert found.plan.file == "passwd"
-    with pytest.raises(StoreError, match="is not the question"):
+    with pytest.raises(StoreError, match="is not the ablation"):
         import_study(tmp_path / "there", repacked(archive, {"question.toml": b"question = 'Another?'"}, listed=True))
 
 
