@@ -15,10 +15,12 @@ from resnet_lab.runs.store import RunStore
 
 ROOT = Path(__file__).parents[1]
 SHOWN = {
-    "plain_vs_residual/laptop": ("depth_vs_error", "depth_vs_accuracy", "claims", "learning_curves", "gradient_norms", "error_vs_macs"),
+    "plain_vs_residual/laptop": (
+        "depth_vs_error", "depth_vs_accuracy", "claims", "learning_curves", "gradient_norms", "amplification", "error_vs_macs",
+    ),
     "shortcut_types/cifar_cpu": ("depth_vs_error", "learning_curves", "error_vs_macs"),
     "search_under_macs/laptop": ("search_history", "search_front", "search_importance", "search_budget"),
-}
+}  # fmt: skip
 """Study -> the kinds of figures to show of it: each kind once, and those that look otherwise with many arms a second time."""
 HEAD = """# Figures
 

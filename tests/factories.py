@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from resnet_lab.analysis.tables import StudyData
 from resnet_lab.runs.plan import Plan, PlannedCell, PlannedSearch
 from resnet_lab.runs.record import EpochRecord, RunRecord
 from resnet_lab.runs.searches import SearchTrial, append_trial
@@ -257,6 +258,16 @@ def make_record(cell: PlannedCell, seed: int, *, arrays: bool = True, epochs: in
         correct[: round(facts.test_images * (values.get("test_error") or 0) / 100)] = False
         base["arrays"] = {"gradient_norms": norms, "test_correct": np.packbits(correct)}
     return RunRecord(**{**base, **values})
+
+
+def with_ratios(data: StudyData, ratios: Mapping[tuple[str, int], tuple[float, float]]) -> StudyData:
+    """The study with other gradient norms at initialization: (cell, seed) -> those of the first and the last block, 1 and 1 where not given."""
+    records = {}
+    for run, record in data.records.items():
+        norms = record.arrays["gradient_norms"].copy()
+        norms[0, 1], norms[0, -2] = ratios.get(run, (1.0, 1.0))  # the stem stands before, the head after
+        records[run] = replace(record, arrays={**record.arrays, "gradient_norms": norms})
+    return replace(data, records=records)
 
 
 def fill_store(

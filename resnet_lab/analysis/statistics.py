@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrc, betaincinv, stdtr, stdtrit
 
@@ -53,6 +54,13 @@ def sign_sides(differences: Floats, region: Region) -> Sides:
         return (float(bdtr(below, tossed, 0.5)), float(bdtr(above, tossed, 0.5))) if tossed else (1.0, 1.0)
 
     return _sides(tails, region)
+
+
+def spearman(first: Floats, second: Floats) -> float:
+    """Spearman's rank correlation of two samples (n,), ties at their mean rank; nan where n < 3, or where one of them does not vary."""
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return math.nan
+    return float(np.corrcoef(pd.Series(first).rank(), pd.Series(second).rank())[0, 1])
 
 
 @dataclass(frozen=True)

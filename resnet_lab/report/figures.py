@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.output import figure_bytes
+from resnet_lab.report import amplification_figure as amplification
 from resnet_lab.report import claim_figure as claims
 from resnet_lab.report import error_figures as errors
 from resnet_lab.report import search_figures as searches
@@ -96,6 +97,11 @@ FIGURES: dict[str, Drawing] = {
     "gradient_norms": Drawing(
         "Gradient norms by block", has_gradients, training.gradients_frame, training.draw_gradients, training.gradients_caption,
         "gradient norms: record.gradients = true",
+    ),
+    "amplification": Drawing(
+        "Gradients at initialization and the final training error", amplification.has_amplification,
+        amplification.amplification_frame, amplification.draw_amplification, amplification.amplification_caption,
+        "gradient norms (record.gradients = true), and a run that has ended with an error",
     ),
     "error_vs_macs": Drawing(
         "Error against cost", errors.has_costs, errors.macs_frame, errors.draw_macs, errors.macs_caption,

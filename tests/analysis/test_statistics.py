@@ -15,6 +15,7 @@ from resnet_lab.analysis.statistics import (
     larger,
     paired_estimate,
     sign_sides,
+    spearman,
 )
 from resnet_lab.spec.claims import Region, parse_expect
 
@@ -110,3 +111,12 @@ def test_correlation_is_given_only_where_it_means_something():
     assert correlation(np.array([1.0, 2, 3]), np.array([2.0, 4, 7])) == pytest.approx(np.corrcoef([1, 2, 3], [2, 4, 7])[0, 1])
     assert math.isnan(correlation(np.array([1.0, 2]), np.array([2.0, 4])))
     assert math.isnan(correlation(np.array([1.0, 1, 1]), np.array([2.0, 4, 7])))
+
+
+def test_rank_correlation_is_scipys_with_ties_and_is_none_without_spread():
+    """Catches ranks that part ties by their order, a correlation of the numbers themselves, and 1 or 0 where there is nothing to order."""
+    first, second = np.array([1.0, 10.0, 10.0, 1000.0, 3.0]), np.array([2.0, 5.0, 4.0, 90.0, 2.0])
+    assert spearman(first, second) == pytest.approx(scipy.stats.spearmanr(first, second).statistic)
+    assert spearman(np.array([1.0, 2, 1000]), np.array([3.0, 4, 5])) == pytest.approx(1.0)
+    assert math.isnan(spearman(np.array([1.0, 2]), np.array([3.0, 4])))
+    assert math.isnan(spearman(np.array([1.0, 2, 3]), np.array([4.0, 4, 4])))

@@ -55,7 +55,7 @@ def test_an_unfinished_study_of_one_seed_is_drawn(smoke_copy, invoke):
     """Would catch a study at work of which nothing can be drawn; its first look is noted as one of a report is."""
     for run in Path("studies/runs").glob("*/*-seed1"):
         shutil.rmtree(run)
-    for kind in ("depth_vs_error", "claims", "learning_curves", "gradient_norms", "error_vs_macs"):
+    for kind in ("depth_vs_error", "claims", "learning_curves", "gradient_norms", "amplification", "error_vs_macs"):
         assert invoke("figure", STUDY, kind, "--format", "png").exit_code == 0
     assert "so there is no interval" in invoke("figure", STUDY, "depth_vs_error").output
 

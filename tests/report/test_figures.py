@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from factories import degradation, ended_search, make_record, make_search
+from factories import degradation, ended_search, make_record, make_search, with_ratios
 from matplotlib import font_manager
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
@@ -19,9 +19,10 @@ from scipy import stats
 from resnet_lab import fonts
 from resnet_lab.analysis.tables import load
 from resnet_lab.output import figure_bytes, styled
+from resnet_lab.report import amplification_figure as amplification
 from resnet_lab.report import claim_figure as claims
 from resnet_lab.report import error_figures as errors
-from resnet_lab.report import style
+from resnet_lab.report import numbers, style
 from resnet_lab.report import training_figures as training
 from resnet_lab.report.figures import FIGURES, draw_figures
 from resnet_lab.report.layout import MOST_LINES, MOST_PANELS, layout_of
@@ -163,6 +164,33 @@ def test_diverged_runs_have_no_gradients_after_the_last_epoch(study):
     made = study(diverged={("plain/56", 0)})
     frame = rows(training.gradients_frame(made.data, ()), cell="plain/56", block="stem")
     assert (rows(frame, when="start")["n"].tolist(), rows(frame, when="end")["n"].tolist()) == ([3], [2])
+
+
+def test_a_dot_of_the_amplification_is_a_run_at_its_ratio_and_error(study):
+    """Catches the ratio upside down, norms of stem or head, a mean over seeds, and a diverged run or a zero norm that moves others."""
+    errors_of = {"plain/20": (1.0, 2.0, 3.0), "plain/56": (60.0, 70.0, 80.0)}
+    made = study(measured=errors_of, claims=(), diverged={("plain/56", 2)})
+    ratios = {("plain/20", 0): (8.0, 2.0), ("plain/20", 1): (0.0, 1.0), ("plain/20", 2): (4.0, 2.0), ("plain/56", 0): (50.0, 0.5)}
+    data = with_ratios(made.data, ratios)
+    frame = amplification.amplification_frame(data)
+    plain = rows(frame, series="plain")
+    assert plain[["cell", "seed", "ratio", "train_error"]].to_numpy().tolist() == [
+        ["plain/20", 0, 4.0, 1.0], ["plain/20", 2, 2.0, 3.0], ["plain/56", 0, 100.0, 60.0], ["plain/56", 1, 1.0, 70.0],
+    ]  # fmt: skip
+    said = amplification.amplification_caption(data, frame)
+    rho = numbers.number(stats.spearmanr(frame["ratio"], frame["train_error"]).statistic, 2)
+    assert f"over 10 runs of 4 cells (n = 10): {rho}." in said
+    assert "association, not cause" in said
+    assert "Not drawn: 2 runs" in said
+
+
+def test_two_runs_have_no_rank_correlation_and_runs_without_norms_no_amplification(study):
+    """Catches a perfect correlation of two points, and an empty figure where record.gradients = false."""
+    made = study(arms=("plain",), seeds=(7,))
+    frame = amplification.amplification_frame(made.data)
+    assert len(frame) == 2
+    assert "No rank correlation" in amplification.amplification_caption(made.data, frame)
+    assert not FIGURES["amplification"].applies(study(store={"arrays": False}).data)
 
 
 def test_bands_on_the_logarithmic_axis_reach_from_the_lowest_to_the_highest(study):

@@ -1,0 +1,97 @@
+"""The amplification scatter: how much gradients grow from the last block back to the first before training, against the error after it.
+
+One dot per run. A run has no dot where it diverged (no final error) or where a norm is zero or not finite (no place on a logarithmic axis).
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn.objects as so
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from resnet_lab.analysis.statistics import spearman
+from resnet_lab.analysis.tables import StudyData, metric_values
+from resnet_lab.analysis.verdicts import Verdict
+from resnet_lab.output import styled
+from resnet_lab.report import numbers, style
+from resnet_lab.report.layout import Layout, layout_of, placed
+from resnet_lab.report.style import MOST_MARKS, WIDTH
+from resnet_lab.spec.probes import GRADIENT_RATIO
+from resnet_lab.text import plural
+
+MANY = 1500
+"""Dots beyond which they are written into SVG and PDF as pixels rather than as shapes."""
+
+
+def amplification_frame(data: StudyData, verdicts: Sequence[Verdict] = ()) -> pd.DataFrame:
+    """What `amplification` draws. Columns: cell, series, label, seed, ratio (first block's norm over the last one's), train_error in percent."""
+    runs = data.runs[["cell", "seed", "train_error"]].assign(ratio=metric_values(data, GRADIENT_RATIO))
+    known = runs["train_error"].notna() & np.isfinite(runs["ratio"]) & (runs["ratio"] > 0)
+    return placed(runs[known], layout_of(data.plan))[["cell", "series", "label", "seed", "ratio", "train_error"]].reset_index(drop=True)
+
+
+@styled()
+def draw_amplification(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Figure:
+    """All runs in one panel, colored by arm; of many series a panel each, with the runs of the others faintly behind."""
+    looks = {name: look for name, look in style.marks(layout).items() if name in set(frame["series"])}
+    many = len(looks) > MOST_MARKS
+    panels = [*looks] if many else [""]
+    columns = (4 if width > WIDTH / 2 else 2) if many else 1
+    frame = frame.assign(panel=frame["series"] if many else "")
+    plot = so.Plot(frame, x="ratio", y="train_error", color="series", marker="series").facet("panel", order=panels, wrap=columns)
+    plot = style.add(plot, so.Dot(pointsize=4.5, alpha=0.75, edgecolor="white", edgewidth=0.5), frame)
+    scales = style.scales(looks)
+    plot = plot.scale(x="log", color=scales["color"], marker=scales["marker"])
+    figure = style.blank(-(-len(panels) // columns) * (1.35 if many else 2.6) + 0.4, width)
+    label = style.wrapped("gradient norm of first block / last block, at initialization", width / columns - 0.4)
+    names = {name: style.wrapped(name, width / columns - 0.4) for name in panels}
+    style.draw(plot.label(x=label, y="training error, %", title=names.__getitem__), figure)
+    narrow = frame["ratio"].max() / frame["ratio"].min() < 300  # then the steps between powers of ten too
+    for axes, panel in zip(figure.axes, panels, strict=True):
+        own = frame[frame["panel"] == panel]
+        if many:
+            others = frame[frame["panel"] != panel]
+            axes.scatter(others["ratio"], others["train_error"], s=5, color="#d4d4d4", linewidths=0, zorder=0.5)
+        for dots in axes.collections:
+            dots.set_rasterized(len(frame) > MANY)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow and not many else (1.0,)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        said = [
+            f"{row['cell']}, seed {row['seed']}: {row['ratio']:.3g} times, {numbers.number(row['train_error'])} %"
+            for row in own.to_dict("records")
+        ]
+        style.tips(axes, own["ratio"], own["train_error"], said)
+    if not many and len(looks) > 1:
+        style.legend_below(figure, {name: style.handle(look, "none") for name, look in looks.items()})
+    return figure
+
+
+def amplification_caption(data: StudyData, frame: pd.DataFrame) -> str:
+    """What a dot is, how the two go together, and what that is not."""
+    left_out = int(data.runs["status"].isin(["done", "diverged"]).sum()) - len(frame)
+    without = f" Not drawn: {plural(left_out, 'run')} without a final error or without such a ratio." if left_out else ""
+    return (
+        "Each dot is one run: the gradient norm of its first block over that of its last block, at initialization, against the training error "
+        f"at its end. {association(frame)}{without}"
+    )
+
+
+def association(frame: pd.DataFrame) -> str:
+    """Spearman's rank correlation of the runs in an amplification frame, as a sentence that claims no cause."""
+    rho = spearman(frame["ratio"].to_numpy(float), frame["train_error"].to_numpy(float))
+    of = f"{plural(len(frame), 'run')} of {plural(frame['cell'].nunique(), 'cell')}"
+    if math.isnan(rho):
+        return f"No rank correlation: it needs three runs that differ in both ({of})."
+    return (
+        f"Spearman’s rank correlation over {of} (n = {len(frame)}): {numbers.number(rho, 2)}. This is an association, not cause: cells differ in "
+        "more than this ratio."
+    )
+
+
+def has_amplification(data: StudyData) -> bool:
+    """Whether any run has both a ratio of gradient norms and a final error."""
+    return not amplification_frame(data).empty
