@@ -3,23 +3,21 @@
 One dot per run. A run has no dot where it diverged (no final error) or where a norm is zero or not finite (no place on a logarithmic axis).
 """
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
+import matplotlib
 import pandas as pd
 import seaborn.objects as so
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from resnet_lab.analysis.statistics import spearman
-from resnet_lab.analysis.tables import StudyData, metric_values
+from resnet_lab.analysis.measured import amplification, association
+from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.output import styled
 from resnet_lab.report import numbers, style
 from resnet_lab.report.layout import Layout, layout_of, placed
 from resnet_lab.report.style import MOST_MARKS, WIDTH
-from resnet_lab.spec.probes import GRADIENT_RATIO
 from resnet_lab.text import plural
 
 MANY = 1500
@@ -28,9 +26,7 @@ MANY = 1500
 
 def amplification_frame(data: StudyData, verdicts: Sequence[Verdict] = ()) -> pd.DataFrame:
     """What `amplification` draws. Columns: cell, series, label, seed, ratio (first block's norm over the last one's), train_error in percent."""
-    runs = data.runs[["cell", "seed", "train_error"]].assign(ratio=metric_values(data, GRADIENT_RATIO))
-    known = runs["train_error"].notna() & np.isfinite(runs["ratio"]) & (runs["ratio"] > 0)
-    return placed(runs[known], layout_of(data.plan))[["cell", "series", "label", "seed", "ratio", "train_error"]].reset_index(drop=True)
+    return placed(amplification(data), layout_of(data.plan))[["cell", "series", "label", "seed", "ratio", "train_error"]]
 
 
 @styled()
@@ -46,9 +42,11 @@ def draw_amplification(frame: pd.DataFrame, layout: Layout, width: float = WIDTH
     scales = style.scales(looks)
     plot = plot.scale(x="log", color=scales["color"], marker=scales["marker"])
     figure = style.blank(-(-len(panels) // columns) * (1.35 if many else 2.6) + 0.4, width)
-    label = style.wrapped("gradient norm of first block / last block, at initialization", width / columns - 0.4)
+    label = style.wrapped("gradient norm of first block / last block, at initialization", width - 0.6)
     names = {name: style.wrapped(name, width / columns - 0.4) for name in panels}
-    style.draw(plot.label(x=label, y="training error, %", title=names.__getitem__), figure)
+    style.draw(plot.label(x="" if many else label, y="error, %" if many else "training error, %", title=names.__getitem__), figure)
+    if many:
+        figure.supxlabel(label, fontsize=matplotlib.rcParams["axes.labelsize"])
     narrow = frame["ratio"].max() / frame["ratio"].min() < 300  # then the steps between powers of ten too
     for axes, panel in zip(figure.axes, panels, strict=True):
         own = frame[frame["panel"] == panel]
@@ -80,18 +78,6 @@ def amplification_caption(data: StudyData, frame: pd.DataFrame) -> str:
     )
 
 
-def association(frame: pd.DataFrame) -> str:
-    """Spearman's rank correlation of the runs in an amplification frame, as a sentence that claims no cause."""
-    rho = spearman(frame["ratio"].to_numpy(float), frame["train_error"].to_numpy(float))
-    of = f"{plural(len(frame), 'run')} of {plural(frame['cell'].nunique(), 'cell')}"
-    if math.isnan(rho):
-        return f"No rank correlation: it needs three runs that differ in both ({of})."
-    return (
-        f"Spearman’s rank correlation over {of} (n = {len(frame)}): {numbers.number(rho, 2)}. This is an association, not cause: cells differ in "
-        "more than this ratio."
-    )
-
-
 def has_amplification(data: StudyData) -> bool:
     """Whether any run has both a ratio of gradient norms and a final error."""
-    return not amplification_frame(data).empty
+    return not amplification(data).empty

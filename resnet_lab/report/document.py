@@ -16,6 +16,7 @@ from resnet_lab.papers.deviations import first_line
 from resnet_lab.papers.facts import find_source
 from resnet_lab.report.page import warnings_of
 from resnet_lab.report.tables import TABLES, provenance
+from resnet_lab.report.why_text import unmeasured, why_sentences
 from resnet_lab.runs.plan import Plan
 
 if TYPE_CHECKING:  # its module draws
@@ -51,6 +52,8 @@ def document(
     lines += [line for answer in answers for line in (latex_prose(answer), "")]
     lines += _items(r"\section*{Warnings}", warnings_of(data, damaged))
     lines += _items(r"\section*{Verdicts}", [f"{verdict.name}: {verdict.words}" for verdict in verdicts])
+    missing = [f"Not measured: {unmeasured(data)[0]}."] if unmeasured(data)[0] else []
+    lines += _items(r"\section*{Measured beside the errors}", [*found, *missing] if (found := why_sentences(data)) else [])
     lines += [r"\section*{Tables and figures}"]
     lines += [rf"\input{{tables/{name}}}" for name, table in TABLES.items() if table.applies(data)]
     form = next((form for form in _PRINTED if form in formats), None)

@@ -37,6 +37,16 @@ def spread(mean: float | None, sd: float | None) -> str:
     return number(mean) if not known(sd) else f"{number(mean)} ± {number(sd, digits(mean))}"
 
 
+def significant(value: float, digits: int) -> str:
+    """A number of any size with so many significant digits: `1,400`, `0.012`, `2.3e−5`."""
+    if value == 0 or not math.isfinite(value):
+        return number(value, 0)
+    rounded = float(f"{value:.{digits - 1}e}")
+    if not 1e-3 <= abs(rounded) < 1e7:
+        return f"{rounded:.{digits - 1}e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e").replace("-", MINUS)
+    return f"{rounded:,.{max(0, digits - 1 - math.floor(math.log10(abs(rounded))))}f}".replace("-", MINUS)
+
+
 def interval(low: float | None, high: float | None) -> str:
     """`[52.1, 56.5]`, or a dash."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):

@@ -39,6 +39,7 @@ from resnet_lab.report.tables import (
     shared_settings,
     unit_of,
 )
+from resnet_lab.report.why_text import unmeasured, why_sentences
 from resnet_lab.runs.plan import Plan
 from resnet_lab.text import DASH, duration, plural, printable
 
@@ -167,6 +168,8 @@ def render_page(data: StudyData, verdicts: Sequence[Verdict], pictures: Sequence
         first_line=ledger(data).first_line,
         cards=[_card(verdict) for verdict in verdicts],
         pictures=[picture for picture in pictures if not picture.is_of_searches],
+        why=why_sentences(data),
+        unmeasured=unmeasured(data),
         searches=_searches(data) if plan.searches else None,
         search_pictures=[picture for picture in pictures if picture.is_of_searches],
         finalists=finalists,

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_lab.analysis.contrasts import measurements
+from resnet_lab.analysis.measured import measured_frame
 from resnet_lab.analysis.searches import finalists, point_text
 from resnet_lab.analysis.tables import StudyData, axis_columns, cell_summary
 from resnet_lab.analysis.verdicts import Verdict, judge_measured
@@ -21,6 +22,7 @@ from resnet_lab.papers.deviations import Ledger, ledger_of
 from resnet_lab.report import numbers
 from resnet_lab.runs.plan import Plan
 from resnet_lab.spec.claims import Claim, parse_expect
+from resnet_lab.spec.probes import metric_facts
 from resnet_lab.text import DASH, duration, plural
 
 _ERRORS: dict[str, str] = {"train_error": "train error, %", "test_error": "test error, %"}
@@ -257,6 +259,37 @@ def gradients_text(data: StudyData, verdicts: Sequence[Verdict]) -> TextTable:
 def has_gradients(data: StudyData) -> bool:
     """Whether gradient norms were kept."""
     return any(record.arrays.get("gradient_norms", np.zeros(0)).size for record in data.records.values())
+
+
+def measured_text(data: StudyData, verdicts: Sequence[Verdict] = ()) -> TextTable:
+    """What was measured beside the errors: one row per metric and point of the grid, one column per arm."""
+    frame, axes = measured_frame(data), list(data.plan.axes)
+    arms, points = (
+        list(dict.fromkeys(frame["arm"])),
+        {cell.name: tuple(str(value) for value in cell.axes.values()) for cell in data.plan.cells},
+    )
+    order = list(dict.fromkeys(points.values()))
+    rows = []
+    for metric, of_metric in frame.groupby("metric", sort=False):
+        facts = metric_facts(str(metric))
+        name = str(metric).replace("_", " ") + (f", {facts.unit}" if facts.unit and not facts.log else "")
+        own = of_metric.assign(point=of_metric["cell"].map(points))
+        for point in sorted(set(own["point"]), key=order.index):
+            at = own[own["point"] == point].set_index("arm")
+            shown = [_mean_text(at.loc[arm]) if arm in at.index else DASH for arm in arms]
+            rows.append((name, *point, numbers.n_of(at["n"]).removeprefix("n = "), *shown))
+    ratios = [str(metric).replace("_", " ") for metric in dict.fromkeys(frame["metric"]) if metric_facts(str(metric)).log]
+    note = (
+        f"Means over n seeds, with Student’s 95 % t interval for one cell alone where runs differ{f' (geometric for {', '.join(ratios)})' if ratios else ''}. "
+        "docs/probes.md says what each number is."
+    )
+    headers = ("measured", *axes, "n", *arms)
+    return TextTable("Measured beside the errors", headers, (False, *[True] * (len(headers) - 1)), tuple(rows), note)
+
+
+def _mean_text(row: Any) -> str:
+    ends = "" if math.isnan(row["ci_low"]) else f" [{numbers.significant(row['ci_low'], 3)}, {numbers.significant(row['ci_high'], 3)}]"
+    return f"{numbers.significant(row['mean'], 3)}{ends}"
 
 
 def verdict_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -522,6 +555,7 @@ TABLES: dict[str, Table] = {
     "published": Table(published_frame, published_table, lambda data: bool(published_nets(data.plan))),
     "deviations": Table(deviations_frame, deviations_text, lambda data: bool(ledger(data).rows)),
     "gradients": Table(gradients_frame, gradients_text, has_gradients),
+    "measured": Table(lambda data, _: measured_frame(data), measured_text, lambda data: not measured_frame(data).empty),
     "finalists": Table(finalists_frame, finalists_text, lambda data: not finalists(data).empty, not_printed=("params", "MACs")),
     "trials": Table(lambda data, _: data.trials, trials_text, lambda data: bool(len(data.trials))),
     "settings": Table(lambda data, _: differing_settings(data).frame, differing_settings, lambda data: bool(differing_settings(data).rows)),
