@@ -17,7 +17,7 @@ import numpy as np
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.runs.plan import Plan, PlannedCell, PlannedSearch
-from resnet_lab.runs.record import EpochRecord, RunRecord
+from resnet_lab.runs.record import EpochRecord, Probed, RunRecord
 from resnet_lab.runs.searches import SearchTrial, append_trial
 from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.spec.claims import Claim
@@ -267,6 +267,21 @@ def with_ratios(data: StudyData, ratios: Mapping[tuple[str, int], tuple[float, f
         norms = record.arrays["gradient_norms"].copy()
         norms[0, 1], norms[0, -2] = ratios.get(run, (1.0, 1.0))  # the stem stands before, the head after
         records[run] = replace(record, arrays={**record.arrays, "gradient_norms": norms})
+    return replace(data, records=records)
+
+
+def with_probes(
+    data: StudyData, measured: Mapping[str, Mapping[str, Sequence[float | None]]], why_not: Mapping[str, str] | None = None
+) -> StudyData:
+    """The study with numbers of probes: metric -> cell -> one a seed, all by one probe `made_up`; `why_not`: cell -> why it has none."""
+    records = {}
+    for (cell, seed), record in data.records.items():
+        position = data.plan.seeds.index(seed)
+        found = {metric: numbers[cell][position] for metric, numbers in measured.items() if cell in numbers}
+        probes = (Probed("made_up", "initial", found, {}, 0),)
+        if why_not and cell in why_not:
+            probes = (*probes, Probed("paths", "initial", {}, {}, 0, why_not[cell]))
+        records[cell, seed] = replace(record, probes=probes)
     return replace(data, records=records)
 
 

@@ -34,7 +34,8 @@ def amplification(data: StudyData) -> pd.DataFrame:
     """
     runs = data.runs[["cell", "seed"]].assign(ratio=metric_values(data, GRADIENT_RATIO), train_error=data.runs["train_error"])
     known = runs["train_error"].notna() & np.isfinite(runs["ratio"]) & (runs["ratio"] > 0)
-    return runs[known].reset_index(drop=True)
+    found: pd.DataFrame = runs.loc[known].reset_index(drop=True)
+    return found
 
 
 def association(runs: pd.DataFrame) -> str:
@@ -61,7 +62,7 @@ def _of_metric(data: StudyData, metric: str) -> pd.DataFrame:
     ends = ["mean", "ci_low", "ci_high"]
     summary[ends] = 10.0 ** summary[ends] if facts.log else summary[ends].clip(facts.low, facts.high)
     asked = [run in data.records and _has_asked(data, run, metric) for run in zip(runs["cell"], runs["seed"], strict=True)]
-    lost = (np.array(asked) & runs["measured"].isna()).groupby(runs["cell"], sort=False).sum()
+    lost = (runs["measured"].isna() & np.array(asked)).groupby(runs["cell"], sort=False).sum()
     return summary.assign(lost=summary["cell"].map(lost))[summary["n"] > 0]
 
 

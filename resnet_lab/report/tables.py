@@ -279,8 +279,9 @@ def measured_text(data: StudyData, verdicts: Sequence[Verdict] = ()) -> TextTabl
             shown = [_mean_text(at.loc[arm]) if arm in at.index else DASH for arm in arms]
             rows.append((name, *point, numbers.n_of(at["n"]).removeprefix("n = "), *shown))
     ratios = [str(metric).replace("_", " ") for metric in dict.fromkeys(frame["metric"]) if metric_facts(str(metric)).log]
+    geometric = f" (geometric for {', '.join(ratios)})" if ratios else ""
     note = (
-        f"Means over n seeds, with Student’s 95 % t interval for one cell alone where runs differ{f' (geometric for {', '.join(ratios)})' if ratios else ''}. "
+        f"Means over n seeds{geometric}, with Student’s 95 % t interval for one cell alone where runs differ. "
         "docs/probes.md says what each number is."
     )
     headers = ("measured", *axes, "n", *arms)

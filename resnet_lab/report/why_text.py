@@ -62,7 +62,7 @@ def why_sentences(data: StudyData) -> list[str]:
     if (runs := amplification(data)).shape[0]:
         texts.append(f"How the ratio of gradient norms goes with the final training error: {association(runs)}")
     lost = frame[frame["lost"] > 0].groupby("metric", sort=False)["lost"].sum()
-    texts += [f"{metric} has no usable number in {plural(int(count), 'run')}, which are in no mean." for metric, count in lost.items()]
+    texts += [f"{metric} has no usable number in {plural(int(count), 'run')}: not in any mean." for metric, count in lost.items()]
     return [text for text in [*texts, *_inapplicable(data)] if text]
 
 
@@ -89,7 +89,8 @@ def _metric_text(frame: pd.DataFrame, reading: Reading, layout: Layout) -> str:
     first, *others = [(row["cell"], numbers.significant(row["mean"], 2)) for row in named]
     said = [f"In {first[0]} {reading.says.format(first[1])}", *(f"in {cell} {value}{reading.unit}" for cell, value in others)]
     more = f"; {plural(len(rows) - MOST_SAID, 'more cell')} in the table" if len(rows) > MOST_SAID else ""
-    shallow = places[places["x"] == min(layout.ticks)].set_index("series")["mean"] if by_depth and len(layout.ticks) > 1 else {}
+    least: Any = places[places["x"] == min(layout.ticks)] if by_depth and len(layout.ticks) > 1 else places.head(0)
+    shallow = dict(zip(least["series"], least["mean"], strict=True))
     changes = [
         f"from {numbers.significant(shallow[row['series']], 2)} to {numbers.significant(row['mean'], 2)} in {row['series']}"
         for row in named
@@ -114,11 +115,14 @@ def _called(rows: Sequence[Any], reading: Reading) -> str:
 def _inapplicable(data: StudyData) -> list[str]:
     """Where a probe was asked for and gave no number, and why."""
     why = data.probes[data.probes["why_not"] != ""]
-    found = why.groupby(["probe", "why_not"], sort=False)["cell"].unique()
-    return [
-        f"{probe} has no number in {', '.join(cells[:MOST_SAID])}{f' and {len(cells) - MOST_SAID} more' if len(cells) > MOST_SAID else ''}: {reason.rstrip('.')}."
-        for (probe, reason), cells in found.items()
-    ]
+    cells: dict[tuple[str, str], dict[str, None]] = {}
+    for probe, reason, cell in zip(why["probe"], why["why_not"], why["cell"], strict=True):
+        cells.setdefault((probe, reason), {})[cell] = None
+    said = []
+    for (probe, reason), named in cells.items():
+        more = f" and {len(named) - MOST_SAID} more" if len(named) > MOST_SAID else ""
+        said.append(f"{probe} has no number in {', '.join([*named][:MOST_SAID])}{more}: {reason.rstrip('.')}.")
+    return said
 
 
 READINGS: dict[str, Reading] = {
