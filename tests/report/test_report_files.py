@@ -27,7 +27,18 @@ def test_every_file_is_there(whole_report):
     """Catches a figure or table without one of its forms, and a figure whose numbers nobody can read."""
     tables = {
         f"{name}.{form}"
-        for name in ("results", "cost", "verdicts", "deviations", "gradients", "settings", "shared_settings", "finalists", "trials")
+        for name in (
+            "results",
+            "cost",
+            "verdicts",
+            "deviations",
+            "gradients",
+            "measured",
+            "settings",
+            "shared_settings",
+            "finalists",
+            "trials",
+        )
         for form in ("csv", "tex")
     }
     figures = {f"{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png", "csv")}
