@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from calibration.pages import put_into_page
 from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
@@ -297,15 +298,6 @@ def bounds(table: Table, searches: int, spread: Map, missed: list[str], samplers
     return lines
 
 
-def put_into_page(place: str, text: str) -> None:
-    """Replace what stands between the page's marks of that name."""
-    before, mark, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {place} -->\n")
-    _, end, after = rest.partition(f"<!-- end of {place} -->")
-    if not (mark and end):
-        raise SystemExit(f"{PAGE} has no place for {place}")
-    PAGE.write_text(f"{before}{mark}{text}\n{end}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("RESNET_LAB_NAS_BENCH_MACRO")
@@ -334,7 +326,7 @@ def main() -> None:
             text = "\n".join(parts[place]())
             print(text, end="\n\n", flush=True)
             if options.write:
-                put_into_page(place, text)
+                put_into_page(PAGE, place, text)
     print(f"{time.perf_counter() - start:.0f} s")
     if missed:
         raise SystemExit("missed: " + "; ".join(missed))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pages import put_into_page
 from scipy.special import bdtr
 from vectorized import agrees_with_program, judged, tests_of
 
@@ -300,15 +301,6 @@ def _tables() -> tuple[str, list[str]]:
     return text, [*missed, *short]
 
 
-def put_into_page(place: str, text: str) -> None:
-    """Replace what stands between the page's marks of that name."""
-    before, mark, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {place} -->\n")
-    _, end, after = rest.partition(f"<!-- end of {place} -->")
-    if not (mark and end):
-        raise SystemExit(f"{PAGE} has no place for {place}")
-    PAGE.write_text(f"{before}{mark}{text}\n{end}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
@@ -318,7 +310,7 @@ def main() -> None:
     print(text)
     print(f"\n{time.perf_counter() - start:.0f} s")
     if options.write:
-        put_into_page("simulated", text)
+        put_into_page(PAGE, "simulated", text)
     if missed:
         raise SystemExit("missed: " + "; ".join(missed))
 

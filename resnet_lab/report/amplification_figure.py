@@ -9,7 +9,6 @@ import matplotlib
 import pandas as pd
 import seaborn.objects as so
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from resnet_lab.analysis.measured import amplification, association
 from resnet_lab.analysis.tables import StudyData
@@ -17,11 +16,8 @@ from resnet_lab.analysis.verdicts import Verdict
 from resnet_lab.output import styled
 from resnet_lab.report import numbers, style
 from resnet_lab.report.layout import Layout, layout_of, placed
-from resnet_lab.report.style import MOST_MARKS, WIDTH
+from resnet_lab.report.style import MANY_DOTS, MOST_MARKS, WIDTH
 from resnet_lab.text import plural
-
-MANY = 1500
-"""Dots beyond which they are written into SVG and PDF as pixels rather than as shapes."""
 
 
 def amplification_frame(data: StudyData, verdicts: Sequence[Verdict] = ()) -> pd.DataFrame:
@@ -47,16 +43,14 @@ def draw_amplification(frame: pd.DataFrame, layout: Layout, width: float = WIDTH
     style.draw(plot.label(x="" if many else label, y="error, %" if many else "training error, %", title=names.__getitem__), figure)
     if many:
         figure.supxlabel(label, fontsize=matplotlib.rcParams["axes.labelsize"])
-    narrow = frame["ratio"].max() / frame["ratio"].min() < 300  # then the steps between powers of ten too
     for axes, panel in zip(figure.axes, panels, strict=True):
         own = frame[frame["panel"] == panel]
         if many:
             others = frame[frame["panel"] != panel]
             axes.scatter(others["ratio"], others["train_error"], s=5, color="#d4d4d4", linewidths=0, zorder=0.5)
         for dots in axes.collections:
-            dots.set_rasterized(len(frame) > MANY)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow and not many else (1.0,)))
-        axes.xaxis.set_major_formatter("{x:g}")
+            dots.set_rasterized(len(frame) > MANY_DOTS)
+        style.powers(axes.xaxis, frame["ratio"].min(), frame["ratio"].max(), between=not many)
         axes.minorticks_off()
         said = [
             f"{row['cell']}, seed {row['seed']}: {row['ratio']:.3g} times, {numbers.number(row['train_error'])} %"

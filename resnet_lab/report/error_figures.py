@@ -22,7 +22,7 @@ from resnet_lab.papers.deviations import ledger_of
 from resnet_lab.papers.facts import PublishedNet
 from resnet_lab.report import numbers, style
 from resnet_lab.report.layout import MOST_PANELS, Layout, evenly, layout_of, placed
-from resnet_lab.report.style import FAINT, INK, MOST_MARKS, WIDTH, Mark
+from resnet_lab.report.style import FAINT, INK, MANY_DOTS, MOST_MARKS, WIDTH, Mark
 from resnet_lab.text import plural
 
 METRICS = {
@@ -32,8 +32,6 @@ METRICS = {
     "train_accuracy": "Training accuracy",
     "test_accuracy": "Test accuracy",
 }
-MANY = 1500
-"""Points beyond which a cloud is written into SVG and PDF as pixels rather than as shapes."""
 MOST_ROWS = 24
 """Rows of a dot plot, one a series."""
 MOST_LABELS = 40
@@ -195,7 +193,7 @@ def _draw_lines(
         axes.set_ylim(low, high)
         axes.margins(x=0.08)
         if axes.collections:
-            axes.collections[0].set_rasterized(int((frame["kind"] == "seed").sum()) > MANY)
+            axes.collections[0].set_rasterized(int((frame["kind"] == "seed").sum()) > MANY_DOTS)
         if measured and means is not None:
             _tell(axes, means[means["panel"] == panel])
     entries: dict[str, Any] = {}

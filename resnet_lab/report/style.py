@@ -11,12 +11,13 @@ import pandas as pd
 import seaborn
 import seaborn.objects as so
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import LogFormatter, LogFormatterSciNotation
+from matplotlib.ticker import LogFormatter, LogFormatterSciNotation, LogLocator
 from rich.cells import cell_len, chop_cells
 
 from resnet_lab.report.inline import TIP
@@ -28,6 +29,8 @@ WIDTH = WIDTHS["double"]
 MOST_MARKS = 6
 """Series that are told apart in one panel, in gray and without green or red too; more of them get a panel or a row each."""
 MOST_TIPS = 2000
+MANY_DOTS = 1500
+"""Dots beyond which a cloud is written into SVG and PDF as pixels rather than as shapes."""
 INK, FAINT = "#333333", "#8a8a8a"
 
 
@@ -93,6 +96,12 @@ class PlainPowers(LogFormatterSciNotation):
         """The words of a tick."""
         words = super().__call__(x, pos).replace(r"$\mathdefault{", "").removesuffix("}$").replace(r"\times", "×")
         return re.sub(r"\^\{([^}]*)\}", lambda power: power[1].translate(_RAISED), words)
+
+
+def powers(axis: Axis, low: float, high: float, *, between: bool = True) -> None:
+    """Ticks of a logarithmic axis at powers of ten, as plain numbers; where it spans little, `between` them too."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if between and high / low < 300 else (1.0,)))
+    axis.set_major_formatter("{x:g}")
 
 
 def add(plot: so.Plot, mark: Any, rows: pd.DataFrame | None, *moves: Any, **variables: Any) -> so.Plot:

@@ -15,7 +15,7 @@ import seaborn.objects as so
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from resnet_lab.analysis.tables import StudyData
 from resnet_lab.analysis.verdicts import Verdict
@@ -69,8 +69,7 @@ def draw_curves(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Fi
     plot = style.add(plot, so.Line(linewidth=1.3 if both else 1.7, **marker), means, linestyle="quantity")
     plot = style.add(plot, so.Dot(marker="x", pointsize=5, stroke=1.4), rows.get("diverged"))
     dashes = {"train_error": DASHED if both else SOLID, "test_error": SOLID}
-    used = list(dict.fromkeys(color for shades in colors.values() for color in shades.values()))
-    plot = plot.scale(color=so.Nominal(used, order=used), linestyle=so.Nominal(dashes, order=list(dashes)))
+    plot = plot.scale(color=_as_they_are(colors), linestyle=so.Nominal(dashes, order=list(dashes)))
     figure = style.blank(-(-len(panels) // columns) * (1.3 if columns > 2 or len(panels) > 4 else 2.1) + 0.4, width)
     style.draw(plot.label(x="iteration", y="error, %", title=lambda name: style.wrapped(name, width / columns - 0.4)), figure)
     for axes, panel in zip(figure.axes, panels, strict=True):
@@ -164,17 +163,14 @@ def draw_gradients(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) ->
     plot = style.add(plot, so.Band(alpha=0.18), rows[rows["kind"] == "end"], group="when")
     plot = style.add(plot, so.Line(linewidth=1.3), means, linestyle="when")
     plot = style.add(plot, so.Dot(marker="s", pointsize=4, edgecolor="white", edgewidth=0.5), means[means["block"] == "head"], group="when")
-    used = list(dict.fromkeys(color for shades in colors.values() for color in shades.values()))
     dashes = {"start": DASHED if facets else SOLID, "end": SOLID}
-    plot = plot.scale(y="log", color=so.Nominal(used, order=used), linestyle=so.Nominal(dashes, order=list(dashes)))
+    plot = plot.scale(y="log", color=_as_they_are(colors), linestyle=so.Nominal(dashes, order=list(dashes)))
     figure = style.blank(-(-len(shown) // columns) * (1.3 if facets else 1.95 if len(panels) < 4 else 1.5) + 0.4, width)
     style.draw(plot.label(x="block", y="gradient norm", title=lambda name: style.wrapped(name, width / columns - 0.4)), figure)
     axes = figure.axes[0]
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(lambda place, _: f"{place:.0f}" if place else "stem")
-    narrow = len(frame) > 0 and frame["high"].max() / frame["low"].min() < 300  # then the steps between powers of ten too
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
-    axes.yaxis.set_major_formatter("{x:g}")
+    style.powers(axes.yaxis, frame["low"].min(), frame["high"].max(), between=len(frame) > 0)
     axes.minorticks_off()
     for axes, title in zip(figure.axes, shown, strict=True):
         own = frame[frame["title"] == title]
@@ -214,6 +210,12 @@ def _panels(frame: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, list[str
         colors = {name: dict(zip(lines, style.shades(looks[name].color, len(lines)), strict=True)) for name in series}
         frame = frame.assign(panel=frame["series"], line=frame["label"])
     return frame.assign(color=[colors[panel][line] for panel, line in zip(frame["panel"], frame["line"], strict=True)]), [*colors], colors
+
+
+def _as_they_are(colors: Mapping[str, Mapping[str, str]]) -> so.Nominal:
+    """Seaborn's scale for a column that holds the colors themselves."""
+    used = list(dict.fromkeys(color for shades in colors.values() for color in shades.values()))
+    return so.Nominal(used, order=used)
 
 
 def _columns(panels: int, width: float) -> int:
