@@ -23,7 +23,10 @@ from resnet_lab.spec.reading import read_sections
 
 DOCS = Path(__file__).parent
 RUN_HERE = ("list", "new", "plan", "study", "paper", "schema", "describe", "compare", "conv", "flops")
-"""Commands that need nothing but the program; of the others only the options are read, since they ask for what a reader has: runs, photographs, archives."""
+"""Commands that need nothing but the program; of the others only the options are read, since they ask for what a reader has: runs, photographs, archives.
+A command that names a `folder:` asks for photographs too."""
+TUTORIAL = ("tutorial.md", "tutorial.zh.md")
+"""Run as a notebook by tests/test_docs.py, which also holds the two and the notebook to the same blocks."""
 
 
 def python(example: Example) -> str | None:
@@ -62,7 +65,7 @@ def typed(line: str) -> None:
     read(main, words)
     if words[0] == "train" and words[1].endswith(".toml"):
         read_sections(Path(words[1]))
-    if words[0] not in RUN_HERE and not (words[:2] == ["weights", "import"] and Path(words[2]).is_file()):
+    if "folder:" in line or (words[0] not in RUN_HERE and not (words[:2] == ["weights", "import"] and Path(words[2]).is_file())):
         return
     if words[0] == "study" and not {"smoke", "quick"} & set(words):
         words = ["plan", *words[1:]]
@@ -100,7 +103,7 @@ def end(namespace: dict[str, Any]) -> None:
 pytest_collect_file = Sybil(
     parsers=[CodeBlockParser("python", python), CodeBlockParser("toml", toml), CodeBlockParser("sh", shell)],
     pattern="*.md",
-    excludes=["log.md", "design.md"],
+    excludes=["log.md", "design.md", *TUTORIAL],
     setup=begin,
     teardown=end,
 ).pytest()

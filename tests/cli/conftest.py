@@ -81,7 +81,8 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(timing, "SECONDS", 0.02)
     monkeypatch.setattr(api, "write_report", partial(api.write_report, formats=("svg",)))
-    monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
+    for name in ("RESNET_LAB_DATA", "COLUMNS"):  # some libraries set the width of a terminal that is not there
+        monkeypatch.delenv(name, raising=False)
     threads, on_interrupt = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
     yield lambda *words: CliRunner().invoke(main, [str(word) for word in words], prog_name="resnet-lab", catch_exceptions=False)
     torch.set_num_threads(threads)
