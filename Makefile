@@ -14,7 +14,7 @@ study: $(READY)          ## the founding example: two minutes on a laptop
 	$(BIN)/python -m resnet_lab.study plain_vs_residual
 
 test: $(READY) lint      ## lint, types and the whole test suite
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 lint: $(READY)           ## ruff and mypy
 	$(BIN)/ruff check .
@@ -51,7 +51,7 @@ gallery: $(READY)        ## docs/gallery.md: every kind of figure, from the runs
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'   # 20,000 modules, of which few are imported: Python compiles those then
 	touch $@
 
 clean:                   ## remove .venv and caches
