@@ -35,10 +35,11 @@ def announce(job: Job, console: Console) -> None:
     recipe = job.recipe.run.training
     size = f"batches of {recipe.batch_size}{' (all training images)' if recipe.batch_size == job.recipe.train_images else ''}"
     size += "" if recipe.drop_last else ", the incomplete last one too"
+    most = f"at most {job.epochs} epochs (patience {recipe.patience})" if recipe.patience else f"{job.epochs} epochs"
     lines = [
         job.title,
         f"data: {job.recipe.facts.says}",
-        f"recipe: {job.epochs} epochs of {size}, {recipe.optimizer} at {recipe.lr:g} ({recipe.schedule}), {recipe.precision}, "
+        f"recipe: {most} of {size}, {recipe.optimizer} at {recipe.lr:g} ({recipe.schedule}), {recipe.precision}, "
         f"{job.device} with {job.threads} thread(s), seed {job.recipe.seed}",
     ]
     if job.weights is not None and isinstance(normalization := job.recipe.run.data.normalization, FixedNormalization):
@@ -79,6 +80,8 @@ def conclude(trained: Trained, console: Console) -> None:
             say(console, f"validation accuracy {100 - record.validation_error:.2f} %; best {100 - best:.2f} % after epoch {epoch}")
         say(console, f"test loss {record.test_loss:.4f}  accuracy {trained.accuracy}")
         _say_repeated(console, trained.repeated, trained.accuracy.images, trained.without_repeated)
+    if "early stopping" in record.checks:
+        say(console, f"early stopping: {record.checks['early stopping']}")
     for note in record.notes:
         say(console, f"note: {note}")
     for which, path in trained.weights.items():

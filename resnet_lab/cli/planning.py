@@ -143,7 +143,12 @@ def _needs(prepared: StudyPlan, pace: Pace, unknown: str) -> list[str]:
     """Time, memory and disk in words."""
     runs, tensors = prepared.parallel.runs, training_bytes(longest(prepared.expected))
     trained = [task for task in prepared.expected if not task.amend]
-    time = f"about {duration(pace.wall(trained, runs), rough=True)} on {prepared.devices[0]}" if not unknown else f"not known: {unknown}"
+    early = ", less where runs stop early" if any(task.run.training.patience for task in trained) else ""
+    time = (
+        f"about {duration(pace.wall(trained, runs), rough=True)} on {prepared.devices[0]}{early}"
+        if not unknown
+        else f"not known: {unknown}"
+    )
     if prepared.devices[0] != "cpu":
         return [f"time: {time}", f"memory of the device: about {size(tensors)} per run", f"disk: {_disk(prepared)}"]
     each, needed, free = host_memory(tensors, runs, prepared.data_bytes)

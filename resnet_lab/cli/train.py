@@ -21,6 +21,9 @@ from resnet_lab.console import open_console, say
     "--image-size", type=click.IntRange(4), metavar="N", help="Side in pixels. Default: that of the images, or 128 if they differ."
 )
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the training images. Default: 10.")
+@click.option(
+    "--patience", type=click.IntRange(0), metavar="N", help="Stop after N epochs without a lower validation error. Default: 0, never."
+)
 @click.option("--optimizer", type=click.Choice(["adam", "sgd", "adamw"]), help="Default: adamw.")
 @click.option("--lr", type=float, metavar="X", help="Peak learning rate. Default: 0.001, with sgd 0.05.")
 @click.option("--weight-decay", type=float, metavar="X", help="Default: 0.01, with sgd 0.0005, with adam 0.")
@@ -76,7 +79,8 @@ def train(network: str, data: str | None, seed: int, studies: Path, reports: Pat
 
 def _fields(data: str | None, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Options as the fields of a file's sections; what was not given stays as it is there."""
-    training = {name: options[name] for name in ("epochs", "optimizer", "lr", "weight_decay", "batch_size", "schedule", "precision")}
+    given = ("epochs", "patience", "optimizer", "lr", "weight_decay", "batch_size", "schedule", "precision")
+    training = {name: options[name] for name in given}
     images = {
         "name": data,
         "image_size": options["image_size"],

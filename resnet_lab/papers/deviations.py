@@ -179,7 +179,9 @@ def _schedule(of: _Fields) -> str:
     words = f"{of['training.schedule']}, lr {of['training.lr']:g}".replace("_", "-")
     if of["training.milestones"]:
         words += f", times {of['training.drop_factor']:g} at {' and '.join(f'{drop:,}' for drop in of['training.milestones'])}"
-    return f"{words}; {of['training.iterations']:,} iterations"
+    patience = of["training.patience"]
+    early = f" at most, stopped {patience} epochs after the lowest validation error" if patience else ""
+    return f"{words}; {of['training.iterations']:,} iterations{early}"
 
 
 def _optimizer(of: _Fields) -> str:

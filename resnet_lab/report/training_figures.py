@@ -97,7 +97,9 @@ def curves_caption(data: StudyData, frame: pd.DataFrame) -> str:
     choice = choose(layout_of(data.plan), "epochs.csv")
     diverged = int((data.runs["status"].eq("diverged") & data.runs["cell"].isin(choice.cells)).sum())
     ended = f" {plural(diverged, 'run')} diverged: the curve ends there in a cross, and so does the mean." if diverged else ""
-    return f"{what}. Thick lines are means over seeds ({n} per cell), {thin}.{ended}{choice.words}"
+    stops = any(cell.spec["training"].get("patience") for cell in data.plan.cells)
+    early = " Runs stop early by their validation error: a mean ends with the first run of its cell." if stops else ""
+    return f"{what}. Thick lines are means over seeds ({n} per cell), {thin}.{ended}{early}{choice.words}"
 
 
 def has_epochs(data: StudyData) -> bool:

@@ -1,8 +1,11 @@
 """What a stored run lacks of the probes that are asked of it now, and whether it has to be trained again for that."""
 
+from collections.abc import Sequence
+
+from resnet_lab.runs.files import from_plain
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.spec.probes import Moment, probe_facts
-from resnet_lab.spec.training import RecordSpec, watched_epochs
+from resnet_lab.spec.training import RecordSpec, ResolvedTraining, total_epochs, watched_epochs
 
 
 def lacking(record: RunRecord, asked: RecordSpec) -> list[tuple[str, Moment]]:
@@ -27,7 +30,7 @@ def epochs_kept(record: RunRecord) -> tuple[int, ...]:
     """The epochs that recorders watched; none where there were no recorders."""
     if not any(each.moment == "training" for each in record.probes):
         return ()
-    return watched_epochs(record.spec["record"].get("probe_epochs", ()), len(record.epochs))
+    return _watched(record, record.spec["record"].get("probe_epochs", ()))
 
 
 def both_epochs(record: RunRecord, asked: RecordSpec) -> tuple[int, ...]:
@@ -37,4 +40,10 @@ def both_epochs(record: RunRecord, asked: RecordSpec) -> tuple[int, ...]:
 
 
 def _asked(record: RunRecord, asked: RecordSpec) -> tuple[int, ...]:
-    return watched_epochs(asked.probe_epochs, len(record.epochs))
+    return _watched(record, asked.probe_epochs)
+
+
+def _watched(record: RunRecord, probe_epochs: Sequence[int]) -> tuple[int, ...]:
+    """What a run watches of these epochs, or of the usual ones: it may have ended before the last that was planned."""
+    planned = total_epochs(record.images["train"], from_plain(ResolvedTraining, record.spec["training"]))
+    return tuple(epoch for epoch in watched_epochs(probe_epochs, planned) if epoch <= len(record.epochs))

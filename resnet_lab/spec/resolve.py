@@ -341,7 +341,12 @@ def resolve_run(
     for key, given, has in (("in_channels", network.in_channels, known.channels), ("classes", network.classes, known.classes)):
         if given != has if key == "in_channels" else given < has:
             raise SpecError.of(f"{given}, but {typed.data.name} has {has}: leave it out", key=f"network.{key}")
-    train, _, _ = image_counts(typed.data, known)
+    train, validation, _ = image_counts(typed.data, known)
+    if typed.training.patience and not validation:
+        raise SpecError.of(
+            "early stopping needs validation images, and there are none: set data.validation = 0.1, or patience = 0",
+            key="training.patience",
+        )
     batch_size = min(typed.training.batch_size, train) if shrink_batch else typed.training.batch_size
     training = resolve_training(replace(typed.training, batch_size=batch_size), train_images=train)
     check_freeze(training.freeze, network.depths)

@@ -43,6 +43,9 @@ class TrainingSpec:
     """Passes over the training images."""
     iterations: Number | None = None
     """Optimizer steps."""
+    patience: Annotated[int, Ge(0), Le(10**6)] = 0
+    """Stop early: after so many epochs without a lower validation error. 0: train all epochs. Results are those of the last epoch trained, and the
+    weights kept as `best` those of the epoch with the lowest validation error. A schedule that falls to zero is cut off: `constant` goes well with it."""
     batch_size: Number = 128
     """Images per optimizer step."""
     drop_last: bool = True
@@ -122,6 +125,7 @@ class ResolvedTraining:
     init_weights: str
     freeze: tuple[str, ...]
     drop_last: bool = field(default=True, metadata=LATER)
+    patience: Annotated[int, Ge(0), Le(10**6)] = field(default=0, metadata=LATER)
 
     @property
     def linear_warmup(self) -> int:
@@ -141,12 +145,13 @@ class RecordSpec:
     gradients: bool = True
     """Keep the gradient norm of each block, at initialization and after every epoch."""
     weights: bool = False
-    """Keep the final weights and, with a validation split, those of the epoch with the lowest validation error. Results use the final ones."""
+    """Keep the final weights and, with a validation split, those of the epoch with the lowest validation error. Results use the final ones,
+    also where training stopped early."""
     probes: Annotated[tuple[str, ...], Len(0, 100)] = ()
     """Measurements of the network beside its errors (docs/probes.md), by name or your own as `package.module:Name`. None changes a number of the run."""
     probe_epochs: Annotated[tuple[Number, ...], Len(0, 10_000)] = ()
     """The epochs at whose end the probes measure that watch a network while it trains. Default: epochs
-    1, 2, 4, 8, ... and the last, which costs a run of digits 1 % of its time. The initialization is always measured."""
+    1, 2, 4, 8, ... and the last planned, which costs a run of digits 1 % of its time. The initialization is always measured."""
 
 
 def resolve_training(spec: TrainingSpec, *, train_images: int) -> ResolvedTraining:

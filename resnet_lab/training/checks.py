@@ -1,8 +1,8 @@
 """Checks: what must be true of a run and depends on the run, so that no test can prove it once; a failed one ends the run by its name.
 
 The learning rate after the warm-up and at milestones, the precision that layers really compute in, one reading of the test images, as many parameters as
-planned. Each works out what it expects apart from the code that it checks. Checks only look: they draw nothing, and no number depends on them.
-Iterations count from 0, as in training/schedules.
+planned, where early stopping ended the training. Each works out what it expects apart from the code that it checks. Checks only look: they draw nothing,
+and no number depends on them. Iterations count from 0, as in training/schedules.
 """
 
 import math
@@ -91,6 +91,7 @@ class Checks:
         found = {
             "warm-up": self._warmup_words(warmup_ended),
             "milestones": self._milestone_words(),
+            "early stopping": self._check_early_stop(epochs),
             "parameters": self._parameters,
             "test set": self._check_test_reads(epochs),
             "precision": self._computed,
@@ -115,6 +116,21 @@ class Checks:
         if curve:
             return f"after each of {curve} epochs for the curve, which selects nothing" + (", and once at the end" if at_end else "")
         return "once, after the last epoch" if at_end else f"never: {'the run diverged' if diverged else 'validation images judge it'}"
+
+    def _check_early_stop(self, epochs: Sequence[EpochRecord]) -> str:
+        patience = self._recipe.patience
+        if not patience or not math.isfinite(epochs[-1].loss):
+            return ""
+        best, last = min(epochs, key=lambda epoch: epoch.validation_error or 0.0), epochs[-1]
+        since, is_cut = last.epoch - best.epoch, last.iteration < self._recipe.iterations
+        if since > patience or (is_cut and since < patience):
+            raise CheckFailed(
+                f"early stopping: training ended {since} epochs after its lowest validation error, and patience is {patience}"
+            )
+        ended = (
+            f"stopped at iteration {last.iteration} of {self._recipe.iterations}" if is_cut else "not needed: all iterations were trained"
+        )
+        return f"{ended}, epoch {last.epoch}; lowest validation error {best.validation_error:.2f} % after epoch {best.epoch}"
 
     def _warmup_words(self, warmup_ended: int | None) -> str:
         warmup = self._recipe.warmup

@@ -138,9 +138,16 @@ class Trainer:
         """Whether the loss stopped being a number."""
         return bool(self.epochs) and not math.isfinite(self.epochs[-1].loss)
 
+    @property
+    def stopped_early(self) -> bool:
+        """Whether none of the last `training.patience` epochs had a lower validation error than the epochs before them: a function of the record."""
+        patience = self.run.training.patience
+        errors = [epoch.validation_error for epoch in self.epochs if epoch.validation_error is not None]
+        return 0 < patience < len(errors) and min(errors[-patience:]) >= min(errors[:-patience])
+
     def train(self, hooks: Hooks) -> None:
-        """Train all epochs that are left, or until the loss stops being a number: divergence is a result."""
-        while len(self.epochs) < self.total_epochs and not self.diverged:
+        """Train all epochs that are left, or until validation says stop, or until the loss stops being a number: divergence is a result."""
+        while len(self.epochs) < self.total_epochs and not self.diverged and not self.stopped_early:
             self._train_epoch(hooks)
             self.checks.check_warmup(self.epochs, self.warmup_ended)
             if hooks.on_epoch is not None:
@@ -351,6 +358,9 @@ def train(
     initial_weights: Mapping[str, Tensor] | None = None,
 ) -> RunRecord:
     """Train one run from its start, or from its checkpoint, to its final errors. A loss that is no number ends it early as `diverged`.
+
+    With `training.patience` it ends after so many epochs without a lower validation error. Its errors are those of the last epoch trained; the
+    weights kept as `best` are those of the epoch with the lowest validation error.
 
     `checkpoints` is the run's folder: a checkpoint is written there at most every `every_seconds` and when the run is stopped; the store removes them
     when it saves the record. Without a folder nothing is written. `should_stop` is asked after every iteration and before every batch of an

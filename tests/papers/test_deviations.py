@@ -83,6 +83,15 @@ def test_one_deviation_at_a_time(override, field, here, decisive):
     assert first_line(plan).endswith(f" in {field}.")
 
 
+def test_training_that_may_stop_early_is_not_at_the_papers_scale():
+    """Would catch the planned iterations of a shorter training taken for the paper's."""
+    ledger = ledger_of(shipped_plan(overrides=["training.patience=5", "data.validation=0.1"]))
+    apart = {row.field: row.here for row in ledger.rows if row.status == "differs"}
+    assert apart.keys() == {"schedule", "split"}
+    assert apart["schedule"].endswith("; 64,000 iterations at most, stopped 5 epochs after the lowest validation error")
+    assert not ledger.paper_scale
+
+
 def test_each_row_that_differs_is_named():
     """Would catch a first line that leaves out the warm-up, normalization, BN statistics or the precision that the study trained with."""
     ledger = ledger_of(shipped_plan(scale="cifar_cpu"))

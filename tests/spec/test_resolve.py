@@ -147,6 +147,10 @@ def test_the_warmup_of_a_where_replaces_the_scales() -> None:
         (("[training]", "[[where]]\nlayerz = 20\n[training]"), "no such condition; did you mean 'layers'?"),
         (("[training]", "[[where]]\narm = 'plane'\n[training]"), "no arm 'plane'; did you mean 'plain'?"),
         (('"none"', '"none"\nnetwork.in_channels = 3'), "network.in_channels: 3, but digits has 1"),
+        (
+            ("epochs = 3", "epochs = 3\npatience = 2"),
+            "training.patience: early stopping needs validation images, and there are none: set data.val",
+        ),
     ],
 )
 def test_relations_that_cannot_hold_are_refused_with_the_remedy(change: tuple[str, str], says: str) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from resnet_lab.runs.lacking import epochs_kept
 from resnet_lab.runs.record import Origin
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.errors import SpecError
@@ -65,6 +66,19 @@ def test_a_run_without_weights_is_trained_again_for_its_final_network(prepare, s
     drive_study(prepare(seeds=1, overrides=PROBE))
     more = prepare(seeds=1, overrides=["record.probes=['updates']"])
     assert [task.run.record.probes for task in more.missing] == [("updates", "gradient_correlation")] * 4
+
+
+def test_a_run_that_stopped_early_lacks_no_epoch_that_it_never_had(prepare, studies):
+    """Would catch runs trained again at each call for epochs after their end, and a last epoch that is taken for one that was watched."""
+    stops = ["data.validation=0.25", "training.patience=1", "training.epochs=9", "training.lr=1e-9", "record.probes=['updates']"]
+    drive_study(prepared := prepare(seeds=1, overrides=stops))
+    records = [RunStore(studies).load(task.fingerprint, task.seed) for task in prepared.tasks]
+    assert max(len(record.epochs) for record in records) < 9
+    assert {epochs_kept(record) for record in records} <= {(1, 2), (1, 2, 4)}
+    for record in records:
+        watched = record.arrays["probe/updates/training/epoch"]
+        assert tuple(dict.fromkeys(watched.tolist())) == (0, *epochs_kept(record))
+    assert prepare(seeds=1, overrides=stops).missing == ()
 
 
 def test_a_run_from_an_archive_stays_marked_when_it_is_measured_further(prepare, studies):

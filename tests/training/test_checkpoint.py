@@ -87,6 +87,17 @@ def test_a_run_in_pieces_is_the_unbroken_run(small_run, splits_of, assert_same, 
     assert record.seconds > 0
 
 
+def test_a_run_that_stops_early_is_resumed_to_the_same_end(small_run, splits_of, assert_same, tmp_path):
+    """Would catch a resumed run that trains on where it had stopped already, in its last measures, or that counts its patience anew."""
+    never_better = {"training": {"epochs": 9, "lr": 1e-9, "weight_decay": 0.0, "patience": 2, "schedule": "constant"}}
+    run = small_run(TWICE_AUGMENTED, never_better, {"data": {"pad_crop": 0, "flip": False}, "network": {"norm": "none"}})
+    unbroken = train(run, 3, splits_of(run), checkpoints=tmp_path / "unbroken")
+    record, stops = broken(run, splits_of(run), tmp_path / "broken")
+    assert 12 in stops, "stopped while measuring, after its last epoch"
+    assert_same(record, unbroken)
+    assert len(record.epochs) == 3
+
+
 @pytest.mark.parametrize(
     "change",
     [

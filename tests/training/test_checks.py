@@ -111,6 +111,14 @@ def test_a_test_curve_is_allowed_and_said(trained):
     assert record.checks["test set"] == "after each of 2 epochs for the curve, which selects nothing, and once at the end"
 
 
+@pytest.mark.parametrize(("stops", "since"), [(True, 0), (False, 5)])
+def test_an_early_stop_that_the_recipe_does_not_ask_for(trained, monkeypatch, stops, since):
+    """Would catch a training cut off too soon, and one that goes on although validation errors say stop."""
+    monkeypatch.setattr(train_module.Trainer, "stopped_early", property(lambda trainer: stops and bool(trainer.epochs)))
+    lasting = {"data": {"validation": 0.25}, "training": {"epochs": 6, "lr": 1e-9, "patience": 2}, "network": {"norm": "none"}}
+    assert broken(trained, lasting) == f"early stopping: training ended {since} epochs after its lowest validation error, and patience is 2"
+
+
 @pytest.mark.parametrize(("asked", "found"), [("bf16", "float32"), ("fp32", "bfloat16")])
 def test_a_precision_that_was_not_asked_for(trained, monkeypatch, asked, found):
     """Would catch an autocast that is not there, or one that nobody wanted."""

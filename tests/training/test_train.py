@@ -70,6 +70,33 @@ def test_diverging_is_a_result_not_an_error(trained):
     assert "test_correct" not in record.arrays
 
 
+STOPS = {"data": {"validation": 0.25}, "training": {"epochs": 40, "schedule": "constant", "lr": 0.2, "patience": 2}}
+
+
+def test_early_stopping_is_the_same_training_cut_off(trained, tmp_path):
+    """Would catch a stop that is one epoch off, a result of another epoch than the last trained, best weights that are the last, and a rule that
+    touches the training: cut off by hand at the same epoch, it ends in the same numbers.
+    """
+    record = trained(STOPS, checkpoints=tmp_path, keep_weights=True)
+    errors = [epoch.validation_error for epoch in record.epochs]
+    best = 1 + errors.index(min(errors))
+    assert 3 < len(errors) < 40
+    assert len(errors) == best + 2
+    assert all(len(part) - 1 - part.index(min(part)) < 2 for part in (errors[:end] for end in range(1, len(errors)))), "not sooner"
+    words = f"stopped at iteration {4 * len(errors)} of 160, epoch {len(errors)}; lowest validation error {min(errors):.2f} % after epoch {best}"
+    assert record.checks["early stopping"] == words
+    assert record.arrays["gradient_norms"].shape == (len(errors) + 1, 5)
+    by_hand = trained(STOPS, {"training": {"epochs": len(errors), "patience": 0}}, checkpoints=tmp_path / "other", keep_weights=True)
+    assert (by_hand.test_loss, by_hand.validation_error, by_hand.weights) == (record.test_loss, errors[-1], record.weights)
+    assert record.weights["best"] != record.weights["last"]
+
+
+def test_patience_that_is_never_at_its_end(trained):
+    """Would catch a run that is said to have stopped when it was trained to its end."""
+    record = trained(STOPS, {"training": {"epochs": 2}})
+    assert record.checks["early stopping"].startswith("not needed: all iterations were trained, epoch 2; lowest")
+
+
 @pytest.mark.parametrize("layout", [False, True])
 @pytest.mark.parametrize("recipe", [{"optimizer": "adamw", "lr": 0.01}, {"optimizer": "sgd", "nesterov": True}, {"precision": "bf16"}])
 def test_every_recipe_lowers_the_loss(trained, recipe, layout):
