@@ -11,14 +11,19 @@ TOO_WIDE = 5.0
 """Points by which a line may stand in the margin."""
 
 
-def _is_there() -> bool:
+def _is_there(*styles: str) -> bool:
     if shutil.which("pdflatex") is None or shutil.which("bibtex") is None:
         return False
-    styles = ("siunitx.sty", "booktabs.sty", "lmodern.sty")
     return subprocess.run(["kpsewhich", *styles], capture_output=True, check=False).returncode == 0
 
 
-needs_latex = pytest.mark.skipif(not _is_there(), reason="needs LaTeX: apt-get install texlive-latex-recommended texlive-science lmodern")
+needs_latex = pytest.mark.skipif(
+    not _is_there("siunitx.sty", "booktabs.sty", "lmodern.sty"),
+    reason="needs LaTeX: apt-get install texlive-latex-recommended texlive-science lmodern",
+)
+needs_tikz = pytest.mark.skipif(
+    not _is_there("tikz.sty", "lmodern.sty"), reason="needs TikZ: apt-get install texlive-latex-recommended texlive-pictures lmodern"
+)
 
 
 def problems(document: Path) -> list[str]:

@@ -2,15 +2,17 @@
 
 import html
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from resnet_lab.architecture.layers import Description
+from resnet_lab.architecture.stages import Bracket, StageRow, heading, notes, power, same_words, stage_rows
 from resnet_lab.architecture.table import HEADINGS, SET_LEFT, summary, table_rows
-from resnet_lab.latex import Latex, latex_escape, to_latex
+from resnet_lab.latex import CHARACTER, GAP, LINE, Latex, latex_escape, latex_prose, to_latex
 from resnet_lab.output import to_csv
-from resnet_lab.text import shape_text
+from resnet_lab.text import shape_text, times_sign
 
 WHOLE = dict.fromkeys(("params", "macs", "repeats"), "int64") | dict.fromkeys(("receptive_field", "stride"), "Int64")
 """Columns of whole numbers; the nullable ones are missing where there is no number."""
@@ -80,6 +82,73 @@ def latex_text(description: Description, *, full: bool = False) -> str:
     rows = [(Latex(set_row[row.level] % latex_escape(row.cells[0])), *row.cells[1:]) for row in table_rows(description, full=full)]
     texts = pd.DataFrame(rows, columns=list(HEADINGS))
     return to_latex(texts, right=[heading not in SET_LEFT for heading in HEADINGS], caption=f"{summary(description)}.")
+
+
+def stages_csv(descriptions: Sequence[Description]) -> str:
+    """One row per stage of each network; `layers` are weighted layers, `filters` the channels that come out, `macs` sum to the network's."""
+    rows = [
+        {"network": description.title, "layer": row.layer, "stage": row.stage, "output": row.output, "built": str(row)}
+        | {name: getattr(row, name) for name in ("layers", "filters", "params", "macs")}
+        for description in descriptions
+        for row in stage_rows(description)
+    ]
+    return to_csv(pd.DataFrame(rows))
+
+
+def stages_latex(descriptions: Sequence[Description]) -> str:
+    """Table 1 of He et al. 2015 of these networks: brackets over several lines; in panels below each other where they do not fit side by side."""
+    said = " ".join(f"{note}." for note in notes(descriptions))
+    lines = [r"\begin{table}[htbp]", r"\centering", rf"\caption{{Building blocks are shown in brackets. {latex_prose(said)}}}"]
+    lines += [r"\footnotesize\setlength{\tabcolsep}{4pt}"]
+    for number, panel in enumerate(_panels(descriptions)):
+        lines += [r"\par\medskip"] if number else []
+        lines += [rf"\begin{{tabular}}{{@{{}}lc{'c' * len(panel)}@{{}}}}", r"\toprule"]
+        lines += [
+            r"layer name & output size & " + " & ".join(_stacked(list(map(latex_escape, heading(each)))) for each in panel) + r" \\",
+            r"\midrule",
+        ]
+        lines += [line for rows in zip(*map(stage_rows, panel), strict=True) for line in (*_latex_row(rows), r"\midrule")]
+        macs = (rf"{digits}$\times$10\textsuperscript{{{exponent}}}" for digits, exponent in (power(each.macs) for each in panel))
+        lines += [r"multiply-adds & & " + " & ".join(macs) + r" \\", r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([r"% needs: \usepackage{booktabs}", *lines, r"\end{table}", ""])
+
+
+def _latex_row(rows: Sequence[StageRow]) -> Iterator[str]:
+    """A stage in one row, or in two: what all networks have outside of brackets runs over their columns, as in the paper."""
+    names, alike = f"{latex_escape(rows[0].layer)} & {_latex(rows[0].output)}", same_words(rows)
+    cells = [[*([] if alike else [_latex(row.words)]), *map(_latex_bracket, row.brackets)] for row in rows]
+    if alike and rows[0].words:
+        yield rf"{names} & \multicolumn{{{len(rows)}}}{{c}}{{{_latex(rows[0].words)}}} \\" + ("[2pt]" if any(cells) else "")
+        names = " & "
+    if any(cells):
+        yield rf"{names} & {' & '.join(map(_stacked, cells))} \\"
+
+
+def _latex_bracket(bracket: Bracket) -> str:
+    return rf"$\left[\mbox{{{_stacked(list(map(_latex, bracket.layers)))}}}\right]\times${bracket.times}"
+
+
+def _latex(words: str) -> str:
+    return latex_escape(times_sign(words))
+
+
+def _stacked(lines: Sequence[str]) -> str:
+    return lines[0] if len(lines) == 1 else r"\begin{tabular}{@{}c@{}}" + r" \\ ".join(lines) + r"\end{tabular}"
+
+
+def _panels(descriptions: Sequence[Description]) -> list[list[Description]]:
+    """As many networks side by side as fit the line, by the widest layer of their brackets."""
+    panels: list[list[Description]] = [[]]
+    left = room = LINE - 22 * CHARACTER
+    for each in descriptions:
+        layers = [f"{layer} x {bracket.times}" for row in stage_rows(each) for bracket in row.brackets for layer in bracket.layers]
+        width = CHARACTER * max(map(len, (*layers, *heading(each)))) + GAP
+        if panels[-1] and width > left:
+            panels.append([])
+            left = room
+        panels[-1].append(each)
+        left -= width
+    return panels
 
 
 def html_text(description: Description, *, full: bool = False) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.architecture.modules import Geometry, Size, shown
+from resnet_lab.architecture.modules import Geometry, Size, Sums, shown
 from resnet_lab.networks.blocks import BLOCKS, Block, make_block
 from resnet_lab.networks.build import Head, Stem, places
 from resnet_lab.networks.cost import part_cost
@@ -33,7 +33,10 @@ PRE, RESIDUAL, CARRY, JOIN, POST = "pre.", "residual.", "shortcut.carry", "short
 
 @dataclass(frozen=True)
 class Layer:
-    """One row. `path` is its name below its part (`residual.conv1`), `geometry` how its values lie over the image, or over a Run's own input."""
+    """One row. `path` is its name below its part (`residual.conv1`), `geometry` how its values lie over the image, or over a Run's own input.
+
+    `given`: the shape of its input, which a join has several of. `sums`: how its numbers come about.
+    """
 
     path: str
     kind: str
@@ -43,6 +46,8 @@ class Layer:
     macs: int
     geometry: Geometry
     part: str = ""
+    given: Size = ()
+    sums: Sums = ()
 
     @property
     def name(self) -> str:
@@ -312,7 +317,20 @@ def _layers(module: nn.Module, calls: list[tuple[str, nn.Module, Size, Size]]) -
         counted |= {id(parameter) for parameter in own}
         times[path] += 1
         name = path if times[path] == 1 else f"{path}_{times[path]}"
-        layers.append(Layer(name, look.kind, look.label, made, sum(p.numel() for p in own), look.macs, ends[where]))
+        layers.append(
+            Layer(
+                name,
+                look.kind,
+                look.label,
+                made,
+                sum(p.numel() for p in own),
+                look.macs,
+                ends[where],
+                "",
+                () if path == JOIN else given,
+                look.sums,
+            )
+        )
     return layers, ends.get(POST) or _seen_by_both(ends)
 
 

@@ -1,4 +1,4 @@
-"""How one module is shown and counted: its kind, its label, its multiply-adds on one image, and how far its values see.
+"""How one module is shown and counted: its kind, its label, its multiply-adds on one image, how these come about, and how far its values see.
 
 Multiply-adds are of convolutions and linear layers. A window is (kernel, stride, dilation), each as (height, width).
 """
@@ -10,12 +10,16 @@ from typing import Any
 
 from torch import nn
 
+from resnet_lab.architecture.arithmetic import product, side_sum, weights_sum
 from resnet_lab.networks.joins import JOINS, Without
 from resnet_lab.networks.layers import EvenConv2d
 from resnet_lab.networks.shortcuts import Identity
 
 Size = tuple[int, ...]
 """Shape of one image's values: (channels, height, width), or (features,)."""
+Sums = tuple[tuple[str, str], ...]
+"""(SIDE, CHANNELS, PARAMS or MACS, how it comes about with the numbers filled in); nothing of what stays as it is."""
+SIDE, CHANNELS, PARAMS, MACS = "size", "channels", "parameters", "multiply-adds"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Shown:
     label: str
     macs: int = 0
     window: Callable[[Geometry], Geometry] = lambda before: before
+    sums: Sums = ()
 
 
 def shown(module: nn.Module, given: Size, made: Size) -> Shown | None:
@@ -79,19 +84,54 @@ def _convolution(conv: Any, given: Size, made: Size) -> Shown:
     words += ["valid"] if max(kernel) > 1 and unpadded and not isinstance(conv, EvenConv2d) else []
     words += ["bias"] if conv.bias is not None else []
     macs = math.prod(made) * (conv.in_channels // conv.groups) * math.prod(kernel)
-    return Shown("conv", ", ".join(words), macs, lambda before: before.through(kernel, stride, dilation))
+    weights = (*kernel, conv.in_channels // conv.groups, conv.out_channels)
+    sums = (
+        *_sides(given, made, kernel, stride, _padding(conv), dilation),
+        (PARAMS, weights_sum(*weights, bias=0 if conv.bias is None else conv.out_channels)),
+        (MACS, product(math.prod(weights), *made[1:])),
+    )
+    return Shown("conv", ", ".join(words), macs, lambda before: before.through(kernel, stride, dilation), sums)
+
+
+def _padding(conv: Any) -> list[tuple[int, int]]:
+    """Pixels added (before, behind), in height and width."""
+    if isinstance(conv, EvenConv2d) or conv.padding == "same":
+        spans = [dilation * (kernel - 1) for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)]
+        return [(span // 2, span - span // 2) for span in spans]
+    return [(0, 0)] * 2 if conv.padding == "valid" else [(side, side) for side in conv.padding]
+
+
+def _sides(
+    given: Size,
+    made: Size,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int] = (1, 1),
+) -> Sums:
+    """How height and width come about, once where they are alike; nothing where the module goes by another rule (a pool that rounds up)."""
+    windows = zip(given[1:], kernel, stride, padding, dilation, strict=True)
+    said = [side_sum(side, k, stride=s, padding=p, dilation=d) for side, k, s, p, d in windows]
+    right = all(text.endswith(f" = {side}") for text, side in zip(said, made[1:], strict=True))
+    return tuple((SIDE, text) for text in dict.fromkeys(said) if right)
 
 
 def _linear(linear: Any, given: Size, made: Size) -> Shown:
     """What is linear in features, with no place left in the image, has seen all of it."""
-    flat = len(given) == 1
-    return Shown("linear", "linear", math.prod(made) * linear.in_features, lambda before: before.everywhere() if flat else before)
+    flat, weights = len(given) == 1, (linear.in_features, linear.out_features)
+    sums = (
+        (PARAMS, weights_sum(*weights, bias=0 if linear.bias is None else linear.out_features)),
+        (MACS, product(*weights) if flat else product(math.prod(weights), *made[:-1])),
+    )
+    return Shown("linear", "linear", math.prod(made) * linear.in_features, lambda before: before.everywhere() if flat else before, sums)
 
 
 def _pool(words: str) -> Callable[[Any, Size, Size], Shown]:
     def look(pool: Any, given: Size, made: Size) -> Shown:
         kernel, stride = _pair(pool.kernel_size), _pair(pool.stride)
-        return Shown("pool", f"{words} {_window(kernel, stride)}", window=lambda before: before.through(kernel, stride))
+        dilation = _pair(getattr(pool, "dilation", 1))
+        sums = _sides(given, made, kernel, stride, [(side, side) for side in _pair(pool.padding)], dilation)
+        return Shown("pool", f"{words} {_window(kernel, stride)}", window=lambda before: before.through(kernel, stride), sums=sums)
 
     return look
 
@@ -99,7 +139,8 @@ def _pool(words: str) -> Callable[[Any, Size, Size], Shown]:
 def _adaptive(words: str) -> Callable[[Any, Size, Size], Shown]:
     def look(pool: Any, given: Size, made: Size) -> Shown:
         if math.prod(made[1:]) == 1:
-            return Shown("pool", f"global {words}", window=Geometry.everywhere)
+            one = ((SIDE, f"1, of {product(*given[1:])} values a channel"),)
+            return Shown("pool", f"global {words}", window=Geometry.everywhere, sums=one)
         stride = [max(1, had // left) for had, left in zip(given[1:], made[1:], strict=True)]
         kernel = [had - (left - 1) * step for had, left, step in zip(given[1:], made[1:], stride, strict=True)]
         return Shown("pool", f"{words} to {_numbers(made[1:])}", window=lambda before: before.through(kernel, stride))
@@ -108,7 +149,18 @@ def _adaptive(words: str) -> Callable[[Any, Size, Size], Shown]:
 
 
 def _pad(pad: Any, given: Size, made: Size) -> Shown:
-    return Shown("pad", f"pad {_numbers(pad.padding)}")
+    left, right, top, bottom = pad.padding
+    sides = zip(given[1:], ((top, bottom), (left, right)), made[1:], strict=True)
+    said = dict.fromkeys(f"{side} + {before} + {behind} = {after}" for side, (before, behind), after in sides)
+    return Shown("pad", f"pad {_numbers(pad.padding)}", sums=tuple((SIDE, text) for text in said))
+
+
+def _norm(label: str) -> Callable[[Any, Size, Size], Shown]:
+    def look(norm: Any, given: Size, made: Size) -> Shown:
+        params = [parameter.numel() for parameter in norm.parameters()]
+        return Shown("norm", label, sums=((PARAMS, product(len(params), params[0])),) if params else ())
+
+    return look
 
 
 def _dropout(dropout: Any, given: Size, made: Size) -> Shown:
@@ -121,7 +173,12 @@ def _identity(carry: Any, given: Size, made: Size) -> Shown | None:
     if not words:
         return None
     stride = _pair(carry.stride)
-    return Shown("subsample" if carry.stride > 1 else "pad", ", ".join(words), window=lambda before: before.through((1, 1), stride))
+    sides = dict.fromkeys(f"{had} / {carry.stride}{', rounded up,' if had % carry.stride else ''} = {left}" for had, left in
+                          zip(given[1:], made[1:], strict=True)) if carry.stride > 1 else ()  # fmt: skip
+    channels = ((CHANNELS, f"{given[0]} + {carry.front + carry.behind} of zeros = {made[0]}"),) if carry.behind else ()
+    sums = (*((SIDE, text) for text in sides), *channels)
+    kind = "subsample" if carry.stride > 1 else "pad"
+    return Shown(kind, ", ".join(words), window=lambda before: before.through((1, 1), stride), sums=sums)
 
 
 def _join(kind: str) -> Callable[[Any, Size, Size], Shown]:
@@ -164,9 +221,9 @@ MODULES: dict[type[nn.Module], Callable[[Any, Size, Size], Shown | None]] = {
     nn.ZeroPad2d: _pad,
     nn.Dropout: _dropout,
     nn.Dropout2d: _dropout,
-    nn.BatchNorm2d: _plain("norm", "batch norm"),
-    nn.GroupNorm: _plain("norm", "group norm"),
-    nn.LayerNorm: _plain("norm", "layer norm"),
+    nn.BatchNorm2d: _norm("batch norm"),
+    nn.GroupNorm: _norm("group norm"),
+    nn.LayerNorm: _norm("layer norm"),
     nn.ReLU: _plain("relu", "ReLU"),
     nn.LeakyReLU: _plain("relu", "leaky ReLU"),
     nn.ELU: _plain("elu", "ELU"),

@@ -26,6 +26,8 @@ POINT = 1 / 72
 MARGIN = 0.25
 RADIUS = 0.075
 """Of the circle where two paths are added."""
+CORNER = 0.08
+"""Radius of a line's corners."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,10 @@ def figure(scene: Scene) -> Figure:
     for box in (*scene.panels, *scene.boxes):
         _draw_box(axes, box)
     for x, y in scene.joints:
-        axes.add_patch(Circle((x, y), RADIUS, fc="white", ec=_INK, lw=0.9, zorder=4))
-        arm = RADIUS * 0.55
+        axes.add_patch(Circle((x, y), RADIUS, fc="white", ec=INK, lw=SUM, zorder=4))
+        arm = RADIUS * ARM
         for ends in (((x - arm, y), (x + arm, y)), ((x, y - arm), (x, y + arm))):
-            axes.add_patch(PathPatch(Path(ends), ec=_INK, lw=0.9, zorder=5))
+            axes.add_patch(PathPatch(Path(ends), ec=INK, lw=SUM, zorder=5))
     for words in scene.words:
         axes.text(words.x, words.y, words.text, fontproperties=_font(words.size, words.bold and has_bold(words.text)), color=words.color,
                   ha=words.align, va="center_baseline", zorder=6)  # fmt: skip
@@ -133,6 +135,18 @@ def figure(scene: Scene) -> Figure:
 def render(scene: Scene, form: str) -> bytes:
     """The scene as `svg`, `png` or `pdf`; the same scene gives the same bytes."""
     return figure_bytes(figure(scene), form)
+
+
+def colors(box: Box) -> tuple[str, str]:
+    """Of its face and of its edge, as `#rrggbb`, `white` or `none`."""
+    panel, own, edge = _STAGES[box.stage % len(_STAGES)]
+    staged = {"panel": (panel, "none"), "card": ("white", edge)}.get(box.look, (own, edge))
+    return staged if box.look in ("panel", "card") or box.look.startswith("stage") else _LOOKS.get(box.look, ("#f4f4f4", "#8a8a8a"))
+
+
+def rounding(box: Box) -> float:
+    """Radius of its corners."""
+    return _RADII.get(box.look, 0.05)
 
 
 @cache
@@ -165,19 +179,16 @@ def _font(size: float, bold: bool = False) -> FontProperties:
 
 
 def _draw_box(axes: Axes, box: Box) -> None:
-    panel, own, edge = _STAGES[box.stage % len(_STAGES)]
-    staged = {"panel": (panel, "none"), "card": ("white", edge)}.get(box.look, (own, edge))
-    face, edge = staged if box.look in ("panel", "card") or box.look.startswith("stage") else _LOOKS.get(box.look, ("#f4f4f4", "#8a8a8a"))
-    radius = _RADII.get(box.look, 0.05)
+    (face, edge), radius = colors(box), rounding(box)
     inner = (box.x + radius, box.y + radius), box.width - 2 * radius, box.height - 2 * radius
-    axes.add_patch(FancyBboxPatch(*inner, boxstyle=f"round,pad={radius}", fc=face, ec=edge, lw=0.8, zorder=3 if box.text else 1))
+    axes.add_patch(FancyBboxPatch(*inner, boxstyle=f"round,pad={radius}", fc=face, ec=edge, lw=EDGE, zorder=3 if box.text else 1))
     if box.text:
-        axes.text(*box.center, box.text, fontproperties=_font(box.size), color="#1c1c1c", ha="center", va="center_baseline", zorder=6)
+        axes.text(*box.center, box.text, fontproperties=_font(box.size), color=BOX_TEXT, ha="center", va="center_baseline", zorder=6)
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
-    color, width, dashes = _LINES[line.style]
-    options: dict[str, Any] = {"color": color, "lw": width, "ls": dashes, "zorder": 2, "capstyle": "butt"}
+    color, width, dashes = LINES[line.style]
+    options: dict[str, Any] = {"color": color, "lw": width, "ls": (0, dashes) if dashes else "solid", "zorder": 2, "capstyle": "butt"}
     if line.arrow:
         head = "-|>,head_length=3.2,head_width=1.7"
         options |= {"arrowstyle": head, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 1, "joinstyle": "miter"}
@@ -186,7 +197,7 @@ def _draw_line(axes: Axes, line: Line) -> None:
         axes.add_patch(PathPatch(_rounded(line.points), fill=False, **options))
 
 
-def _rounded(points: Sequence[Point], radius: float = 0.08) -> Path:
+def _rounded(points: Sequence[Point], radius: float = CORNER) -> Path:
     """A path through the points with its corners rounded."""
 
     def towards(start: Point, end: Point) -> Point:
@@ -202,7 +213,11 @@ def _rounded(points: Sequence[Point], radius: float = 0.08) -> Path:
     return Path([*places, points[-1]], [*codes, Path.LINETO])
 
 
-_INK = "#3a3a3a"
+INK, BOX_TEXT = "#3a3a3a", "#1c1c1c"
+EDGE, SUM = 0.8, 0.9
+"""Widths in points of a box's edge, and of a sum's circle."""
+ARM = 0.55
+"""Of the plus in that circle, as a share of its radius."""
 _STAGES = (  # of a stage: its panel, its boxes, its lines; light enough for black words, and apart in gray print by their labels
     ("#f3f3f3", "#e3e3e3", "#8a8a8a"),
     ("#eaf2fb", "#cfe2f6", "#5b8fc4"),
@@ -221,8 +236,9 @@ _LOOKS = {
     **dict.fromkeys(("subsample", "pad"), ("#ffffff", "#9a9a9a")),
 }
 _RADII = {"panel": 0.09, "inset": 0.09, "card": 0.07}
-_LINES: dict[Style, tuple[str, float, Any]] = {
-    "flow": (_INK, 0.9, "solid"),
-    "identity": ("#1c1c1c", 1.25, "solid"),
-    "projection": ("#b3261e", 1.25, (0, (3.2, 1.8))),
+LINES: dict[Style, tuple[str, float, tuple[float, ...]]] = {
+    "flow": (INK, 0.9, ()),
+    "identity": ("#1c1c1c", 1.25, ()),
+    "projection": ("#b3261e", 1.25, (3.2, 1.8)),
 }
+"""Color, width in points, and dashes, on and off in widths of the line."""

@@ -5,9 +5,11 @@ field differs from one repetition to the next the first and the last are given. 
 """
 
 import math
+import textwrap
 from dataclasses import dataclass
 
 from resnet_lab.architecture.layers import Description, Layer, Part
+from resnet_lab.architecture.modules import MACS, PARAMS
 from resnet_lab.text import shape_text
 
 HEADINGS = ("layer", "kind", "output", "parameters", "MACs", "field", "stride")
@@ -53,6 +55,35 @@ def text_table(description: Description, *, full: bool = False) -> list[tuple[in
     set_to = [str.ljust if heading in SET_LEFT else str.rjust for heading in HEADINGS]
     lines = ["  ".join(to(cell, width) for to, cell, width in zip(set_to, texts, widths, strict=True)).rstrip() for texts in cells]
     return [(row.level, line) for row, line in zip(rows, lines, strict=True)]
+
+
+def explained(description: Description, *, full: bool = False) -> list[tuple[int, str]]:
+    """How the numbers of each layer come about, line by line with its level: 0 for a part, 1 for a layer, 2 for a sum of it."""
+    folds = description.unfolded if full else description.folds
+    layers = [layer for fold in folds for layer in fold.first.layers]
+    path, label = (max(len(getattr(layer, name)) for layer in layers) for name in ("path", "label"))
+    lines = []
+    for fold in folds:
+        times = f"  × {fold.times}" if fold.times > 1 else ""
+        lines.append((0, f"{fold.name}{times}  {shape_text(fold.first.shape_in)} -> {shape_text(fold.first.shape)}"))
+        for layer in fold.first.layers:
+            shapes = " -> ".join(map(shape_text, filter(None, (layer.given, layer.shape))))
+            lines.append((1, f"  {layer.path:<{path}}  {layer.label:<{label}}  {shapes}".rstrip()))
+            lines += [(2, f"    {what:<15}{text}") for what, text in _sums(layer)]
+    for what, name in ((PARAMS, "params"), (MACS, "macs")):
+        terms = [(getattr(fold.first, name), fold.times) for fold in folds]
+        added = " + ".join(f"{times} x {number:,}" if times > 1 else f"{number:,}" for number, times in terms if number)
+        lines += [(0, line) for line in textwrap.wrap(f"all {what}: {added} = {getattr(description, name):,}", 78, subsequent_indent="  ")]
+    return lines
+
+
+def _sums(layer: Layer) -> list[tuple[str, str]]:
+    """A layer's sums. A number that comes about otherwise (weights that were counted before, a module from outside) stands there alone."""
+    said = [(what, text) for what, text in layer.sums if what not in (PARAMS, MACS)]
+    for what, number in ((PARAMS, layer.params), (MACS, layer.macs)):
+        text = dict(layer.sums).get(what, "")
+        said += [(what, text if text.endswith(f" {number:,}") else f"{number:,}")] if text or number else []
+    return said
 
 
 def _numbers(one: Part | Layer, last: Part | Layer, params: str, macs: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import click
 
+from resnet_lab.architecture.arithmetic import product, side_sum, weights_sum
 from resnet_lab.cli.errors import exits
 from resnet_lab.spec.errors import SpecError
 
@@ -29,14 +30,12 @@ def conv(side: int, kernel: int, stride: int, padding: int, dilation: int, chann
     out, unseen = reach // stride + 1, reach % stride
     weights = kernel * kernel * channels_in * channels_out
     spans = f"{dilation} x ({kernel} - 1) + 1" if dilation > 1 else f"{kernel}"
-    size, side_out = "(side + 2 padding - kernel) / stride, rounded down, + 1", f"({side} + 2 x {padding} - {spread}) / {stride}"
     lines = (
-        f"size             {size}",
-        f"                 = {side_out}{', rounded down,' if unseen else ''} + 1 = {out}",
+        "size             (side + 2 padding - kernel) / stride, rounded down, + 1",
+        f"                 = {side_sum(side, kernel, stride=stride, padding=(padding, padding), dilation=dilation)}",
         f"shape            {channels_in} x {side} x {side} -> {channels_out} x {out} x {out}",
-        f"parameters       kernel x kernel x in x out = {kernel} x {kernel} x {channels_in} x {channels_out} = {weights:,}"
-        + (f", and {channels_out:,} of the bias: {weights + channels_out:,}" if bias else ""),
-        f"multiply-adds    weights x size x size = {weights:,} x {out} x {out} = {weights * out * out:,}",
+        f"parameters       kernel x kernel x in x out = {weights_sum(kernel, kernel, channels_in, channels_out, bias=channels_out if bias else 0)}",
+        f"multiply-adds    weights x size x size = {product(weights, out, out)}",
         f"receptive field  {spans} {'= ' + str(spread) + ' ' if dilation > 1 else ''}x {spread} pixels; the next pixel's lies {stride} further",
     )
     for line in lines:

@@ -1,12 +1,14 @@
-"""`resnet-lab describe`: the layers of a network as a table, and its architecture as a drawing."""
+"""`resnet-lab describe`: the layers of a network as a table, with their arithmetic or by stages, and its architecture as a drawing."""
 
+import textwrap
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from resnet_lab.architecture import table
+from resnet_lab.architecture import stages, table
+from resnet_lab.architecture.flops import published_shape
 from resnet_lab.architecture.layers import describe_network
 from resnet_lab.architecture.resolve import find_network, parse_shape
 from resnet_lab.cli.errors import exits
@@ -19,15 +21,20 @@ input_option = click.option("--input", "shape", metavar="CxHxW", help="Shape of 
 
 
 def picture_options(command: Any) -> Any:
-    """`--svg`, `--png` and `--pdf`."""
+    """`--svg`, `--png`, `--pdf` and `--tikz`."""
+    command = click.option("--tikz", type=FILE, metavar="FILE", help=r"Draw it as a TikZ picture, to be \input in a paper.")(command)
     for form in ("pdf", "png", "svg"):
         command = click.option(f"--{form}", type=FILE, metavar="FILE", help=f"Draw it as {form.upper()}.")(command)
     return command
 
 
 @click.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @input_option
+@click.option(
+    "--stages", "by_stage", is_flag=True, help="One row per stage, as in Table 1 of He et al. 2015; several networks side by side."
+)
+@click.option("--explain", is_flag=True, help="Show how the size, parameters and multiply-adds of each layer come about.")
 @click.option("--full", is_flag=True, help="Give every repetition of a block its own rows.")
 @picture_options
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write the table as CSV.")
@@ -37,8 +44,10 @@ def picture_options(command: Any) -> Any:
 @studies_option
 @exits
 def describe(
-    name: str,
+    names: tuple[str, ...],
     shape: str | None,
+    by_stage: bool,
+    explain: bool,
     full: bool,
     csv_file: Path | None,
     latex: Path | None,
@@ -52,21 +61,51 @@ def describe(
     NAME is a network (`resnet-lab list networks`), a cell of an ablation as ABLATION[@SCALE]:CELL, the finalist of a search as ABLATION[@SCALE]:ARM/1,
     or a FILE.toml with a [network] section.
     """
-    description = described(name, shape, data_root, studies, trust)
-
-    click.echo(table.summary(description))
-    for level, line in table.text_table(description, full=full):
-        click.secho(line, bold=level == 0)
-    click.echo(table.NOTE)
-    if description.is_foreign:
+    if by_stage and (explain or full):
+        raise SpecError.of(f"a row per stage shows no single layers: leave out {'--explain' if explain else '--full'}", key="--stages")
+    if len(names) > 1 and not by_stage:
+        raise SpecError.of(
+            f"{len(names)} networks, but this table is of one: give --stages, or take `resnet-lab compare` for two", key="NAME"
+        )
+    descriptions = [described(name, shape, data_root, studies, trust) for name in names]
+    if by_stage:
+        stages.check_alike(descriptions)
+    for description in descriptions:
+        click.echo(table.summary(description))
+    show = _show_stages if by_stage else _show_sums if explain else _show_layers
+    show(descriptions, full)
+    if any(description.is_foreign for description in descriptions):
         click.echo(table.FOREIGN)
     if csv_file or latex:
-        from resnet_lab.architecture.frame import csv_text, latex_text  # imports pandas
+        from resnet_lab.architecture import frame  # imports pandas
 
-        for path, text in ((csv_file, csv_text), (latex, latex_text)):
+        for path, kind in ((csv_file, "csv"), (latex, "latex")):
             if path is not None:
-                write(path, text(description, full=full).encode())
-    write_pictures([description], pictures)
+                one, several = {"csv": (frame.csv_text, frame.stages_csv), "latex": (frame.latex_text, frame.stages_latex)}[kind]
+                write(path, (several(descriptions) if by_stage else one(descriptions[0], full=full)).encode())
+    write_pictures(descriptions, pictures)
+
+
+def _show_layers(descriptions: list[Any], full: bool) -> None:
+    for level, line in table.text_table(descriptions[0], full=full):
+        click.secho(line, bold=level == 0)
+    click.echo(table.NOTE)
+
+
+def _show_sums(descriptions: list[Any], full: bool) -> None:
+    for level, line in table.explained(descriptions[0], full=full):
+        click.secho(line, bold=level == 0)
+
+
+def _show_stages(descriptions: list[Any], full: bool) -> None:
+    heading, *lines = stages.stages_text(descriptions)
+    click.secho(heading, bold=True)
+    for line in lines:
+        click.echo(line)
+    for note in (*stages.counted(descriptions), *stages.notes(descriptions)):
+        click.echo(textwrap.fill(note, 79, subsequent_indent="  ", break_on_hyphens=False))
+    if known := [each.title for each in descriptions if published_shape(each.title) == each.shape_in]:
+        click.echo(f"published counts, the paper's too, and why they differ: resnet-lab flops {' '.join(known)}")
 
 
 def described(name: str, shape: str | None, data_root: Path | None, studies: Path, trust: bool) -> Any:
@@ -80,15 +119,16 @@ def write_pictures(descriptions: list[Any], pictures: dict[str, Path | None]) ->
     """Draw the networks into each file that was asked for. Raises SpecError where a file's ending says another kind."""
     wanted = {form: path for form, path in pictures.items() if path is not None}
     for form, path in wanted.items():
-        if path.suffix.lower() not in ("", f".{form}"):
+        if path.suffix.lower() not in ("", f".{form}") and (form, path.suffix.lower()) != ("tikz", ".tex"):
             raise SpecError.of(f"{path} would hold {form.upper()}: --{path.suffix.lower().lstrip('.')} writes that kind", key=f"--{form}")
     if wanted:
         from resnet_lab.architecture.diagram import draw  # imports matplotlib
         from resnet_lab.architecture.scene import render
+        from resnet_lab.architecture.tikz import tikz
 
         scene = draw(descriptions)
         for form, path in wanted.items():
-            write(path, render(scene, form))
+            write(path, tikz(scene).encode() if form == "tikz" else render(scene, form))
 
 
 def _facts(data_root: Path | None, studies: Path) -> Any:

@@ -28,15 +28,36 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_describe_prints_and_writes_everything_at_once(typed, tmp_path: Path) -> None:
     """A file that is asked for and not written, or written empty."""
-    words = [word for form in ("svg", "png", "pdf", "csv", "latex") for word in (f"--{form}", f"out/net.{form}")]
+    words = [word for form in ("svg", "png", "pdf", "tikz", "csv", "latex") for word in (f"--{form}", f"out/net.{form}")]
     result = typed("describe", "resnet20", *words)
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[0].startswith("resnet20: 3x32x32 images, 10 classes, 269,722 parameters, 40,551,040 MACs")
     assert "stage1.block1-3  × 3" in result.output
-    starts = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "csv": b"name,part", "latex": b"% needs"}
+    starts = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "tikz": b"% 7.", "csv": b"name,part", "latex": b"% needs"}
     for form, start in starts.items():
         assert (tmp_path / "out" / f"net.{form}").read_bytes().startswith(start)
         assert f"wrote {tmp_path / 'out' / f'net.{form}'}" in result.output
+
+
+def test_stages_of_several_networks_are_printed_and_written(typed, tmp_path: Path) -> None:
+    """Files that hold the layers of the first network, where the terminal shows the stages of two."""
+    result = typed("describe", "plain34", "resnet34", "--stages", "--csv", "net.csv", "--latex", "net.tex")
+    assert result.exit_code == 0, result.output
+    assert "plain34: no shortcuts; stride 2 in layer 1 of conv3_1, conv4_1, conv5_1" in result.output
+    assert "resnet-lab flops plain34 resnet34" in result.output
+    with (tmp_path / "net.csv").open() as file:
+        assert sum(int(row["layers"]) for row in csv.DictReader(file)) == 2 * 34
+    assert r"\multicolumn{2}{c}{7$\times$7, 64, stride 2}" in (tmp_path / "net.tex").read_text()
+
+
+def test_explain_fills_the_numbers_in(typed) -> None:
+    """Sums that `resnet-lab conv` writes otherwise."""
+    output = typed("describe", "resnet20", "--explain").output
+    conv = typed("conv", "32", "--stride", "2", "--padding", "1", "--in", "16", "--out", "32").output
+    for sum_ in ("(32 + 2 x 1 - 3) / 2, rounded down, + 1 = 16", "3 x 3 x 16 x 32 = 4,608", "4,608 x 16 x 16 = 1,179,648"):
+        assert sum_ in output
+        assert sum_ in conv
+    assert "size           32 / 2 = 16\n    channels       16 + 16 of zeros = 32\n" in output
 
 
 def test_full_unfolds_table_and_file_and_input_changes_the_images(typed, tmp_path: Path) -> None:
@@ -114,6 +135,11 @@ def test_latency_says_how_often_it_was_measured(typed, monkeypatch: pytest.Monke
     [
         (["describe", "resnet55"], "error: no network is called 'resnet55'; did you mean 'resnet56'"),
         (["describe", "resnet18", "--input", "224"], "as in 3x224x224"),
+        (["describe", "resnet18", "resnet34"], "this table is of one: give --stages"),
+        (["describe", "resnet18", "--stages", "--explain"], "leave out --explain"),
+        (["describe", "resnet18", "resnet20", "--stages"], "have other output sizes"),
+        (["describe", "resnet18", "resnte34", "--stages"], "did you mean 'resnet34'"),
+        (["describe", "resnet20", "--tikz", "net.svg"], "--svg writes that kind"),
         (["compare", "resnet18", "resnte18"], "did you mean 'resnet18'"),
         (["compare", "resnet18", "d2l_resnet18", "--input", "3x96x96"], "d2l_resnet18 takes 1-channel images"),
         (["flops", "resnet18", "nothing"], "no network is called 'nothing'"),
