@@ -139,7 +139,7 @@ def _pool(words: str) -> Callable[[Any, Size, Size], Shown]:
 def _adaptive(words: str) -> Callable[[Any, Size, Size], Shown]:
     def look(pool: Any, given: Size, made: Size) -> Shown:
         if math.prod(made[1:]) == 1:
-            one = ((SIDE, f"1, of {product(*given[1:])} values a channel"),)
+            one = ((SIDE, f"1, from {product(*given[1:])} values in each channel"),)
             return Shown("pool", f"global {words}", window=Geometry.everywhere, sums=one)
         stride = [max(1, had // left) for had, left in zip(given[1:], made[1:], strict=True)]
         kernel = [had - (left - 1) * step for had, left, step in zip(given[1:], made[1:], stride, strict=True)]
@@ -157,8 +157,9 @@ def _pad(pad: Any, given: Size, made: Size) -> Shown:
 
 def _norm(label: str) -> Callable[[Any, Size, Size], Shown]:
     def look(norm: Any, given: Size, made: Size) -> Shown:
-        params = [parameter.numel() for parameter in norm.parameters()]
-        return Shown("norm", label, sums=((PARAMS, product(len(params), params[0])),) if params else ())
+        params = {name: parameter.numel() for name, parameter in norm.named_parameters()}
+        text = f"{' and '.join(params)}: {product(len(params), max(params.values()))}" if params else ""
+        return Shown("norm", label, sums=((PARAMS, text),) if text else ())
 
     return look
 

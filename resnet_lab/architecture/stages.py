@@ -79,7 +79,7 @@ def check_alike(descriptions: Sequence[Description]) -> None:
         if sizes != first:
             one, two = (", ".join(column) for column in (first, sizes))
             raise SpecError.of(
-                f"{descriptions[0].title} and {other.title} have other output sizes ({one} and {two}), and a table has one column of them: "
+                f"{descriptions[0].title} and {other.title} have different output sizes ({one} and {two}), and a table has one column of them: "
                 "describe them one by one",
                 key="--stages",
             )

@@ -59,7 +59,7 @@ def describe(
     """Show the layers of a network: shapes, parameters, multiply-adds, receptive field and stride.
 
     NAME is a network (`resnet-lab list networks`), a cell of an ablation as ABLATION[@SCALE]:CELL, the finalist of a search as ABLATION[@SCALE]:ARM/1,
-    or a FILE.toml with a [network] section.
+    or a FILE.toml with a [network] section. Several are for --stages.
     """
     if by_stage and (explain or full):
         raise SpecError.of(f"a row per stage shows no single layers: leave out {'--explain' if explain else '--full'}", key="--stages")

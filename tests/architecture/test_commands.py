@@ -137,7 +137,7 @@ def test_latency_says_how_often_it_was_measured(typed, monkeypatch: pytest.Monke
         (["describe", "resnet18", "--input", "224"], "as in 3x224x224"),
         (["describe", "resnet18", "resnet34"], "this table is of one: give --stages"),
         (["describe", "resnet18", "--stages", "--explain"], "leave out --explain"),
-        (["describe", "resnet18", "resnet20", "--stages"], "have other output sizes"),
+        (["describe", "resnet18", "resnet20", "--stages"], "have different output sizes"),
         (["describe", "resnet18", "resnte34", "--stages"], "did you mean 'resnet34'"),
         (["describe", "resnet20", "--tikz", "net.svg"], "--svg writes that kind"),
         (["compare", "resnet18", "resnte18"], "did you mean 'resnet18'"),
