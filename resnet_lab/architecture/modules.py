@@ -85,9 +85,10 @@ def _convolution(conv: Any, given: Size, made: Size) -> Shown:
     words += ["bias"] if conv.bias is not None else []
     macs = math.prod(made) * (conv.in_channels // conv.groups) * math.prod(kernel)
     weights = (*kernel, conv.in_channels // conv.groups, conv.out_channels)
+    shared = f"{conv.in_channels:,} / {conv.groups:,} = {weights[2]:,} channels a group; " if conv.groups > 1 else ""
     sums = (
         *_sides(given, made, kernel, stride, _padding(conv), dilation),
-        (PARAMS, weights_sum(*weights, bias=0 if conv.bias is None else conv.out_channels)),
+        (PARAMS, shared + weights_sum(*weights, bias=0 if conv.bias is None else conv.out_channels)),
         (MACS, product(math.prod(weights), *made[1:])),
     )
     return Shown("conv", ", ".join(words), macs, lambda before: before.through(kernel, stride, dilation), sums)

@@ -17,7 +17,7 @@ EVEN = network(kernel=2, widths=(4, 8), depths=(1, 2), shortcut="projection", in
 
 def worked_out(text: str) -> int:
     """The left side of a sum, computed; its right side must be the same."""
-    plain = re.sub(r"(?<=\d),(?=\d)", "", text).removeprefix("weight and bias: ")
+    plain = re.sub(r"(?<=\d),(?=\d)", "", text).rpartition("; ")[2].removeprefix("weight and bias: ")
     left = re.sub(r" = \d+, and (\d+) of the bias: \d+", r" + \1", plain).partition(" = ")[0]
     left = re.sub(r"(.+) / (\d+), rounded up", r"-(-\1 // \2)", left)
     value: int = eval(re.sub(r", rounded down,|of zeros", "", left).replace(" x ", " * ").replace(" / ", " // "))  # our own text
