@@ -20,6 +20,7 @@ from resnet_lab.output import figure_bytes
 from resnet_lab.report.one_network import draw_curves, history, terminal_curves
 from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.data import FixedNormalization
+from resnet_lab.spec.training import loss_words
 from resnet_lab.study.stopping import Stop, signals_ask
 from resnet_lab.text import duration
 from resnet_lab.training.train import Progress as Step
@@ -44,6 +45,9 @@ def announce(job: Job, console: Console) -> None:
     ]
     if job.weights is not None and isinstance(normalization := job.recipe.run.data.normalization, FixedNormalization):
         lines.append(f"normalization: {as_said(normalization)}")
+    if recipe.label_smoothing or recipe.mixup or recipe.class_weights != "none":
+        loss = loss_words(recipe.label_smoothing, recipe.class_weights) + (f", mixup {recipe.mixup:g}" if recipe.mixup else "")
+        lines.append(f"training loss: {loss}; validation, test and final losses are plain cross-entropy of clean images")
     if recipe.freeze:
         lines.append(f"frozen: {', '.join(recipe.freeze)}")
     if job.done is not None:

@@ -29,17 +29,18 @@ class Draws:
 
     `order` int64 [N] says which image comes n-th. For that image `shift` int64 [N, 2] is the corner (down, right) of its crop in the padded
     image, and `flip` bool [N] whether it is mirrored. `box` float64 [N, 4] (top, left, height, width, as shares of the image's side) is what
-    `random_resized_crop` cuts out; None without it.
+    `random_resized_crop` cuts out, `center` float64 [N, 2] (down, right, as shares of the side too) where `cutout` has its square; None without them.
     """
 
     order: Tensor
     shift: Tensor
     flip: Tensor
     box: Tensor | None = None
+    center: Tensor | None = None
 
 
 def epoch_draws(images: int, spec: DataSpec, *, seed: int, epoch: int) -> Draws:
-    """What epoch `epoch` of seed `seed` draws for so many images. Order, crop, box and flip have generators of their own."""
+    """What epoch `epoch` of seed `seed` draws for so many images. Order, crop, box, flip and cutout have generators of their own."""
     order = torch.randperm(images, generator=_generator("order", seed, epoch))
     if spec.pad_crop:
         shift = torch.randint(0, 2 * spec.pad_crop + 1, (images, 2), generator=_generator("crop", seed, epoch))
@@ -50,7 +51,8 @@ def epoch_draws(images: int, spec: DataSpec, *, seed: int, epoch: int) -> Draws:
     else:
         flip = torch.zeros(images, dtype=torch.bool)
     box = crop_boxes(images, spec.crop_scale_min, _generator("box", seed, epoch)) if spec.random_resized_crop else None
-    return Draws(order, shift, flip, box)
+    center = torch.rand(images, 2, generator=_generator("cutout", seed, epoch), dtype=torch.float64) if spec.cutout else None
+    return Draws(order, shift, flip, box, center)
 
 
 def crop_boxes(images: int, scale_min: float, generator: torch.Generator) -> Tensor:
@@ -96,6 +98,8 @@ def epoch_batches(
             images = resized_crop(images, draws.box[part], draws.flip[part], side=side)
         elif augmented:
             images = crop_and_flip(images, draws.shift[part], draws.flip[part], padding=spec.pad_crop)
+        if draws.center is not None:
+            images = cut_out(images, draws.center[part], length=spec.cutout)
         yield _laid_out(images, channels_last), labels
 
 
@@ -135,6 +139,19 @@ def resized_crop(images: Tensor, box: Tensor, flip: Tensor, *, side: int) -> Ten
     grid = torch.stack([xs[:, None, :].expand(-1, side, -1), ys[:, :, None].expand(-1, -1, side)], dim=-1)
     cut = F.grid_sample(images.permute(0, 3, 1, 2), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return cut.permute(0, 2, 3, 1)
+
+
+def cut_out(images: Tensor, center: Tensor, *, length: int) -> Tensor:
+    """Set a square of `length` pixels a side to zero in each image [B, S, S, C], as far as it lies in the image; the whole batch at once.
+
+    `center` [B, 2] says which pixel (down, right, in shares of S) has `length // 2` pixels of it before itself.
+    """
+    size = images.shape[1]
+    along = torch.arange(size)
+    first = (center * size).long()[:, :, None] - length // 2
+    inside = (along >= first) & (along < first + length)
+    square = inside[:, 0, :, None] & inside[:, 1, None, :]
+    return images.masked_fill(square[..., None].to(images.device), 0.0)
 
 
 def _gather(split: Split, rows: Tensor, device: torch.device | str) -> Batch:

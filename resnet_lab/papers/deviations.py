@@ -10,8 +10,12 @@ from typing import Any
 from resnet_lab.papers.facts import Expected, Paper, Protocol, Source, find_source
 from resnet_lab.runs.plan import Plan, PlannedCell
 from resnet_lab.spec.network import ORDERS, OrderSpec
+from resnet_lab.spec.run import later_defaults
+from resnet_lab.spec.training import loss_words
 
 SAME, PART, DIFFERS, VARIED, NOTED = "same", "part of", "differs", "varied", "not compared"
+USUAL = ("loss",)
+"""Fields that have a row only where they differ: plain cross-entropy goes without saying."""
 MOST_CELLS = 4
 """Cells named for a value that only some of them have."""
 
@@ -58,7 +62,8 @@ def ledger_of(plan: Plan, machines: Iterable[str] = ()) -> Ledger:
     protocol = next((each for each in paper.protocols if each.name in datasets), paper.protocols[0])
     at_scale = frozenset(cell.name for cell in plan.cells if _at_scale(cell, protocol))
     made_on = tuple(dict.fromkeys(machines))
-    rows = tuple(_deviation(expected, plan, made_on) for expected in protocol.fields)
+    compared = ((expected, _deviation(expected, plan, made_on)) for expected in protocol.fields)
+    rows = tuple(row for expected, row in compared if row.status != SAME or expected.field not in USUAL)
     words = f"What {paper.short} (arXiv:{paper.arxiv}) did, {protocol.section}, and what this study does."
     if elsewhere := source.elsewhere:
         rows = (Deviation("experiment", elsewhere.says, ", ".join(sorted(datasets)), DIFFERS, True), *rows)
@@ -154,7 +159,7 @@ class _Fields:
         value: Any = self._spec
         for name in path.split("."):
             value = value.get(name)
-        return value
+        return later_defaults().get(path) if value is None else value
 
 
 def _by_cells(found: Mapping[str, Sequence[PlannedCell]]) -> str:
@@ -204,6 +209,8 @@ def _augmentation(of: _Fields) -> str:
     done = [f"pad {of['data.pad_crop']}, random crop"] if of["data.pad_crop"] else []
     done += ["random resized crop"] if of["data.random_resized_crop"] else []
     done += ["horizontal flip"] if of["data.flip"] else []
+    done += [f"cutout of {of['data.cutout']} pixels"] if of["data.cutout"] else []
+    done += [f"mixup with alpha {of['training.mixup']:g}"] if of["training.mixup"] else []
     return ", ".join(done) or "none"
 
 
@@ -259,6 +266,7 @@ SAID: dict[str, Callable[[_Fields], str]] = {
     "order": _order,
     "shortcut": lambda of: str(of["network.shortcut"]).replace("_", " "),
     "join": _join,
+    "loss": lambda of: loss_words(of["training.label_smoothing"], of["training.class_weights"]),
     "optimizer": _optimizer,
     "schedule": _schedule,
     "warm-up": _warmup,

@@ -23,6 +23,7 @@ from resnet_lab.report import numbers
 from resnet_lab.runs.plan import Plan
 from resnet_lab.spec.claims import Claim, parse_expect
 from resnet_lab.spec.probes import metric_facts
+from resnet_lab.spec.run import later_defaults
 from resnet_lab.text import DASH, duration, plural
 
 _ERRORS: dict[str, str] = {"train_error": "train error, %", "test_error": "test error, %"}
@@ -533,7 +534,8 @@ def _decimals(value: float) -> int:
 def _settings(plan: Plan) -> pd.DataFrame:
     """The resolved recipe of every cell as texts: one row per cell, one column per field (`training.lr`); fields that no cell sets are left out."""
     recipes = [{"cell": cell.name, **dict(_flatten(cell.spec))} for cell in plan.cells]
-    return pd.DataFrame(recipes, columns=None if recipes else ["cell"]).fillna(DASH)
+    usual = dict(pair for path, value in later_defaults().items() for pair in _flatten(value, path))
+    return pd.DataFrame(recipes, columns=None if recipes else ["cell"]).fillna(usual).fillna(DASH)
 
 
 def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:

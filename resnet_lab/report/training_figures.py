@@ -27,6 +27,7 @@ from resnet_lab.text import plural
 
 MOST_SEEDS = 200
 """Curves beyond which single runs are no longer drawn: the band from the lowest to the highest takes their place."""
+AUGMENTATIONS = ("pad_crop", "flip", "random_resized_crop", "cutout")
 QUANTITIES = ("train_error", "test_error")
 DASHED, SOLID = (0, (4, 2)), "solid"
 WHEN = {"start": "at initialization", "end": "after the last epoch"}
@@ -90,8 +91,10 @@ def curves_caption(data: StudyData, frame: pd.DataFrame) -> str:
     means = frame[frame["kind"] == "mean"]
     n = numbers.n_of(means.groupby("cell")["n"].max())
     thin = "thin lines single runs" if (frame["kind"] == "seed").any() else "bands reach from the lowest to the highest run"
-    augmented = any(cell.spec["data"]["pad_crop"] or cell.spec["data"]["flip"] for cell in data.plan.cells)
+    mixed = any(cell.spec["training"].get("mixup") for cell in data.plan.cells)
+    augmented = mixed or any(cell.spec["data"].get(how) for cell in data.plan.cells for how in AUGMENTATIONS)
     training = f"a running mean over the epoch's own batches, {'augmented and ' if augmented else ''}in training mode"
+    training += ", with mixup against the label of larger weight" if mixed else ""
     both = frame["quantity"].nunique() > 1
     what = f"Solid: test error after each epoch. Dashed: training error, {training}" if both else f"Training error: {training}"
     choice = choose(layout_of(data.plan), "epochs.csv")

@@ -31,7 +31,10 @@ FORMAT = 5
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of training. Errors and loss are running means over the epoch's own batches, augmented and in training mode."""
+    """One epoch of training. Errors and loss are running means over the epoch's own batches, augmented and in training mode.
+
+    The loss is the one that was minimized, with label smoothing and class weights; with mixup, errors are held against the label of larger weight.
+    """
 
     epoch: Count
     """Counted from 1."""

@@ -70,6 +70,9 @@ class DataSpec:
     """Augmentation: a random part of each image, enlarged to the image size; tests see the center. Images are stored 8/7 as large for this."""
     crop_scale_min: Annotated[float, Gt(0), Le(1)] = 0.35
     """Of `random_resized_crop`: the smallest share of the image's area to crop. ImageNet's usual 0.08 is too small for a few hundred images."""
+    cutout: Annotated[int, Ge(0), Le(8192)] = field(default=0, metadata=LATER)
+    """Augmentation: set a square of this side in pixels to zero after normalization. Its center is anywhere in the image; what is outside is cut off
+    (DeVries & Taylor 2017, arXiv:1708.04552: 16 on CIFAR-10). 0: off."""
     resize: Resize | None = field(default=None, metadata=LATER)
     """How a folder's images are brought to `image_size`, as in `{ side = 256 }`. Default: the largest centered square of each is averaged down."""
     skip_bad: bool = False
@@ -156,6 +159,8 @@ def resolve_data(spec: DataSpec, size: int) -> ResolvedData:
         raise SpecError.of(
             f"{spec.pad_crop} pixels around {size}x{size} images: some crops would hold nothing of them", key="data.pad_crop"
         )
+    if spec.cutout > size:
+        raise SpecError.of(f"a square of {spec.cutout} pixels is larger than the {size}x{size} images: make it smaller", key="data.cutout")
     if spec.resize and spec.resize.side < size:
         raise SpecError.of(f"the shorter side is brought to {spec.resize.side} pixels, and a network would see {size}", key="data.resize")
     return ResolvedData(**{**vars(spec), "image_size": size})

@@ -254,6 +254,9 @@ def _problem(item: dict[str, Any]) -> Problem:
             "test images nor training errors",
             key=key,
         )
+    if "class_weights" in location:  # a word or a list: pydantic reports both readings
+        key = key[: key.index("class_weights") + len("class_weights")]
+        return Problem('should be "none", "balanced", or a list with one number per class, each above 0 and at most 1,000,000', key=key)
     if location[-2:] == ("training", "compile"):
         return Problem(f"should be true or false, not {_quoted(given)}", key=key)
     if item["type"] in ("less_than_equal", "too_long") and (most := item["ctx"].get("le", item["ctx"].get("max_length"))) > 1:

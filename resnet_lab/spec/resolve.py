@@ -52,7 +52,7 @@ from resnet_lab.spec.search import (
     parameters,
     point_of,
 )
-from resnet_lab.spec.training import check_freeze, resolve_training
+from resnet_lab.spec.training import check_class_weights, check_freeze, resolve_training
 from resnet_lab.spec.trust import Allow, trusting
 from resnet_lab.text import shown
 
@@ -350,6 +350,7 @@ def resolve_run(
     batch_size = min(typed.training.batch_size, train) if shrink_batch else typed.training.batch_size
     training = resolve_training(replace(typed.training, batch_size=batch_size), train_images=train)
     check_freeze(training.freeze, network.depths)
+    check_class_weights(training.class_weights, network.classes)
     for probe in typed.record.probes:
         allow(probe, "probe")
         probe_facts(probe)

@@ -76,6 +76,12 @@ def fingerprint_of(canonical_form: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(canonical_form, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def later_defaults() -> dict[str, Any]:
+    """Field path -> what a run has there whose plain values leave it out, as do those from before there was such a field."""
+    kinds = {"network": ResolvedNetwork, "data": ResolvedData, "training": ResolvedTraining}
+    return {f"{section}.{each.name}": each.default for section, kind in kinds.items() for each in fields(kind) if "later" in each.metadata}
+
+
 def as_plain(spec: RunSpec) -> dict[str, Any]:
     """The whole spec as JSON values, for result.json and plan.json."""
     sections = {name: as_values(getattr(spec, name)) for name in ("network", "data", "training", "record")}

@@ -18,6 +18,8 @@ from resnet_lab.spec.network import LATER
 MOST_COMPARED = 512
 """Enough to find a difference of about two percent of the images beyond doubt, and a forward pass that no training notices."""
 
+ClassWeights = Literal["none", "balanced"] | Annotated[tuple[Annotated[float, Gt(0), Le(10**6)], ...], Len(1, 100_000)]
+
 
 @dataclass(frozen=True)
 class WarmupSpec:
@@ -76,6 +78,16 @@ class TrainingSpec:
     """Train through torch.compile. Only worthwhile for long runs: compiling takes a minute or more."""
     channels_last: bool = True
     """Memory layout of images and convolution weights; affects speed."""
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Share of each label that is spread evenly over all classes, as torch's `cross_entropy(label_smoothing=)` (Szegedy et al. 2016, arXiv:1512.00567).
+    The running training loss includes it; losses of evaluations stay plain cross-entropy."""
+    class_weights: ClassWeights = "none"
+    """How much an image of each class counts in the training loss, a weighted mean as torch's `cross_entropy(weight=)`. `balanced`: n / (classes * n_c) over
+    the training images, as scikit-learn; or one positive number per class, in the order of the classes. Losses of evaluations stay unweighted."""
+    mixup: Annotated[float, Ge(0), Le(1000)] = 0.0
+    """Alpha of the Beta distribution of mixup (Zhang et al. 2017, arXiv:1710.09412: 0.1 to 0.4 on ImageNet, 1 on CIFAR-10): one weight per batch, whose
+    images and labels are mixed with a permutation of them. 0: off. The running training error counts against the label of larger weight; final
+    errors are of clean images."""
     precise_bn: bool = False
     """True: after training, batch-norm statistics are averaged plainly over the training images (the authors' released-model notes)."""
     init_salt: Whole = 0
@@ -126,6 +138,9 @@ class ResolvedTraining:
     freeze: tuple[str, ...]
     drop_last: bool = field(default=True, metadata=LATER)
     patience: Annotated[int, Ge(0), Le(10**6)] = field(default=0, metadata=LATER)
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = field(default=0.0, metadata=LATER)
+    class_weights: ClassWeights = field(default="none", metadata=LATER)
+    mixup: Annotated[float, Ge(0), Le(1000)] = field(default=0.0, metadata=LATER)
 
     @property
     def linear_warmup(self) -> int:
@@ -215,6 +230,22 @@ def check_freeze(freeze: Sequence[str], depths: Sequence[int]) -> None:
             )
     if all(part in freeze or (part in stages and set(stages[part]) <= set(freeze)) for part in parts):
         raise SpecError.of("everything is frozen: leave out at least the head", key="training.freeze")
+
+
+def check_class_weights(weights: ClassWeights, classes: int) -> None:
+    """Hold weights that were given by hand against the network's classes. Raises SpecError where there is not one for each."""
+    if not isinstance(weights, str) and len(weights) != classes:
+        raise SpecError.of(
+            f'{len(weights)} of them, but the network tells {classes} classes apart: give one number per class, or "balanced"',
+            key="training.class_weights",
+        )
+
+
+def loss_words(label_smoothing: float, class_weights: str | Sequence[float]) -> str:
+    """What a training minimizes: `cross-entropy, label smoothing 0.1, class weights balanced`."""
+    weights = class_weights if isinstance(class_weights, str) else ", ".join(f"{weight:g}" for weight in class_weights)
+    smoothed = f", label smoothing {label_smoothing:g}" if label_smoothing else ""
+    return f"cross-entropy{smoothed}" + (f", class weights {weights}" if weights != "none" else "")
 
 
 def _resolve_warmup(spec: TrainingSpec, total: int, steps: int) -> ResolvedWarmup | None:

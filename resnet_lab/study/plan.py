@@ -34,7 +34,7 @@ from resnet_lab.spec.names import check_name
 from resnet_lab.spec.network import ResolvedNetwork, weighted_layers
 from resnet_lab.spec.probes import PROBES
 from resnet_lab.spec.resolve import Cell, Facts, Question, resolve
-from resnet_lab.spec.run import RunSpec, as_plain, fingerprint
+from resnet_lab.spec.run import RunSpec, as_plain, fingerprint, later_defaults
 from resnet_lab.spec.training import RecordSpec
 from resnet_lab.study.estimate import Parallelism, disk_bytes, parallelism
 from resnet_lab.study.executors import EXECUTORS
@@ -353,14 +353,16 @@ def _changes(earlier: Plan, cells: Sequence[PlannedCell]) -> tuple[str, ...]:
         return ()
     before = {cell.name: cell for cell in earlier.cells}
     found: dict[str, None] = dict.fromkeys(earlier.changes)
+    usual = later_defaults()
     for cell in cells:
         was = before.get(cell.name)
         if was is None or was.fingerprint == cell.fingerprint:
             continue
         for section in ("network", "data", "training"):
-            for name, value in cell.spec[section].items():
-                if (old := was.spec[section].get(name)) != value:
-                    said = f"{section}.{name} was changed from {old} to {value} after the study first ran: its claims were made for the earlier runs"
+            for name in was.spec[section] | cell.spec[section]:
+                old, new = (each.spec[section].get(name, usual.get(f"{section}.{name}")) for each in (was, cell))
+                if old != new:
+                    said = f"{section}.{name} was changed from {old} to {new} after the study first ran: its claims were made for the earlier runs"
                     found[said] = None
         if was.spec == cell.spec:  # then it is what the spec only names
             own = [name for name in (cell.spec["network"]["block"], cell.spec["data"]["name"]) if is_external(name)]

@@ -1,7 +1,7 @@
 """One run: (RunSpec, seed, images) -> RunRecord, resumed from its checkpoint where it has one.
 
 Everything random is drawn from (seed, what it is for): weights from (seed, parameter name), batches and augmentation from (seed, epoch), what
-a network draws itself from (seed, iteration). So a run is a function of its spec and seed on one kind of machine and thread count, however
+a network draws itself, and mixup, from (seed, iteration). So a run is a function of its spec and seed on one kind of machine and thread count, however
 often it was stopped on the way.
 """
 
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from resnet_lab.data.batches import epoch_batches, ordered_batches
 from resnet_lab.data.splits import Split, Splits
@@ -36,6 +35,7 @@ from resnet_lab.spec.training import iterations_per_epoch, total_epochs, watched
 from resnet_lab.training.batch_norm import compare_statistics, compared, explained, mixed
 from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of
 from resnet_lab.training.checks import Checks
+from resnet_lab.training.losses import draw_mixing, training_loss
 from resnet_lab.training.optimizers import make_optimizer, restore_optimizer, set_rate
 from resnet_lab.training.runtime import compiled, environment, seed_draws
 from resnet_lab.training.schedules import learning_rate
@@ -125,6 +125,7 @@ class Trainer:
         self.watched = {name: [] for name in self.recorders}
         self.watched_epochs = watched_epochs(self.run.record.probe_epochs, self.total_epochs)
         self.bf16 = recipe.precision == "bf16"
+        self._loss = training_loss(recipe, self.splits.train, self.run.network.classes)
         self._forward = compiled(self.model) if recipe.compile else self.model
         self.checks = Checks(self.run, self.model, self.cost)
         if not recipe.compile:  # hooks would be compiled too: then the network is listened to when it is first measured
@@ -198,12 +199,13 @@ class Trainer:
         return found
 
     def _update(self, images: Tensor, labels: Tensor, *, is_last: bool) -> tuple[Tensor, Tensor]:
-        """Forward pass, backward pass and update of the weights."""
+        """Forward pass, backward pass and update of the weights. The loss is the recipe's; with mixup, answers are held against the label of larger weight."""
+        mixing = draw_mixing(self.run.training.mixup, labels, seed=self.seed, iteration=self.iteration)
         seed_draws(self.device, self.seed, self.iteration)  # dropout and its like, the same whether or not the run was stopped in between
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):  # bf16 has the range of fp32: no loss scaling
-            logits = self._forward(images)
-        loss = F.cross_entropy(logits.float(), labels)
+            logits = self._forward(images if mixing is None else mixing.mix(images))
+        loss = self._loss(logits.float(), labels, mixing)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.run.record.gradients and (self.iteration == 0 or is_last):
             # The gradients are there anyway. Of the first batch before the first update (initialization), and of the last batch of each epoch.

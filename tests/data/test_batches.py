@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from resnet_lab.data.batches import _generator, crop_and_flip, crop_boxes, epoch_batches, epoch_draws, ordered_batches, resized_crop
+from resnet_lab.data.batches import (
+    _generator,
+    crop_and_flip,
+    crop_boxes,
+    cut_out,
+    epoch_batches,
+    epoch_draws,
+    ordered_batches,
+    resized_crop,
+)
 from resnet_lab.data.normalization import Normalization
 from resnet_lab.data.splits import Split, Splits
 from resnet_lab.spec.data import DataSpec
@@ -33,7 +42,7 @@ def equal(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) 
 
 
 def naive(split: Split, spec: DataSpec, *, seed: int, epoch: int) -> list[tuple[np.ndarray, int]]:
-    """Image by image: normalize, pad with zeros, crop, mirror."""
+    """Image by image: normalize, pad with zeros, crop, mirror, cut out."""
     draws = epoch_draws(len(split), spec, seed=seed, epoch=epoch)
     scale, shift = split.normalization.scale.numpy(), split.normalization.shift.numpy()
     result = []
@@ -44,16 +53,23 @@ def naive(split: Split, spec: DataSpec, *, seed: int, epoch: int) -> list[tuple[
         padded = np.pad(image, ((0, 0), (pad, pad), (pad, pad)))
         down, right = draws.shift[place].tolist()
         crop = padded[:, down : down + size, right : right + size]
-        result.append((crop[:, :, ::-1] if draws.flip[place] else crop, int(split.labels[row])))
+        image = (crop[:, :, ::-1] if draws.flip[place] else crop).copy()
+        if draws.center is not None:
+            top, left = (int(share * size) - spec.cutout // 2 for share in draws.center[place].tolist())
+            image[:, max(0, top) : top + spec.cutout, max(0, left) : left + spec.cutout] = 0
+        result.append((image, int(split.labels[row])))
     return result
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("normalization", ["channel", "pixel_mean"])
-@pytest.mark.parametrize(("pad_crop", "flip"), [(0, False), (2, False), (0, True), (3, True)])
-def test_every_batch_is_what_a_loop_over_images_makes(splits, normalization, pad_crop, flip, channels_last):
+@pytest.mark.parametrize(
+    ("pad_crop", "flip", "cutout"), [(0, False, 0), (2, False, 0), (0, True, 0), (3, True, 0), (0, False, 4), (2, True, 3)]
+)
+def test_every_batch_is_what_a_loop_over_images_makes(splits, normalization, pad_crop, flip, cutout, channels_last):
     """Catches crops that are off by one, down and right swapped, mirrored offsets, padding before normalization, labels out of step."""
-    spec = DataSpec("synthetic", validation=0.25, normalization=normalization, pad_crop=pad_crop, flip=flip)  # type: ignore[arg-type]
+    how = {"pad_crop": pad_crop, "flip": flip, "cutout": cutout}
+    spec = DataSpec("synthetic", validation=0.25, normalization=normalization, **how)  # type: ignore[arg-type]
     shift = torch.rand(3, 8, 8) if normalization == "pixel_mean" else torch.rand(3, 1, 1)
     split = Split(splits.train.images, splits.train.labels, torch.arange(3, 250, 2), Normalization(torch.rand(3, 1, 1), shift))
     expected = naive(split, spec, seed=5, epoch=2)
@@ -107,8 +123,9 @@ def test_augmentation_leaves_the_order_alone(splits):
         for pad, flip in ((0, False), (4, False), (4, True))
     ]
     assert orders[0] == orders[1] == orders[2]
-    crops = [epoch_draws(512, DataSpec("synthetic", pad_crop=4, flip=flip), seed=1, epoch=1).shift for flip in (False, True)]
-    assert torch.equal(*crops)
+    one, other = (epoch_draws(512, DataSpec("synthetic", pad_crop=4, flip=on, cutout=4 * on), seed=1, epoch=1) for on in (False, True))
+    assert torch.equal(one.order, other.order)
+    assert torch.equal(one.shift, other.shift)
 
 
 def test_crops_and_flips_are_uniform():
@@ -138,12 +155,43 @@ def test_crops_at_the_corners():
     assert mirrored[0, :, :, 0].tolist() == [[0, 0, 0], [2, 1, 0], [5, 4, 0]]
 
 
+@pytest.mark.parametrize(
+    ("center", "length", "rows", "columns"),
+    [
+        ((0.0, 0.0), 4, range(2), range(2)),  # a quarter of it
+        ((0.5, 0.99), 4, range(2, 6), range(5, 8)),
+        ((0.5, 0.5), 3, range(3, 6), range(3, 6)),
+        ((0.5, 0.5), 8, range(8), range(8)),
+    ],
+)
+def test_a_square_is_cut_out_around_its_center_as_far_as_it_lies_in_the_image(center, length, rows, columns):
+    """Catches rows and columns swapped, a square moved inside instead of cut off, an odd side that comes out even, and a square that wraps around."""
+    found = cut_out(torch.ones(1, 8, 8, 2), torch.tensor([center], dtype=torch.float64), length=length)
+    expected = torch.ones(8, 8)
+    expected[rows.start : rows.stop, columns.start : columns.stop] = 0
+    assert torch.equal(found, expected[None, :, :, None].expand(1, 8, 8, 2))
+
+
+def test_centers_are_uniform_and_the_mean_area_is_what_they_leave():
+    """Catches centers that keep away from the border (all 16 pixels covered), and rows and columns drawn as one number."""
+    spec = DataSpec("synthetic", cutout=4)
+    center = epoch_draws(64_000, spec, seed=0, epoch=0).center
+    assert center is not None
+    pixel = (center * 8).long()
+    counts = torch.bincount(pixel[:, 0] * 8 + pixel[:, 1], minlength=64)
+    assert float(((counts - 1000.0) ** 2 / 1000).sum()) < 107  # chi-square with 63 degrees of freedom: 0.0005 beyond
+    along = (2 + 3 + 4 * 5 + 3) / 8  # of a square whose center is at 0, 1, 2 to 6, or 7
+    covered = (cut_out(torch.ones(64_000, 8, 8, 1), center, length=4) == 0).double().sum((1, 2, 3)).mean()
+    assert float(covered) == pytest.approx(along**2, rel=0.01)
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_layout_and_type_are_as_asked(splits, channels_last):
     """Catches a silent conversion in the first convolution of every step."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     for images, labels in (
         batches(splits.train, channels_last=channels_last)[0],
+        batches(splits.train, replace(AUGMENTED, cutout=3), channels_last=channels_last)[0],
         next(ordered_batches(splits.test, batch_size=7, channels_last=channels_last)),
     ):
         assert images.dtype == torch.float32

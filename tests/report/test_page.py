@@ -168,6 +168,11 @@ def test_settings_tell_shared_from_different(study):
     assert found.rows[0] == ("plain/20", "none", "3, 3, 3")
     assert (shared["network"]["widths"], shared["training"]["momentum"]) == ("8, 16, 32", "0.9")
     assert "shortcut" not in shared["network"]
+    first, *rest = data.plan.cells
+    smoothed = replace(first, spec={**first.spec, "training": {**first.spec["training"], "label_smoothing": 0.1}})
+    table = differing_settings(replace(data, plan=replace(data.plan, cells=(smoothed, *rest))))
+    column = table.headers.index("training.label_smoothing")
+    assert [row[column] for row in table.rows] == ["0.1", *["0"] * len(rest)], "a field that plain values leave out at its default"
 
 
 def test_runs_made_with_different_versions_are_warned_about(study):

@@ -11,7 +11,7 @@ from resnet_lab.spec.data import FixedNormalization
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import JoinSpec
 from resnet_lab.spec.reading import typed_fragment, typed_run
-from resnet_lab.spec.run import RunSpec, as_plain, canonical, fingerprint
+from resnet_lab.spec.run import RunSpec, as_plain, canonical, fingerprint, later_defaults
 from resnet_lab.spec.training import RecordSpec
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "fingerprint.json"
@@ -44,6 +44,11 @@ def test_a_whole_number_and_its_float_are_one_value() -> None:
         replace(RUN, data=replace(RUN.data, flip=True)),
         replace(RUN, training=replace(RUN.training, lr=0.2)),
         replace(RUN, training=replace(RUN.training, init_salt=1)),
+        replace(RUN, training=replace(RUN.training, label_smoothing=0.1)),
+        replace(RUN, training=replace(RUN.training, mixup=0.2)),
+        replace(RUN, training=replace(RUN.training, class_weights="balanced")),
+        replace(RUN, training=replace(RUN.training, class_weights=(1.0,) * 9 + (2.0,))),
+        replace(RUN, data=replace(RUN.data, cutout=8)),
         replace(RUN, data_identity="abc"),
         *(
             replace(RUN, network=network(layers=20, **fields))
@@ -80,6 +85,11 @@ def test_a_field_that_came_later_leaves_earlier_runs_as_they_are() -> None:
     assert canonical(usual)["data"]["normalization"] == {"mean": [0.5], "std": [0.5]}
     assert fingerprint(other) != fingerprint(usual)
     assert [typed_run(as_plain(run)) for run in (usual, other)] == [usual, other]
+    recipe = {"label_smoothing": 0.1, "mixup": 0.2, "class_weights": (1.0,) * 10}
+    later = replace(RUN, data=replace(RUN.data, cutout=8), training=replace(RUN.training, **recipe))
+    assert typed_run(json.loads(json.dumps(as_plain(later)))) == later
+    added = {"data.cutout": 0, "training.label_smoothing": 0.0, "training.mixup": 0.0, "training.class_weights": "none"}
+    assert added.items() <= later_defaults().items()
 
 
 def test_a_run_is_read_back_from_its_plain_values() -> None:

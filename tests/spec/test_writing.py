@@ -47,10 +47,11 @@ def read_by_all(run: RunSpec, path: Path) -> list[str]:
         digits(NetworkSpec(layers=29, block="bottleneck", stem=StemSpec(5, pool=PoolSpec(fill="zero")), widths=(32, 64, 128), order="preactivation")),
         digits(NetworkSpec(layers=20, shortcut="none", norm="none", head_pool=2, init="glorot_normal", in_channels=1, classes=12)),
         digits(data=DataSpec("digits", pad_crop=1, validation=0.1, normalization=FixedNormalization((0.5,), (0.25,)), train_images=500)),
+        digits(data=DataSpec("digits", cutout=3), label_smoothing=0.1, mixup=0.2, class_weights=(1.0, *(0.5,) * 9)),
         digits(schedule="one_cycle", lr=1, optimizer="adam", freeze=("stem", "stage1")),
         digits(schedule="step", milestones=(10, 20), warmup=WarmupSpec(lr=0.01, until_train_error=80), weight_decay=1e-5, precision="bf16"),
     ],
-    ids=["default", "tables", "stem", "plain", "data", "one_cycle", "step"],
+    ids=["default", "tables", "stem", "plain", "data", "loss", "one_cycle", "step"],
 )  # fmt: skip
 def test_study_train_and_describe_read_the_run_that_was_written(run, tmp_path):
     """Catches a field that is left to a default, of which `train` has others than `study`."""

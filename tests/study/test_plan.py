@@ -222,6 +222,15 @@ def test_a_recipe_changed_after_the_first_look_is_said_and_stays_said(prepare, s
     assert load_plan(studies, changed.name) == changed
 
 
+@pytest.mark.parametrize(("before", "after"), [("0.0", "0.1"), ("0.1", "0.0")])
+def test_a_field_that_is_left_out_at_its_default_is_said_too(prepare, studies, before, after):
+    """Would catch label smoothing that is taken away again without a word."""
+    one, other = ({"epochs = 2": f"epochs = 2\nlabel_smoothing = {value}"} for value in (before, after))
+    register_claims(prepare(replace=one).plan).save(studies)
+    (said,) = prepare(replace=other).plan.changes
+    assert said.startswith(f"training.label_smoothing was changed from {before} to {after} after")
+
+
 def test_the_plan_says_where_it_came_from(prepare):
     """Would catch a report that names no commit, or one that names the commit of whatever repository the user stands in."""
     plan = prepare().plan

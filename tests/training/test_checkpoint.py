@@ -110,6 +110,7 @@ def test_a_run_that_stops_early_is_resumed_to_the_same_end(small_run, splits_of,
         {"network": {"join": "dropout"}, "training": {"precision": "bf16"}},
         {"network": {"join": "exclusive_gate", "dropout": 0.2}},
         {"network": {"join": "learned_scalar", "norm": "none"}, "training": {"lr": 0.02}},
+        {"data": {"cutout": 3}, "training": {"mixup": 0.5, "label_smoothing": 0.1, "class_weights": "balanced"}},
     ],
     ids=[
         "warm-up until an error",
@@ -121,6 +122,7 @@ def test_a_run_that_stops_early_is_resumed_to_the_same_end(small_run, splits_of,
         "dropout on the shortcut",
         "gates",
         "a scalar",
+        "mixup and cutout",
     ],
 )
 def test_recipes_with_a_state_of_their_own_resume_too(small_run, splits_of, assert_same, tmp_path, change):
