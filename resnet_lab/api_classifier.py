@@ -16,8 +16,8 @@ from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.runs import FinishedRun, find_run, network_of
 from resnet_lab.classifier.training import Places, Trained, prepare_job
 from resnet_lab.classifier.weights import fit_exactly, initial_weights
+from resnet_lab.logs import history
 from resnet_lab.networks.build import Network
-from resnet_lab.report.one_network import history
 from resnet_lab.runs.record import correct_bits
 from resnet_lab.runs.store import LAST
 from resnet_lab.spec.errors import Problem

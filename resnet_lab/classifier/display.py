@@ -5,6 +5,7 @@ A training is a progress bar with a line per epoch in a terminal, curves that ar
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,8 +17,9 @@ from resnet_lab.classifier.evaluating import Evaluation, Share, mcnemar
 from resnet_lab.classifier.preprocessing import as_said
 from resnet_lab.classifier.training import Job, Trained, run_job
 from resnet_lab.console import make_table, say
+from resnet_lab.logs import EpochLog, history
 from resnet_lab.output import figure_bytes
-from resnet_lab.report.one_network import draw_curves, history, terminal_curves
+from resnet_lab.report.one_network import draw_curves, terminal_curves
 from resnet_lab.runs.record import EpochRecord
 from resnet_lab.spec.data import FixedNormalization
 from resnet_lab.spec.training import loss_words
@@ -58,14 +60,20 @@ def announce(job: Job, console: Console) -> None:
         say(console, line)
 
 
-def train_and_show(job: Job, console: Console) -> Trained:
-    """Train a job with its progress on a console, then draw its curves there. Raises Stopped where it was interrupted.
+def train_and_show(job: Job, console: Console, log: EpochLog | None = None) -> Trained:
+    """Train a job with its progress on a console and its epochs in a log, then draw its curves there. Raises Stopped where it was interrupted.
 
     The first interrupt (Ctrl-C, SIGTERM) asks the run to stop after its current batch, where its checkpoint is written; a second Ctrl-C stops at once.
     """
     stop = Stop()
-    with _Display(job, console) as display, signals_ask(stop):
-        trained = run_job(job, on_progress=display.on_progress, on_epoch=display.on_epoch, should_stop=lambda: stop.asked)
+    with _Display(job, console) as display, signals_ask(stop), closing(log or EpochLog()) as log:
+
+        def on_epoch(epochs: tuple[EpochRecord, ...]) -> None:
+            display.on_epoch(epochs)
+            log.write(job.id, epochs)
+
+        trained = run_job(job, on_progress=display.on_progress, on_epoch=on_epoch, should_stop=lambda: stop.asked)
+        log.write(job.id, trained.record.epochs)  # of a run that was stored already, all of them
     if not console.is_jupyter:
         say(console, terminal_curves(trained.history, min(WIDE, max(NARROW, console.width))))
     return trained

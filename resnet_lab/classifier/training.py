@@ -12,8 +12,9 @@ from resnet_lab.classifier.files import Tensors
 from resnet_lab.classifier.recipe import Recipe, Wanted, resolve_recipe
 from resnet_lab.classifier.weights import initial_weights
 from resnet_lab.data.splits import Splits, open_images
+from resnet_lab.logs import history
 from resnet_lab.networks.build import build
-from resnet_lab.report.one_network import history, write_history
+from resnet_lab.report.one_network import write_history
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
 from resnet_lab.runs.store import RunStore

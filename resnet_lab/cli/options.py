@@ -23,6 +23,10 @@ data_root_option = click.option(
     metavar="DIR",
     help="Where the datasets are (else RESNET_LAB_DATA, else the user's cache).",
 )
+LOG_CSV = "One row per epoch, for other programs. FILE is written anew."
+TENSORBOARD = "One run per trained run, for TensorBoard (pip install 'resnet_lab[tensorboard]')."
+log_csv_option = click.option("--log-csv", type=FILE, metavar="FILE", help=LOG_CSV)
+tensorboard_option = click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help=TENSORBOARD)
 
 
 def write(path: Path, content: bytes) -> None:

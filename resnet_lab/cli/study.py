@@ -13,7 +13,7 @@ from rich.console import Console
 
 from resnet_lab.cli.errors import FAILED, INTERRUPTED, NOT_SUPPORTED, exits, no_more_interrupts
 from resnet_lab.cli.groups import Decorator, PanelCommand, panel_option
-from resnet_lab.cli.options import TRUST
+from resnet_lab.cli.options import LOG_CSV, TENSORBOARD, TRUST
 from resnet_lab.console import open_console, say
 from resnet_lab.papers.deviations import first_line
 from resnet_lab.runs.current import asked_question
@@ -84,6 +84,8 @@ STUDY_OPTIONS: tuple[Decorator, ...] = (
     machine("--time-limit", type=Parsed("time", parse_time_limit), metavar="T", help="Stop within this time: 2h, 90m, 3h50m, 1d."),
     files("--studies", type=_directory, default=Path("studies"), metavar="DIR", help="Runs and plans. Default: studies."),
     files("--data-root", type=_directory, metavar="DIR", help="Datasets. Default: RESNET_LAB_DATA, else the user's cache."),
+    files("--log-csv", type=_directory, metavar="FILE", help=LOG_CSV),
+    files("--tensorboard", type=_directory, metavar="DIR", help=TENSORBOARD),
     cluster("--executor", default="processes", metavar="E", help="processes (default), ray or inline."),
     rarely(
         "--shard",

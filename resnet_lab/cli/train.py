@@ -1,6 +1,7 @@
 """`resnet-lab train`: one network on one's own images."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from resnet_lab.classifier.display import announce, conclude, train_and_show
 from resnet_lab.classifier.recipe import Wanted
 from resnet_lab.classifier.training import Places, Stopped, prepare_job
 from resnet_lab.cli.errors import INTERRUPTED, exits, no_more_interrupts
-from resnet_lab.cli.options import data_root_option, reports_option, studies_option, trust_option
+from resnet_lab.cli.options import data_root_option, log_csv_option, reports_option, studies_option, tensorboard_option, trust_option
 from resnet_lab.console import open_console, say
+from resnet_lab.logs import EpochLog
 
 
 @click.command()
@@ -52,6 +54,8 @@ from resnet_lab.console import open_console, say
     help="Start from these weights. If the classes differ, the classifier starts from scratch.",
 )
 @click.option("--freeze", default="", metavar="PARTS", help="Modules that keep their weights, as in stem,stage1.")
+@log_csv_option
+@tensorboard_option
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be decoded.")
 @trust_option
 @data_root_option
@@ -63,13 +67,14 @@ def train(network: str, data: str | None, seed: int, studies: Path, reports: Pat
 
     The same command resumes where it was interrupted. A finished training is only shown.
     """
+    console = open_console()
+    log = EpochLog(options["log_csv"], options["tensorboard"], partial(say, console))
     wanted = Wanted(network, _fields(data, options), seed)
     places = Places(studies, reports, data_root)
     job = prepare_job(wanted, places, init=options["init"], device=options["device"], threads=options["threads"], trust=options["trust"])
-    console = open_console()
     announce(job, console)
     try:
-        trained = train_and_show(job, console)
+        trained = train_and_show(job, console, log)
     except Stopped as stopped:
         no_more_interrupts()
         say(console, f"{stopped}: the same command resumes it")

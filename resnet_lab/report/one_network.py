@@ -12,37 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from resnet_lab.logs import COLUMNS, history
 from resnet_lab.output import save_figure, styled, write_csv
 from resnet_lab.runs.files import writing
 from resnet_lab.runs.record import EpochRecord
 
-COLUMNS = {
-    "epoch": "epoch",
-    "iteration": "iteration",
-    "lr": "lr",
-    "loss": "train_loss",
-    "validation_loss": "validation_loss",
-    "test_loss": "test_loss",
-    "train_error": "train_error",
-    "validation_error": "validation_error",
-    "test_error": "test_error",
-    "seconds": "seconds",
-    "images_per_second": "images_per_second",
-}
-"""EpochRecord's field -> column of history.csv."""
 MOST_NUMBERS, MOST_NAMES = 12, 36
 """Classes up to which a confusion matrix shows its counts as numbers too, and names its classes."""
 TEST = "test (selects nothing)"
 """What a curve of the test images is called: a network, an epoch or a rate is chosen by validation images."""
 WORDS = {"train": "training", "test": TEST, "loss": "loss (nats)", "error": "error (%)"}
 TERMINAL_ROWS = 16
-
-
-def history(epochs: Sequence[EpochRecord]) -> pd.DataFrame:
-    """One row an epoch. Training loss and error are running means over the epoch, augmented; validation is measured at its end."""
-    return pd.DataFrame(
-        [{column: getattr(epoch, field) for field, column in COLUMNS.items()} for epoch in epochs], columns=[*COLUMNS.values()]
-    )
 
 
 @styled()

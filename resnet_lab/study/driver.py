@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from rich.console import Console
 from resnet_lab.console import say
 from resnet_lab.data.cache import cache_folder as images_folder
 from resnet_lab.data.cache import prepare as prepare_images
+from resnet_lab.logs import EpochLog
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.plan import load_plan, same_study
 from resnet_lab.runs.record import RunRecord
@@ -66,23 +67,37 @@ def drive_study(study: StudyPlan, *, console: Console | None = None) -> Driven:
     """
     options, console = study.options, console or Console()
     check_writable(options.studies)
+    log = EpochLog(options.log_csv, options.tensorboard, partial(say, console))
     ends = None if options.time_limit is None else time.monotonic() + options.time_limit
     with study_lock(study.folder, take_over=options.take_over) if options.shard is None else nullcontext() as held:
         study = replace(study, plan=register_claims(study.plan))
         done = Driven(0, {})
         if study.searching:
             done, study = _search(study, held, console, ends)
-        return _drive(study, held, console, ends, done)
+        with closing(log):
+            return _drive(study, held, console, ends, done, log)
 
 
-def _drive(study: StudyPlan, held: Held | None, console: Console, ends: float | None, before: Driven) -> Driven:
-    """Drive the missing runs of the cells."""
+def _drive(study: StudyPlan, held: Held | None, console: Console, ends: float | None, before: Driven, log: EpochLog) -> Driven:
+    """Drive the missing runs of the cells. The log gets the stored ones first, then each as it ends."""
     store = RunStore(study.options.studies)
     _save_plan(study)
     trials = _trials(study, store)
+
+    def write(record: RunRecord) -> None:
+        for cell in study.plan.cells if log.is_on else ():
+            if cell.fingerprint == record.fingerprint:
+                log.write(f"{cell.name}/seed{record.seed}", record.epochs, cell=cell.name, seed=record.seed)
+
+    if log.is_on:
+        todo = set(map(_key, study.missing))
+        for run in dict.fromkeys((cell.fingerprint, seed) for cell in study.plan.cells for seed in study.plan.seeds):
+            if run not in todo and (record := store.load(*run)):
+                write(record)
     if not study.missing:
         return before
     with _driver(study, store, trials, held, console, ends) as driver:
+        driver.log = write
         driver.drive(study.missing)
     return Driven(before.trained + driver.trained, before.failures | driver.failures)
 
@@ -189,6 +204,8 @@ class Driver:
     """The study's lock, which a driver on another machine may take over."""
     searching: "Searching | None" = None
     """The searches whose trials are trained."""
+    log: Callable[[RunRecord], None] | None = None
+    """Is given each run of a cell that is in the store now."""
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
     trained: int = 0
     _flying: "dict[Future[Result], _Flight]" = field(default_factory=dict)
@@ -370,6 +387,8 @@ class Driver:
         if self.searching is not None:
             self._written(partial(self.searching.ended, task, record))
         self.watcher.finished(task, record)
+        if self.log is not None:
+            self.log(record)
 
     def _tell(self, task: Task, ended: RunRecord | Failure) -> None:
         if self.trials is not None:

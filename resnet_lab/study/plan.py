@@ -86,6 +86,8 @@ class Options:
     take_over: bool = False
     """Take a study from a driver on another machine that no longer answers."""
     log_json: Path | None = None
+    log_csv: Path | None = None
+    tensorboard: Path | None = None
     strict: bool = False
     """Refuse an ablation whose arms differ in what it does not name."""
     trust: bool = False
