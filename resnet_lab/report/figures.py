@@ -17,6 +17,7 @@ from resnet_lab.output import figure_bytes
 from resnet_lab.report import amplification_figure as amplification
 from resnet_lab.report import claim_figure as claims
 from resnet_lab.report import error_figures as errors
+from resnet_lab.report import probe_figures as probes
 from resnet_lab.report import search_figures as searches
 from resnet_lab.report import training_figures as training
 from resnet_lab.report.layout import Layout, layout_of
@@ -102,6 +103,14 @@ FIGURES: dict[str, Drawing] = {
         "Gradients at initialization and the final training error", amplification.has_amplification,
         amplification.amplification_frame, amplification.draw_amplification, amplification.amplification_caption,
         "gradient norms (record.gradients = true), and a run that has ended with an error",
+    ),
+    "probes": Drawing(
+        "Measurements beside the errors", probes.has_probes, probes.probes_frame, probes.draw_probes, probes.probes_caption,
+        "numbers of probes ([record] probes), and at most six series",
+    ),
+    "landscape": Drawing(
+        "The loss around the final weights", probes.has_landscape, probes.landscape_frame, probes.draw_landscape, probes.landscape_caption,
+        'the probe landscape: [record] probes = ["landscape"]',
     ),
     "error_vs_macs": Drawing(
         "Error against cost", errors.has_costs, errors.macs_frame, errors.draw_macs, errors.macs_caption,

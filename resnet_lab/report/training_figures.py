@@ -55,12 +55,12 @@ def draw_curves(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Fi
 
     One panel per series. Where arms are all there is, a few share one panel; many have one each, with the means of the others faintly behind.
     """
-    frame, panels, colors = _panels(frame, layout)
+    frame, panels, colors = panels_of(frame, layout)
     both = frame["quantity"].nunique() > 1
     rows = dict(iter(frame.assign(run=frame["cell"] + frame["seed"].astype(str)).groupby("kind")))
     means, seeds = rows["mean"], rows.get("seed")
     marker = {"marker": "o", "pointsize": 4} if means["epoch"].nunique() == 1 else {}
-    columns = _columns(len(panels), width)
+    columns = columns_for(len(panels), width)
     plot = so.Plot(frame, x="iteration", y="value", color="color").facet("panel", order=panels, wrap=columns)
     if seeds is None:
         plot = style.add(plot, so.Band(alpha=0.15), means[means["n"] > 1], ymin="low", ymax="high", group="quantity")
@@ -70,7 +70,7 @@ def draw_curves(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Fi
     plot = style.add(plot, so.Line(linewidth=1.3 if both else 1.7, **marker), means, linestyle="quantity")
     plot = style.add(plot, so.Dot(marker="x", pointsize=5, stroke=1.4), rows.get("diverged"))
     dashes = {"train_error": DASHED if both else SOLID, "test_error": SOLID}
-    plot = plot.scale(color=_as_they_are(colors), linestyle=so.Nominal(dashes, order=list(dashes)))
+    plot = plot.scale(color=as_they_are(colors), linestyle=so.Nominal(dashes, order=list(dashes)))
     figure = style.blank(-(-len(panels) // columns) * (1.3 if columns > 2 or len(panels) > 4 else 2.1) + 0.4, width)
     style.draw(plot.label(x="iteration", y="error, %", title=lambda name: style.wrapped(name, width / columns - 0.4)), figure)
     for axes, panel in zip(figure.axes, panels, strict=True):
@@ -82,7 +82,7 @@ def draw_curves(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Fi
     figure.axes[0].set_ylim(bottom=0)
     figure.axes[0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
     handles = {"training": Line2D([], [], color=FAINT, ls=DASHED), "test": Line2D([], [], color=FAINT)} if both else {}
-    _name(figure, panels, colors, layout, handles, means if columns < 3 else means.head(0))
+    name_lines(figure, panels, colors, layout, handles, means if columns < 3 else means.head(0))
     return figure
 
 
@@ -152,9 +152,9 @@ def gradients_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFram
 @styled()
 def draw_gradients(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Figure:
     """The start on the left and the end on the right, one row of panels per series; many arms have a panel each. One logarithmic scale for all."""
-    frame, panels, colors = _panels(frame, layout)
+    frame, panels, colors = panels_of(frame, layout)
     facets = layout.axis == "arm" and len(panels) > 1
-    columns = _columns(len(panels), width) if facets else 2
+    columns = columns_for(len(panels), width) if facets else 2
     if facets:
         titles = {(panel, when): panel for panel in panels for when in WHEN}
     else:
@@ -169,7 +169,7 @@ def draw_gradients(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) ->
     plot = style.add(plot, so.Line(linewidth=1.3), means, linestyle="when")
     plot = style.add(plot, so.Dot(marker="s", pointsize=4, edgecolor="white", edgewidth=0.5), means[means["block"] == "head"], group="when")
     dashes = {"start": DASHED if facets else SOLID, "end": SOLID}
-    plot = plot.scale(y="log", color=_as_they_are(colors), linestyle=so.Nominal(dashes, order=list(dashes)))
+    plot = plot.scale(y="log", color=as_they_are(colors), linestyle=so.Nominal(dashes, order=list(dashes)))
     figure = style.blank(-(-len(shown) // columns) * (1.3 if facets else 1.95 if len(panels) < 4 else 1.5) + 0.4, width)
     style.draw(plot.label(x="block", y="gradient norm", title=lambda name: style.wrapped(name, width / columns - 0.4)), figure)
     axes = figure.axes[0]
@@ -184,7 +184,7 @@ def draw_gradients(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) ->
     handles = {"head": Line2D([], [], color=FAINT, marker="s", ms=4, ls="none")}
     if facets:
         handles |= {WHEN["start"]: Line2D([], [], color=FAINT, ls=DASHED), WHEN["end"]: Line2D([], [], color=FAINT)}
-    _name(figure, panels, colors, layout, handles)
+    name_lines(figure, panels, colors, layout, handles)
     return figure
 
 
@@ -202,7 +202,7 @@ def gradients_caption(data: StudyData, frame: pd.DataFrame) -> str:
     )
 
 
-def _panels(frame: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, list[str], dict[str, dict[str, str]]]:
+def panels_of(frame: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, list[str], dict[str, dict[str, str]]]:
     """The frame with columns `panel`, `line` and `color`, the panels that have rows, and the color of each line of each panel."""
     looks, there = style.marks(layout), set(frame["series"])
     series = [name for name in looks if name in there]
@@ -217,20 +217,20 @@ def _panels(frame: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, list[str
     return frame.assign(color=[colors[panel][line] for panel, line in zip(frame["panel"], frame["line"], strict=True)]), [*colors], colors
 
 
-def _as_they_are(colors: Mapping[str, Mapping[str, str]]) -> so.Nominal:
+def as_they_are(colors: Mapping[str, Mapping[str, str]]) -> so.Nominal:
     """Seaborn's scale for a column that holds the colors themselves."""
     used = list(dict.fromkeys(color for shades in colors.values() for color in shades.values()))
     return so.Nominal(used, order=used)
 
 
-def _columns(panels: int, width: float) -> int:
+def columns_for(panels: int, width: float) -> int:
     """How many panels stand side by side."""
     if width <= WIDTH / 2:
         return 1 if panels <= 4 else 2
     return min(panels, 2 if panels <= 4 else 3 if panels <= 9 else 4)
 
 
-def _name(
+def name_lines(
     figure: Figure, panels: Sequence[str], colors: Mapping[str, Mapping[str, str]], layout: Layout, handles: dict[str, Any],
     means: pd.DataFrame | None = None,
 ) -> None:  # fmt: skip
