@@ -18,6 +18,7 @@ SHOWN = {
     "plain_vs_residual/laptop": (
         "depth_vs_error", "depth_vs_accuracy", "claims", "learning_curves", "gradient_norms", "amplification", "error_vs_macs",
     ),
+    "why_plain_nets_degrade/laptop": ("probes", "landscape"),
     "shortcut_types/cifar_cpu": ("depth_vs_error", "learning_curves", "error_vs_macs"),
     "search_under_macs/laptop": ("search_history", "search_front", "search_importance", "search_budget"),
 }  # fmt: skip

@@ -24,6 +24,7 @@ from resnet_lab.report.layout import Layout, layout_of
 from resnet_lab.report.style import WIDTHS
 from resnet_lab.report.tables import has_gradients, provenance
 from resnet_lab.spec.errors import SpecError, nearest
+from resnet_lab.spec.probes import OUTCOMES
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ class ReportFigure:
 
 
 def draw_figures(data: StudyData, verdicts: Sequence[Verdict], *, width: str = "double") -> list[ReportFigure]:
-    """Every figure of the table that the study has the numbers for, in the table's order. `width`: a name in `style.WIDTHS`."""
-    return [draw_figure(data, verdicts, name, width=width) for name, drawing in FIGURES.items() if drawing.applies(data)]
+    """Every figure of the table that the study has the numbers for, in the table's order, but first what its claims are about. `width`: a name in `style.WIDTHS`."""
+    beside_errors = bool(verdicts) and not any(verdict.metric in OUTCOMES for verdict in verdicts)
+    names = sorted(FIGURES, key=lambda name: not (beside_errors and name == "probes"))
+    return [draw_figure(data, verdicts, name, width=width) for name in names if FIGURES[name].applies(data)]
 
 
 def draw_figure(data: StudyData, verdicts: Sequence[Verdict], name: str, *, width: str = "double") -> ReportFigure:

@@ -328,7 +328,11 @@ def _shown(value: Any) -> Any:
     return printable(value) if type(value) is str else value  # Markup is ours
 
 
-_SHOWN = {"depth_vs_error": ("train_error", "test_error"), "depth_vs_accuracy": ("train_accuracy", "test_accuracy")}
+_SHOWN = {
+    "depth_vs_error": ("train_error", "test_error"),
+    "depth_vs_accuracy": ("train_accuracy", "test_accuracy"),
+    "probes": ("gradient_ratio", "gradient_correlation", "lesion_1", "landscape_roughness", "sharpness", "path_length"),
+}
 """Metrics that a figure shows, where claims are about them."""
 _NUMBER = re.compile("([\u2212-]?\\d[\\d,]*)((?:\\.\\d+)?)")
 _AS_THEY_ARE = "!'()*,/:;=@[]^_`{|}~"

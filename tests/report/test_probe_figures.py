@@ -72,5 +72,20 @@ def test_what_was_not_measured_has_no_figure(study):
     made = study()
     named = {drawn.name for drawn in draw_figures(with_ratios(made.data, {("plain/56", 0): (2.0, 1.0)}), made.verdicts)}
     assert not named & {"probes", "landscape"}
+
+
+def test_claims_about_probes_alone_bring_their_figure_to_the_front(study):
+    """Catches errors beside an answer that is not about them: in normalization_at_init nothing is even trained."""
+    made = study()
+    data = with_probes(made.data, {"lesion_1": LESIONS})
+    about_lesions = [replace(verdict, metric="lesion_1") for verdict in made.verdicts]
+    assert draw_figures(data, about_lesions)[0].name == "probes"
+    for verdicts in (made.verdicts, [*about_lesions, made.verdicts[0]]):
+        assert draw_figures(data, verdicts)[0].name == "depth_vs_error"
+
+
+def test_what_applies(study):
+    """Catches a figure without anything in it."""
+    made = study()
     assert FIGURES["probes"].applies(with_probes(made.data, {"lesion_1": LESIONS}))
     assert not FIGURES["landscape"].applies(with_probes(made.data, {"lesion_1": LESIONS}))
