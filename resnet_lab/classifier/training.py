@@ -16,6 +16,7 @@ from resnet_lab.logs import history
 from resnet_lab.networks.build import build
 from resnet_lab.report.one_network import write_history
 from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.lacking import can_amend, keeps_enough, kept_and_asked
 from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.data import short_name
@@ -23,6 +24,7 @@ from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec, as_values, fingerprint, with_precision
 from resnet_lab.spec.training import total_epochs
 from resnet_lab.study.locks import StudyLockedError, try_run_lock
+from resnet_lab.training.amending import amended
 from resnet_lab.training.checkpoint import Stopped
 from resnet_lab.training.machine import best_precision, cores
 from resnet_lab.training.runtime import configure, pick_device
@@ -133,9 +135,10 @@ def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str =
     recipe = replace(recipe, run=_settled(recipe, places.store, device))
     name = fingerprint(recipe.run)
     done = places.store.load(name, recipe.seed)
-    kept = done is not None and (done.status == "diverged" or "last" in done.weights)
-    if done is not None and recipe.run.record.test_curve:  # stored without it: the same training once more, with it
-        kept = kept and all(epoch.test_loss is not None for epoch in done.epochs)
+    asked = recipe.run.record
+    kept = done is not None and keeps_enough(done, replace(asked, weights=True))
+    if done is not None and not kept:  # the same training once more, with what it lacks
+        recipe = replace(recipe, run=replace(recipe.run, record=replace(kept_and_asked(done, asked), weights=asked.weights)))
     job = Job(recipe, places, name, device, threads or cores(), weights, done if kept else None)
     if job.interrupted:
         with _locked(places.store.folder(name, recipe.seed), job.id):  # nobody is told of a training that another process has
@@ -184,7 +187,8 @@ def _train(
     job: Job, splits: Splits, on_progress: OnProgress | None, on_epoch: OnEpoch | None, should_stop: Callable[[], bool] | None
 ) -> RunRecord:
     configure(job.threads)
-    folder = job.places.store.folder(job.fingerprint, job.recipe.seed)
+    store, run = job.places.store, job.recipe.run
+    folder, stored = store.folder(job.fingerprint, job.recipe.seed), store.load(job.fingerprint, job.recipe.seed)
 
     def each_epoch(epochs: tuple[EpochRecord, ...]) -> None:
         with suppress(StoreError):  # a full disk: they are drawn once more at the end, and only then is it said
@@ -193,8 +197,12 @@ def _train(
             on_epoch(epochs)
 
     with _locked(folder, job.id):
+        if stored is not None and job.weights is None and can_amend(stored, replace(run.record, weights=True)):
+            record = amended(stored, run, splits, store, device=job.device)
+            store.save(record)
+            return record
         record = train(
-            job.recipe.run,
+            run,
             job.recipe.seed,
             splits,
             device=job.device,
@@ -205,7 +213,7 @@ def _train(
             keep_weights=True,
             initial_weights=job.weights,
         )
-        job.places.store.save(record)
+        store.save(record)
     return record
 
 

@@ -57,7 +57,10 @@ class ReportFigure:
 
 
 def draw_figures(data: StudyData, verdicts: Sequence[Verdict], *, width: str = "double") -> list[ReportFigure]:
-    """Every figure of the table that the study has the numbers for, in the table's order, but first what its claims are about. `width`: a name in `style.WIDTHS`."""
+    """Every figure of the table that the study has the numbers for, in the table's order; where no claim is about errors, `probes` is first.
+
+    `width`: a name in `style.WIDTHS`.
+    """
     beside_errors = bool(verdicts) and not any(verdict.metric in OUTCOMES for verdict in verdicts)
     names = sorted(FIGURES, key=lambda name: not (beside_errors and name == "probes"))
     return [draw_figure(data, verdicts, name, width=width) for name in names if FIGURES[name].applies(data)]

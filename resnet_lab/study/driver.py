@@ -27,13 +27,14 @@ from resnet_lab.data.cache import cache_folder as images_folder
 from resnet_lab.data.cache import prepare as prepare_images
 from resnet_lab.logs import EpochLog
 from resnet_lab.runs.files import StoreError
+from resnet_lab.runs.lacking import keeps_enough
 from resnet_lab.runs.plan import load_plan, same_study
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import Failure, RunStore
 from resnet_lab.study.display import JsonLog, LiveTable, PlainLines, Watcher
 from resnet_lab.study.executors import EXECUTORS, Executor
 from resnet_lab.study.locks import Held, StudyLockedError, study_lock, try_run_lock
-from resnet_lab.study.plan import StudyPlan, keeps_enough, plan_study, register_claims
+from resnet_lab.study.plan import StudyPlan, plan_study, register_claims
 from resnet_lab.study.stopping import Stop, signals_ask, time_limit
 from resnet_lab.study.tasks import Interrupted, Refused, Result, Task
 from resnet_lab.study.trials import SearchTrials, Trials, default_url
@@ -278,7 +279,7 @@ class Driver:
                 self._give_up(error)
                 return
             waiting.remove(task)
-            if ready is not None and keeps_enough(ready, task.run):
+            if ready is not None and keeps_enough(ready, task.run.record):
                 lock.release()
                 self.failures.pop(_key(task), None)  # another study has done what failed here
                 self._ended(task, ready)

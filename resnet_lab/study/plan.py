@@ -21,10 +21,9 @@ from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.networks.counted import Cost
 from resnet_lab.papers.facts import source_problem
 from resnet_lab.runs.commit import source_commit
-from resnet_lab.runs.lacking import both_epochs, can_amend, lacking
+from resnet_lab.runs.lacking import can_amend, keeps_enough, kept_and_asked
 from resnet_lab.runs.looks import load_looks
 from resnet_lab.runs.plan import Plan, PlannedCell, as_registered, load_plan, study_name
-from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
 from resnet_lab.spec.ablation import Ablation
 from resnet_lab.spec.data import DatasetFacts, DataSpec
@@ -32,10 +31,8 @@ from resnet_lab.spec.errors import Problem, SpecError, nearest
 from resnet_lab.spec.external import is_external, source_digest
 from resnet_lab.spec.names import check_name
 from resnet_lab.spec.network import ResolvedNetwork, weighted_layers
-from resnet_lab.spec.probes import PROBES
 from resnet_lab.spec.resolve import Cell, Facts, Question, resolve
 from resnet_lab.spec.run import RunSpec, as_plain, fingerprint, later_defaults
-from resnet_lab.spec.training import RecordSpec
 from resnet_lab.study.estimate import Parallelism, disk_bytes, parallelism
 from resnet_lab.study.executors import EXECUTORS
 from resnet_lab.study.searches import SearchStanding, begun_otherwise, planned_search, progress_of
@@ -421,44 +418,9 @@ def missing(tasks: list[Task], store: RunStore) -> Iterator[Task]:
         record = store.load(*key)
         if record is None:
             yield task
-        elif not keeps_enough(record, task.run):
-            run = replace(task.run, record=_both(record, task.run.record))
-            yield replace(task, run=run, amend=keeps_all_but_probes(record, task.run) and can_amend(record, task.run.record))
-
-
-def keeps_enough(record: RunRecord, run: RunSpec) -> bool:
-    """Whether a stored run kept everything that is asked of it now."""
-    return keeps_all_but_probes(record, run) and not lacking(record, run.record)
-
-
-def keeps_all_but_probes(record: RunRecord, run: RunSpec) -> bool:
-    """Whether it kept everything else."""
-    if run.record.test and record.test_error is None and record.status == "done":
-        return False
-    if run.record.gradients and "gradient_norms" not in record.arrays:
-        return False
-    if (
-        run.record.weights
-        and record.status == "done"
-        and record.weights.keys() < {"last", *(["best"] if record.images["validation"] else [])}
-    ):
-        return False
-    return not run.record.test_curve or record.status == "diverged" or all(epoch.test_error is not None for epoch in record.epochs)
-
-
-def _both(record: RunRecord, asked: RecordSpec) -> RecordSpec:
-    """What is asked for now and what the stored run kept: two studies that ask for different things must not take turns at one run."""
-    return RecordSpec(
-        test=asked.test or record.test_error is not None,
-        test_curve=asked.test_curve or bool(record.epochs and record.epochs[0].test_error is not None),
-        gradients=asked.gradients or "gradient_norms" in record.arrays,
-        weights=asked.weights or bool(record.weights),
-        probes=(
-            *asked.probes,
-            *(name for name in PROBES if name not in asked.probes and any(each.probe == name for each in record.probes)),
-        ),
-        probe_epochs=both_epochs(record, asked),
-    )
+        elif not keeps_enough(record, task.run.record):
+            run = replace(task.run, record=kept_and_asked(record, task.run.record))
+            yield replace(task, run=run, amend=can_amend(record, task.run.record))
 
 
 def _planned(cell: Cell, known: dict[str, Cost]) -> PlannedCell:

@@ -75,6 +75,23 @@ def test_what_is_done_is_not_done_again(trained: tuple[Job, Trained], tiny: str)
     assert outcome.record == trained[1].record
 
 
+def test_probes_are_measured_on_what_was_trained_before(tiny: str, tmp_path: Path) -> None:
+    """Would catch a stored run that is shown without what is asked of it now, and one trained again for what its weights can tell."""
+    first = run_job(job(tiny, tmp_path))
+    places = Places(tmp_path / "studies", tmp_path / "reports")
+
+    def asked(probe: str) -> Job:
+        return prepare_job(Wanted(tiny, {**FIELDS, "record": {"probes": [probe]}}), places, device="cpu", threads=1)
+
+    lesion = run_job(asked("lesion"), on_progress=lambda step: pytest.fail("trained again"))
+    assert lesion.record.probed("lesion", "final") is not None
+    assert (lesion.record.test_loss, lesion.weights) == (first.record.test_loss, first.weights)
+    watched = run_job(asked("activations"))  # needs the training itself, and keeps what is there
+    assert {each.probe for each in watched.record.probes} == {"lesion", "activations"}
+    assert watched.record.test_loss == first.record.test_loss
+    assert asked("lesion").done is not None
+
+
 def test_test_losses_are_drawn_beside_training_losses_where_asked(tiny: str, photographs: Path, tmp_path: Path) -> None:
     """Would catch a curve of the test images without its loss, or without the word that it selects nothing, and a run stored without it that is shown."""
     fields = {"data": {"name": f"folder:{photographs}", "image_size": 16, "validation": 0.0}, "training": {"epochs": 2, "batch_size": 8}}
