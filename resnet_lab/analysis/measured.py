@@ -23,7 +23,8 @@ def measured_frame(data: StudyData) -> pd.DataFrame:
     """
     axes = axis_columns(data.runs)
     columns = ["metric", "cell", "arm", *axes, "n", "mean", "ci_low", "ci_high", "lost"]
-    parts = [_of_metric(data, metric)[columns] for metric in _metrics(data)]
+    values = {metric: _usable(metric, metric_values(data, metric)) for metric in _metrics(data)}
+    parts = [_of_metric(data, metric, found)[columns] for metric, found in values.items() if np.isfinite(found).any()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
@@ -49,15 +50,15 @@ def association(runs: pd.DataFrame) -> str:
 
 
 def _metrics(data: StudyData) -> list[str]:
-    """Those that any run has a number for: gradient norms first, then probes in the order of their table, then those from outside."""
+    """Those that a run may have: gradient norms first, then probes in the order of their table, then those from outside."""
     known = [GRADIENT_RATIO, *(metric for facts in PROBES.values() for metric in facts.named_metrics)]
     found = {metric for record in data.records.values() for metric in record.probe_numbers}
-    return [metric for metric in dict.fromkeys([*known, *sorted(found)]) if np.isfinite(_usable(metric, metric_values(data, metric))).any()]
+    return [metric for metric in dict.fromkeys([*known, *sorted(found)]) if metric == GRADIENT_RATIO or metric in found]
 
 
-def _of_metric(data: StudyData, metric: str) -> pd.DataFrame:
-    facts, values = metric_facts(metric), metric_values(data, metric)
-    runs = data.runs.assign(measured=_usable(metric, values))
+def _of_metric(data: StudyData, metric: str, values: NDArray[np.float64]) -> pd.DataFrame:
+    facts = metric_facts(metric)
+    runs = data.runs.assign(measured=values)
     summary = cell_summary(runs, "measured").assign(metric=metric)
     ends = ["mean", "ci_low", "ci_high"]
     summary[ends] = 10.0 ** summary[ends] if facts.log else summary[ends].clip(facts.low, facts.high)

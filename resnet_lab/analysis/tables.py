@@ -5,7 +5,7 @@ and `seed`. An axis keeps its name: a measured column that is called the same be
 only where the name is one of the table's own keys (KEYS below) does the axis become `axis_NAME`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import median
@@ -68,6 +68,11 @@ class StudyData:
     def gradient_ends(self) -> pd.DataFrame:
         """The rows of `gradients` at initialization and after each run's last epoch, without building the rest."""
         return _gradients_table(self, first_and_last=True)
+
+    @cached_property
+    def gradient_ratios(self) -> NDArray[np.float64]:
+        """(runs,) the norm of the first block's gradient over that of the last one's, at initialization, of each row of `runs`; nan where a run has none."""
+        return _of_runs(self, _gradient_ratio)
 
     @cached_property
     def probes(self) -> pd.DataFrame:
@@ -189,14 +194,15 @@ def metric_values(data: StudyData, metric: str) -> NDArray[np.float64]:
     """(runs,) a metric of each row of `data.runs`, nan where it has none: an error, a ratio of gradient norms, a number of a probe."""
     if metric in data.runs and metric in METRICS:
         return data.runs[metric].to_numpy(dtype=float)
+    return data.gradient_ratios if metric == GRADIENT_RATIO else _of_runs(data, lambda record: record.probe_numbers.get(metric, np.nan))
+
+
+def _of_runs(data: StudyData, measure: Callable[[RunRecord], float | None]) -> NDArray[np.float64]:
     records = [data.records.get((cell.name, seed)) for cell in data.plan.cells for seed in data.plan.seeds]
-    found = [np.nan if record is None else _measured(record, metric) for record in records]
-    return np.array(found, dtype=float)
+    return np.array([np.nan if record is None else measure(record) for record in records], dtype=float)
 
 
-def _measured(record: RunRecord, metric: str) -> float:
-    if metric != GRADIENT_RATIO:
-        return record.probe_numbers.get(metric, np.nan)
+def _gradient_ratio(record: RunRecord) -> float:
     blocks = [row for row, name in enumerate(record.blocks) if "." in name]  # neither stem nor head
     if not blocks or "gradient_norms" not in record.arrays:
         return np.nan
