@@ -7,7 +7,6 @@ from typing import Literal
 
 import pandas as pd
 
-from resnet_lab.architecture.resolve import find_cell
 from resnet_lab.classifier.runs import check_stored, find_run
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.splits import open_images
@@ -18,6 +17,7 @@ from resnet_lab.probes.table import make_probe
 from resnet_lab.runs.current import stored_cells
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
+from resnet_lab.spec.cells import find_cell
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.run import RunSpec, fingerprint, with_precision
 from resnet_lab.spec.trust import trusting

@@ -5,15 +5,15 @@ finalist of a search. A `FILE.toml` that is no ablation has a [network] section 
 """
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from resnet_lab.spec.catalogue import catalogue, catalogue_entry, catalogue_name, named_network, unknown_network
+from resnet_lab.spec.cells import Stored, find_cell
 from resnet_lab.spec.data import DATASETS, DatasetFacts, DataSpec
-from resnet_lab.spec.errors import SpecError, nearest, placed
+from resnet_lab.spec.errors import SpecError, placed
 from resnet_lab.spec.library import find_ablations, load_ablation
 from resnet_lab.spec.network import (
     NetworkSpec,
@@ -26,15 +26,11 @@ from resnet_lab.spec.network import (
     resolve_stem,
 )
 from resnet_lab.spec.reading import parse_toml, read_ablation, read_sections, read_text, typed_fragment
-from resnet_lab.spec.resolve import merge, resolve
-from resnet_lab.spec.run import RunSpec
-from resnet_lab.spec.trust import check_trusted, trusting
+from resnet_lab.spec.resolve import Facts, merge, resolve
+from resnet_lab.spec.trust import trusting
 from resnet_lab.text import shape_text
 
 Shape = tuple[int, int, int]
-Facts = Callable[[DataSpec], DatasetFacts]
-Stored = Callable[[str], Mapping[str, RunSpec]]
-"""`ABLATION[@SCALE]` -> the cells of its study, by name; none where it never ran."""
 
 
 @dataclass(frozen=True)
@@ -126,26 +122,6 @@ def _of_catalogue(name: str) -> NamedNetwork:
 def _of_cell(text: str, facts: Facts, stored: Stored, trust: bool) -> NamedNetwork:
     run = find_cell(text, facts, stored, trust=trust)
     return NamedNetwork(text, run.network, (run.network.in_channels, run.data.image_size, run.data.image_size))
-
-
-def find_cell(text: str, facts: Facts, stored: Stored, *, trust: bool) -> RunSpec:
-    """The run of the cell that `ABLATION[@SCALE]:CELL` names. Raises SpecError as `find_network` does."""
-    start = text.index(".toml:") + len(".toml") if ".toml:" in text else text.index(":")  # a Windows path has a colon of its own
-    question, wanted = text[:start], text[start + 1 :]
-    name, _, scale = question.partition("@")
-    asked: dict[str, RunSpec] = {}
-    try:
-        asked = {cell.name: cell.spec for cell in resolve(load_ablation(name), scale or None, facts=facts, trust=trust).cells}
-    except SpecError:  # a study whose ablation is elsewhere, or NAME/SCALE@TAG
-        if not stored(question):
-            raise
-    cells = asked if wanted in asked else {**asked, **stored(question)}
-    if wanted not in cells:
-        raise SpecError.of(f"{question} has no cell {wanted!r}{nearest(wanted, cells)}; it has {', '.join(cells)}")
-    run = cells[wanted]
-    if wanted not in asked:
-        check_trusted(run.network.block, "block", foreign="a stored study names it", trust=trust)
-    return run
 
 
 def _of_file(path: Path, shape: Shape | None, facts: Facts, trust: bool) -> NamedNetwork:

@@ -1,17 +1,19 @@
 """From what a person says about one network (a name or a file, some options) to its RunSpec, the same that a study's run has."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from resnet_lab.data.datasets import dataset_facts
 from resnet_lab.data.folder import folder_sides
 from resnet_lab.spec.catalogue import catalogue, catalogue_name, unknown_network
+from resnet_lab.spec.cells import Stored, find_cell
 from resnet_lab.spec.data import FOLDER, DatasetFacts, DataSpec, image_counts
 from resnet_lab.spec.errors import Problem, SpecError, placed
 from resnet_lab.spec.reading import read_sections
-from resnet_lab.spec.resolve import merge, resolve_run
+from resnet_lab.spec.resolve import Facts, merge, resolve_run
 from resnet_lab.spec.run import RunSpec
 from resnet_lab.spec.trust import trusting
 
@@ -39,7 +41,7 @@ VALIDATION = 0.1
 
 @dataclass(frozen=True)
 class Wanted:
-    """One network as asked for: a catalogue name or a file, and fields that override the file's, section by section."""
+    """One network as asked for: a catalogue name, a file or ABLATION[@SCALE]:CELL, and fields that override the file's, section by section."""
 
     network: str
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -63,14 +65,22 @@ class Recipe:
 
 
 def resolve_recipe(
-    wanted: Wanted, *, data_root: Path | None, cache: Path, trust: bool = False, usual_data: Mapping[str, Any] | None = None
+    wanted: Wanted,
+    *,
+    data_root: Path | None,
+    cache: Path,
+    trust: bool = False,
+    usual_data: Mapping[str, Any] | None = None,
+    stored: Stored = lambda question: {},
 ) -> Recipe:
     """Everything that was left open, derived, but for what is the machine's choice.
 
-    `usual_data`: fields of [data] where nobody says otherwise.
+    `usual_data`: fields of [data] where nobody says otherwise. `stored`: the cells that a study has, for those that no ablation names.
     `trust`: code that the file names may run although it is not the user's own (`resnet_lab.spec.trust`).
     Raises SpecError for whatever is wrong with it, a file's problems at its lines.
     """
+    if ":" in wanted.network and not wanted.network.endswith(".toml"):
+        return _of_cell(wanted, partial(dataset_facts, data_root=data_root, cache=cache), stored, trust)
     path = Path(wanted.network)
     own, text = read_sections(path) if path.suffix == ".toml" else ({"network": {"like": _known(wanted.network)}}, "")
     given = merge(own, wanted.fields)
@@ -96,6 +106,15 @@ def resolve_recipe(
     except SpecError as error:
         raise SpecError(map(at_its_line, error.problems)) from error
     return Recipe(path.stem if text else catalogue_name(wanted.network), run, wanted.seed, seen[-1])
+
+
+def _of_cell(wanted: Wanted, facts: Facts, stored: Stored, trust: bool) -> Recipe:
+    """A cell of an ablation, with its weights kept: the run that a study has."""
+    if any(wanted.fields.values()):
+        options = ", ".join(f"{section}.{name}" for section, values in wanted.fields.items() for name in values)
+        raise SpecError.of(f"{wanted.network} is trained as its ablation says: leave out {options}, or write a FILE.toml")
+    run = find_cell(wanted.network, facts, stored, trust=trust)
+    return Recipe(wanted.network, replace(run, record=replace(run.record, weights=True)), wanted.seed, facts(run.data))
 
 
 def _known(network: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from resnet_lab.data.splits import Splits, open_images
 from resnet_lab.logs import history
 from resnet_lab.networks.build import build
 from resnet_lab.report.one_network import write_history
+from resnet_lab.runs.current import stored_cells
 from resnet_lab.runs.files import StoreError
 from resnet_lab.runs.lacking import can_amend, keeps_enough, kept_and_asked
 from resnet_lab.runs.record import EpochRecord, RunRecord, correct_bits
@@ -129,7 +131,9 @@ def prepare_job(wanted: Wanted, places: Places, *, init: str = "", device: str =
         training = {**wanted.fields.get("training", {}), "init_weights": start.sha256}
         wanted = replace(wanted, fields={**wanted.fields, "training": training})
         usual = {"normalization": as_values(start.normalization)} if start.normalization else {}
-    recipe = resolve_recipe(wanted, data_root=places.data_root, cache=places.cache, trust=trust, usual_data=usual)
+    recipe = resolve_recipe(
+        wanted, data_root=places.data_root, cache=places.cache, trust=trust, usual_data=usual, stored=partial(stored_cells, places.studies)
+    )
     if weights is not None:
         check_fit(recipe.run, weights, init)
     recipe = replace(recipe, run=_settled(recipe, places.store, device))

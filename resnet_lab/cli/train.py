@@ -63,8 +63,9 @@ from resnet_lab.logs import EpochLog
 @reports_option
 @exits
 def train(network: str, data: str | None, seed: int, studies: Path, reports: Path, data_root: Path | None, **options: Any) -> None:
-    """Train NETWORK (a name, or a FILE.toml with [network], [data], [training]) and keep its weights, curves and history.
+    """Train NETWORK and keep its weights, curves and history.
 
+    NETWORK is a name, a FILE.toml with [network], [data], [training], or a cell of an ablation as it is there: ABLATION[@SCALE]:CELL.
     The same command resumes where it was interrupted. A finished training is only shown.
     """
     console = open_console()

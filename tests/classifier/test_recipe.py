@@ -10,10 +10,25 @@ from resnet_lab.classifier.recipe import Recipe, Wanted, resolve_recipe
 from resnet_lab.spec.catalogue import named_network
 from resnet_lab.spec.data import DataSpec
 from resnet_lab.spec.errors import SpecError
+from resnet_lab.spec.library import load_ablation
+from resnet_lab.spec.run import fingerprint
+from resnet_lab.study.plan import Options, plan_study
 
 
 def recipe(network: str, tmp_path: Path, **fields: dict) -> Recipe:
     return resolve_recipe(Wanted(network, fields), data_root=None, cache=tmp_path / "cache")
+
+
+def test_a_cell_of_an_ablation_is_the_run_that_a_study_has(tmp_path: Path) -> None:
+    """Would catch a default of `train` (validation images, another optimizer) in a run that should have the study's errors, and no weights at its end."""
+    found = recipe("plain_vs_residual@smoke:residual/56", tmp_path).run
+    plan = plan_study(load_ablation("plain_vs_residual"), Options(scale="smoke", studies=tmp_path), command="a test").plan
+    assert fingerprint(found) == next(cell.fingerprint for cell in plan.cells if cell.name == "residual/56")
+    assert found.record.weights
+    with pytest.raises(SpecError, match=r"residual/57.*did you mean 'residual/56'"):
+        recipe("plain_vs_residual@smoke:residual/57", tmp_path)
+    with pytest.raises(SpecError, match=r"trained as its ablation says: leave out training\.epochs, or write a FILE\.toml"):
+        recipe("plain_vs_residual@smoke:residual/56", tmp_path, training={"epochs": 3})
 
 
 def test_a_name_of_the_catalogue_gets_the_channels_and_classes_of_the_images(tmp_path: Path) -> None:
