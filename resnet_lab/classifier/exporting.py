@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import resnet
 
 from resnet_lab.classifier.files import read_tensors
 from resnet_lab.classifier.preprocessing import KEY, as_json, as_said
@@ -98,7 +97,9 @@ def _torchvision(model: nn.Module, run: RunSpec, expects: Preprocessing | None, 
 
 def torchvision_twin(spec: ResolvedNetwork) -> nn.Module | None:
     """The network that torchvision itself has for a spec, as far as its constructor can be told; None where it has no such block or number of stages."""
-    block = {"basic": resnet.BasicBlock, "bottleneck": resnet.Bottleneck}.get(spec.block)
+    from torchvision.models import resnet  # takes as long as torch itself
+
+    block: Any = {"basic": resnet.BasicBlock, "bottleneck": resnet.Bottleneck}.get(spec.block)
     if block is None or len(spec.depths) != 4 or spec.in_channels != 3:
         return None
     base = spec.widths[0] // block.expansion

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision import models
 
 from resnet_lab.content import content_of
 from resnet_lab.spec.data import FixedNormalization, Preprocessing, Resize
@@ -22,7 +21,7 @@ def published_file(source: str) -> Path:
     """
     name = source.removeprefix(PREFIX)
     by_name = {str(weights): weights for weights in _published()}
-    networks = {model: models.get_model_weights(model).DEFAULT for model in _networks()}
+    networks = {model: _models().get_model_weights(model).DEFAULT for model in _networks()}
     chosen: Any = by_name.get(name) or networks.get(name)
     if chosen is None:
         raise SpecError.of(
@@ -58,17 +57,24 @@ def published_preprocessing(sha256: str) -> Preprocessing | None:
 
 def imagenet_names() -> tuple[str, ...]:
     """The thousand classes of ImageNet in their usual order, as torchvision calls them."""
-    return tuple(models.ResNet18_Weights.DEFAULT.meta["categories"])
+    return tuple(_models().ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+def _models() -> Any:
+    """Torchvision's networks: imported where weights are asked for, since that takes as long as to import torch."""
+    from torchvision import models
+
+    return models
 
 
 def _networks() -> list[str]:
-    names: list[str] = models.list_models(models, include=["resnet*", "resnext*", "wide_resnet*"])
+    names: list[str] = _models().list_models(_models(), include=["resnet*", "resnext*", "wide_resnet*"])
     return names
 
 
 def _published() -> Iterator[Any]:
     for model in _networks():
-        yield from models.get_model_weights(model)
+        yield from _models().get_model_weights(model)
 
 
 def _digest_of(weights: Any) -> str:

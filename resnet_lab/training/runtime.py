@@ -8,10 +8,10 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 
 import resnet_lab
@@ -131,7 +131,7 @@ def environment(device: str) -> dict[str, str]:
         **({"commit": commit} if commit else {}),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),  # to import it takes as long as torch itself
         "numpy": np.__version__,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": processor_name(),
