@@ -21,7 +21,7 @@ def test_every_figure_is_shown(browser, whole_report):
     """Catches a drawing that a browser refuses, or that has no size."""
     browser.open(whole_report / "report.html", width=1300)
     widths = browser.value("[...document.querySelectorAll('.sheet > svg')].map(drawing => drawing.getBoundingClientRect().width)")
-    assert len(widths) == len(FIGURES)
+    assert len(widths) == len(FIGURES) - 2  # it has no probes
     assert all(width > 100 for width in widths)
 
 
@@ -55,10 +55,10 @@ def test_axe_finds_nothing(browser, whole_report, width, media):
     browser.open(whole_report / "report.html", width=width)
     browser.call("Emulation.setEmulatedMedia", media=media)
     browser.value((Path(found.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8"))
-    for opened in (False, True):
+    for opened in (False, True) if (width, media) == (1300, "screen") else (True,):
         browser.value(f"document.querySelectorAll('details').forEach(each => each.open = {str(opened).lower()})")
         broken = browser.settled(
-            "axe.run().then(found => found.violations.map(each => [each.impact, each.id, each.nodes[0].html.slice(0, 200)]))"
+            "axe.run({resultTypes: ['violations']}).then(found => found.violations.map(each => [each.impact, each.id, each.nodes[0].html.slice(0, 200)]))"
         )
         assert broken == []
     browser.call("Emulation.setEmulatedMedia", media="")

@@ -140,6 +140,6 @@ def test_drawing_leaves_no_setting_behind(study):
     """Catches fonts and sizes of ours in a user's own figures."""
     before, made = dict(matplotlib.rcParams), study()
     assert [drawn.name for drawn in draw_figures(made.data, made.verdicts, width="single")] == [
-        name for name in FIGURES if "search" not in name
+        name for name in FIGURES if "search" not in name and name not in ("probes", "landscape")
     ]
     assert dict(matplotlib.rcParams) == before
