@@ -17,7 +17,7 @@ from resnet_lab.output import styled
 from resnet_lab.report import numbers, style
 from resnet_lab.report.layout import Layout, choose, evenly, layout_of, placed
 from resnet_lab.report.style import MOST_MARKS, WIDTH
-from resnet_lab.report.training_figures import as_they_are, columns_for, name_lines, panels_of
+from resnet_lab.report.training_figures import as_they_are, columns_for, geometric_means, name_lines, panels_of
 from resnet_lab.spec.probes import metric_facts
 
 TITLES = {
@@ -54,7 +54,7 @@ def draw_probes(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Fi
     ticks = layout.ticks
     for axes, metric in zip(panels, metrics, strict=False):
         own, logarithmic = frame[frame["metric"] == metric], metric_facts(metric).log
-        means, ends = _with_ends(own, "mean", "ci_low", "ci_high")
+        means, ends = style.with_ends(own, "mean", "ci_low", "ci_high")
         plot = so.Plot(pd.concat([means, ends]), x="x", y="mean", color="series")
         plot = style.add(plot, so.Band(alpha=0.15), ends.dropna(subset="mean"), group="series")
         if layout.numeric:
@@ -82,7 +82,7 @@ def draw_probes(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) -> Fi
 
 
 def probes_caption(data: StudyData, frame: pd.DataFrame) -> str:
-    """What the marks are, of how many runs, and where the definitions are."""
+    """What the marks are, and of how many runs."""
     return (
         f"Means of cells, shaded their 95 % t intervals ({numbers.n_of(frame['n'])} seeds per cell); ratios are averaged as logarithms. "
         "Panels have scales of their own."
@@ -102,13 +102,7 @@ def landscape_frame(data: StudyData, verdicts: Sequence[Verdict] = ()) -> pd.Dat
     layout = layout_of(data.plan)
     table = data.probe_table("landscape", "final")
     table = table[table["cell"].isin(choose(layout, "a run's arrays").cells) & np.isfinite(table["loss"]) & (table["loss"] > 0)]
-    found = (
-        table.assign(log=np.log(table["loss"]))
-        .groupby(["cell", "t"], sort=False)["log"]
-        .agg(value="mean", low="min", high="max", n="count")
-    )
-    found = found.reset_index()
-    found[["value", "low", "high"]] = np.exp(found[["value", "low", "high"]])
+    found = geometric_means(table, ["cell", "t"], "loss")
     return placed(found, layout)[["cell", "series", "label", "x", "t", "value", "low", "high", "n"]]
 
 
@@ -117,7 +111,7 @@ def draw_landscape(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) ->
     """One panel per series, one line per cell, the deeper the darker; one logarithmic scale for all."""
     frame, panels, colors = panels_of(frame, layout)
     columns = columns_for(len(panels), width)
-    means, ends = _with_ends(frame, "value", "low", "high")
+    means, ends = style.with_ends(frame, "value", "low", "high")
     plot = so.Plot(pd.concat([means, ends]), x="t", y="value", color="color").facet("panel", order=panels, wrap=columns)
     plot = style.add(plot, so.Band(alpha=0.12), ends, group="panel")
     plot = style.add(plot, so.Line(linewidth=1.4), means, group="panel")
@@ -130,12 +124,6 @@ def draw_landscape(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) ->
     figure.axes[0].minorticks_off()
     name_lines(figure, panels, colors, layout, {})
     return figure
-
-
-def _with_ends(frame: pd.DataFrame, value: str, low: str, high: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(means, ends of bands) as rows of their own: seaborn puts y on a logarithmic scale, and not ymin and ymax."""
-    rows = pd.concat([frame, *(frame.assign(**{value: frame[end]}) for end in (low, high))], ignore_index=True)
-    return rows.iloc[: len(frame)], rows.iloc[len(frame) :]
 
 
 def landscape_caption(data: StudyData, frame: pd.DataFrame) -> str:

@@ -123,6 +123,12 @@ def intervals(plot: so.Plot, rows: pd.DataFrame | None, names: Sequence[str], *m
     return plot
 
 
+def with_ends(frame: pd.DataFrame, value: str, low: str, high: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(means, ends of bands) as rows of their own: seaborn puts y on a logarithmic scale, and not ymin and ymax."""
+    rows = pd.concat([frame, *(frame.assign(**{value: frame[end]}) for end in (low, high))], ignore_index=True)
+    return rows.iloc[: len(frame)], rows.iloc[len(frame) :]
+
+
 @dataclass
 class SideBySide(so.Dodge):  # type: ignore[misc]  # seaborn has no types
     """Sets groups apart at one category, within `width` of it, whichever of them have a row there."""

@@ -139,12 +139,10 @@ def gradients_frame(data: StudyData, verdicts: Sequence[Verdict]) -> pd.DataFram
     table = data.gradient_ends
     table = table[table["cell"].isin(choose(layout, "gradients.csv").cells) & np.isfinite(table["norm"]) & (table["norm"] > 0)]
     diverged = data.runs.loc[data.runs["status"].eq("diverged"), ["cell", "seed"]].assign(diverged=True)
-    table = table.assign(when=np.where(table["epoch"] == 0, "start", "end"), log=np.log(table["norm"].astype(float)))
+    table = table.assign(when=np.where(table["epoch"] == 0, "start", "end"))
     table = table.merge(diverged, on=["cell", "seed"], how="left")
     table = table[~(table["diverged"].eq(True) & table["when"].eq("end"))]
-    grouped = table.groupby(["when", "cell", "block", "position"], sort=False)["log"]
-    means = grouped.agg(value="mean", low="min", high="max", n="count").reset_index()
-    means[["value", "low", "high"]] = np.exp(means[["value", "low", "high"]])
+    means = geometric_means(table, ["when", "cell", "block", "position"], "norm")
     columns = ["when", "cell", "series", "label", "x", "block", "position", "value", "low", "high", "n"]
     return placed(means, layout).reindex(columns=columns)
 
@@ -160,12 +158,10 @@ def draw_gradients(frame: pd.DataFrame, layout: Layout, width: float = WIDTH) ->
     else:
         titles = {(panel, when): f"{panel}, {words}" if panel else words.capitalize() for panel in panels for when, words in WHEN.items()}
     frame = frame.assign(title=[titles[key] for key in zip(frame["panel"], frame["when"], strict=True)])
-    ends = [frame.assign(value=frame[end], kind="end") for end in ("low", "high")]  # seaborn puts y on a log scale, and not ymin and ymax
-    rows = pd.concat([frame.assign(kind="mean"), *ends], ignore_index=True)
+    means, ends = style.with_ends(frame, "value", "low", "high")
     shown = list(dict.fromkeys(titles.values()))
-    plot = so.Plot(rows, x="position", y="value", color="color").facet("title", order=shown, wrap=columns)
-    means = rows[rows["kind"] == "mean"]
-    plot = style.add(plot, so.Band(alpha=0.18), rows[rows["kind"] == "end"], group="when")
+    plot = so.Plot(pd.concat([means, ends]), x="position", y="value", color="color").facet("title", order=shown, wrap=columns)
+    plot = style.add(plot, so.Band(alpha=0.18), ends, group="when")
     plot = style.add(plot, so.Line(linewidth=1.3), means, linestyle="when")
     plot = style.add(plot, so.Dot(marker="s", pointsize=4, edgecolor="white", edgewidth=0.5), means[means["block"] == "head"], group="when")
     dashes = {"start": DASHED if facets else SOLID, "end": SOLID}
@@ -200,6 +196,14 @@ def gradients_caption(data: StudyData, frame: pd.DataFrame) -> str:
         f"over seeds ({numbers.n_of(frame['n'])}), shaded from the lowest to the highest seed. Norms depend on a block's number of parameters."
         f"{zeros}{diverged}{choose(layout_of(data.plan), 'gradients.csv').words}"
     )
+
+
+def geometric_means(rows: pd.DataFrame, by: list[str], quantity: str) -> pd.DataFrame:
+    """One row a group: value (the geometric mean of a positive quantity), low and high (its least and largest), n."""
+    logs = rows.assign(log=np.log(rows[quantity].astype(float))).groupby(by, sort=False)["log"]
+    means: pd.DataFrame = logs.agg(value="mean", low="min", high="max", n="count").reset_index()
+    means[["value", "low", "high"]] = np.exp(means[["value", "low", "high"]])
+    return means
 
 
 def panels_of(frame: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, list[str], dict[str, dict[str, str]]]:
