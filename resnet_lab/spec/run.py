@@ -6,9 +6,10 @@ a folder dataset, and the source of any block that comes from outside the packag
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from resnet_lab.spec.data import ResolvedData
@@ -76,10 +77,12 @@ def fingerprint_of(canonical_form: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(canonical_form, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def later_defaults() -> dict[str, Any]:
+@cache
+def later_defaults() -> Mapping[str, Any]:
     """Field path -> what a run has there whose plain values leave it out, as do those from before there was such a field."""
     kinds = {"network": ResolvedNetwork, "data": ResolvedData, "training": ResolvedTraining}
-    return {f"{section}.{each.name}": each.default for section, kind in kinds.items() for each in fields(kind) if "later" in each.metadata}
+    found = {f"{section}.{each.name}": each.default for section, kind in kinds.items() for each in fields(kind) if "later" in each.metadata}
+    return MappingProxyType(found)
 
 
 def as_plain(spec: RunSpec) -> dict[str, Any]:
