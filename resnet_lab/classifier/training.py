@@ -192,7 +192,7 @@ def _train(
 ) -> RunRecord:
     configure(job.threads)
     store, run = job.places.store, job.recipe.run
-    folder, stored = store.folder(job.fingerprint, job.recipe.seed), store.load(job.fingerprint, job.recipe.seed)
+    folder = store.folder(job.fingerprint, job.recipe.seed)
 
     def each_epoch(epochs: tuple[EpochRecord, ...]) -> None:
         with suppress(StoreError):  # a full disk: they are drawn once more at the end, and only then is it said
@@ -201,6 +201,7 @@ def _train(
             on_epoch(epochs)
 
     with _locked(folder, job.id):
+        stored = store.load(job.fingerprint, job.recipe.seed)
         if stored is not None and job.weights is None and can_amend(stored, replace(run.record, weights=True)):
             record = amended(stored, run, splits, store, device=job.device)
             store.save(record)
