@@ -250,7 +250,8 @@ def paper_part(place: Place, seconds: float) -> dict[str, Any]:
         imported.append(f"{file.name}: {words.partition('; its report')[0]}")
     before = reached(place.work)
     left = end - time.monotonic() - EXPORT_SECONDS
-    where = ["--device", place.device, "--workers", str(SIZES[place.device].at_once), "--reports", str(place.work / "reports")]
+    reports = ("--reports", str(place.work / "reports"))
+    where = ["--device", place.device, "--workers", str(SIZES[place.device].at_once), *reports]
     code, said = typed(place, left, "study", *STUDY, *where, "--time-limit", f"{int(left - START_SECONDS)}s", ask=ASK_SECONDS)
     ended = {
         0: "finished",
@@ -265,7 +266,7 @@ def paper_part(place: Place, seconds: float) -> dict[str, Any]:
         return {**result, "runs": [], "archives": []}
     name = plan.parent.relative_to(place.work).as_posix()
     archive = place.out / f"paper-{datetime.now(UTC):%Y%m%dT%H%M%S}.tar.gz"
-    code, said = typed(place, 60.0, "export", name, "--checkpoints", "--at-most", str(ARCHIVE_MB), "-o", str(archive))
+    code, said = typed(place, 60.0, "export", name, "--checkpoints", "--at-most", str(ARCHIVE_MB), "-o", str(archive), *reports)
     archives = sorted(path.name for path in place.out.glob(f"{archive.name.partition('.')[0]}*"))
     return {**result, "runs": progress(place.work, name, before), "archives": archives, "refused": "" if code == 0 else last(code, said)}
 

@@ -15,6 +15,7 @@ from resnet_lab.data.drawing import random_state
 from resnet_lab.data.splits import Split
 from resnet_lab.networks.build import build
 from resnet_lab.networks.init import untouched_rng
+from resnet_lab.networks.layout import to_channels_last
 from resnet_lab.probes.base import SUBJECT_IMAGES, Probe, ProbeResult, Recorder, Subject
 from resnet_lab.probes.measure import measure_by_batch
 from resnet_lab.probes.table import make_probe
@@ -39,9 +40,9 @@ def make_subject(model: nn.Module, train: Split, run: RunSpec, seed: int, moment
     images, labels = next(ordered_batches(few, batch_size=len(few), device=device, channels_last=run.training.channels_last))
     own = build(run.network, seed=seed, init_salt=run.training.init_salt)  # built anew: without hooks, and nothing in it is frozen
     own.load_state_dict(model.state_dict())
-    own = own.to(device)
     if run.training.channels_last:
-        own = own.to(memory_format=torch.channels_last)
+        to_channels_last(own, run.data.image_size)
+    own = own.to(device)
     if moment == "initial":
         own.load_state_dict(measure_by_batch(own.train(), [(images, labels)])[1], strict=False)
     return Subject(own.eval(), images, labels, run.network, seed)

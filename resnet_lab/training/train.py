@@ -24,6 +24,7 @@ from resnet_lab.networks.build import build, rows
 from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
+from resnet_lab.networks.layout import to_channels_last
 from resnet_lab.probes.measure import OWN, Batches, Measured, Statistics, evaluate_each, gradient_norms, measure_by_batch
 from resnet_lab.probes.measuring import COMPILED, Found, make_recorders, measure_probes, recorded
 from resnet_lab.runs.files import from_plain
@@ -419,7 +420,7 @@ def starting_network(run: RunSpec, seed: int, device: str, initial_weights: Mapp
     if initial_weights is not None:
         fit_weights(model, initial_weights)
     if recipe.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+        to_channels_last(model, run.data.image_size)
     return model.to(device).train()
 
 
