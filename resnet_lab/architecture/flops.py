@@ -11,14 +11,20 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from resnet_lab.architecture.compare import field_differences, released, resolved_again, spec_leaves, spoken
 from resnet_lab.architecture.layers import Description, describe_network
-from resnet_lab.networks.cost import cost, published_cost
+from resnet_lab.networks.build import build
+from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.spec.catalogue import catalogue_entry, named_network
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.spec.network import ResolvedNetwork
 from resnet_lab.text import short
+
+_CONVOLUTIONS_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)  # a linear layer runs as mm or addmm
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,21 @@ def measured(description: Description) -> dict[str, Cost]:
         raise SpecError.of(
             f"counted on square images only, not on {high}x{wide}: write --input {description.shape_in[0]}x{high}x{high}", key="--input"
         )
-    return {"fvcore": published_cost(description.spec, high), "torch FlopCounterMode": cost(description.spec, high)}
+    return {"fvcore": published_cost(description.spec, high), "torch FlopCounterMode": _counted_by_torch(description.spec, high)}
+
+
+def counted_macs(counter: FlopCounterMode) -> int:
+    """The multiply-adds of convolutions and linear layers that a FlopCounterMode has seen, over the whole batch."""
+    operators = counter.get_flop_counts().get("Global", {})
+    return sum(int(operators.get(operator, 0)) for operator in _CONVOLUTIONS_AND_LINEAR) // 2
+
+
+@torch.no_grad()
+def _counted_by_torch(spec: ResolvedNetwork, size: int) -> Cost:
+    model = build(spec, seed=0).eval()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, spec.in_channels, size, size))
+    return Cost(sum(parameter.numel() for parameter in model.parameters()), counted_macs(counter))
 
 
 def published_about(name: str) -> tuple[Published, ...]:

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lab.networks.blocks import BLOCKS, make_block
 from resnet_lab.networks.build import Head, Stem, build, places
@@ -20,17 +19,16 @@ from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.spec.network import ResolvedNetwork
 
-_CONVOLUTIONS_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)  # a linear layer runs as mm or addmm
-_FVCORE_NAMES = ("conv", "linear", "addmm")
+_FVCORE_NAMES = ("conv", "_convolution_mode", "linear", "addmm")
 T = TypeVar("T", Cost, int)
 
 
 @lru_cache(maxsize=4096)
 def cost(spec: ResolvedNetwork, size: int) -> Cost:
-    """What a network costs on images of size x size pixels, counted on the meta device, where nothing is computed.
+    """What a network costs on images of size x size pixels: the sum of what fvcore counts for its parts.
 
     Blocks alike in channels, stride and input size are counted once, so the time does not grow with depth.
-    Raises SpecError as `build` does.
+    Raises SpecError as `build` does, and RuntimeError as `published_cost`.
     """
     return _over_parts(_count, spec, size)
 
@@ -43,47 +41,45 @@ def activations(spec: ResolvedNetwork, size: int) -> int:
 
 @lru_cache(maxsize=256)
 def published_cost(spec: ResolvedNetwork, size: int) -> Cost:
-    """What fvcore counts for the whole network of a network on a real image of size x size pixels: the number that is published.
+    """What fvcore counts for the whole network on an image of size x size pixels: the number that is published.
 
     Raises SpecError as `build` does, and RuntimeError where fvcore met a convolution or linear layer that it cannot count.
     """
-    model = build(spec, seed=0).eval()
-    with untouched_rng(), warnings.catch_warnings():
+    with untouched_rng():
+        return part_cost(build(spec, seed=0), (spec.in_channels, size, size))
+
+
+def part_cost(part: nn.Module, shape: tuple[int, ...]) -> Cost:
+    """What fvcore counts for any module, in eval mode, on one image of `shape` (channels, height, width). Raises RuntimeError as `published_cost`."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # fvcore uses torch.jit, which torch now calls deprecated
         from fvcore.nn import FlopCountAnalysis
+        from fvcore.nn.jit_handles import conv_flop_count, get_shape
 
-        analysis = FlopCountAnalysis(model, torch.zeros(1, spec.in_channels, size, size))
+        def padded_by_name(inputs: Any, outputs: Any) -> int:
+            return int(conv_flop_count(get_shape(inputs[0]), get_shape(inputs[1]), get_shape(outputs[0])))
+
+        analysis = FlopCountAnalysis(part.eval(), torch.zeros(1, *shape))
+        analysis.set_op_handle("aten::_convolution_mode", padded_by_name)  # padding="same", which fvcore does not know
         # additions, paddings and untouched nn.Identity modules are outside the convention; what belongs to it is looked at below
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         counted, missed = analysis.by_operator(), analysis.unsupported_ops()
-    uncounted = [name for name in missed if any(word in name for word in ("conv", "linear", "mm"))]
-    if uncounted:
-        raise RuntimeError(f"fvcore cannot count {', '.join(uncounted)} in a network of {spec.block!r} blocks")
-    return Cost(_parameters(model), sum(int(counted[name]) for name in _FVCORE_NAMES))
+    if uncounted := [name for name in missed if any(word in name for word in ("conv", "linear", "mm"))]:
+        raise RuntimeError(f"fvcore cannot count {', '.join(uncounted)} in a {type(part).__name__}")
+    return Cost(_parameters(part), sum(int(counted[name]) for name in _FVCORE_NAMES))
 
 
 def _over_parts(count: Callable[[nn.Module, Tensor], tuple[T, Tensor]], spec: ResolvedNetwork, size: int) -> T:
-    """The sum of what `count` says of stem, blocks and head, each given what the one before puts out, on the meta device where it can be."""
-    with untouched_rng():
-        try:
-            with torch.device("meta"):
-                return _sum_of_parts(count, spec, size)
-        except Exception:
-            if spec.block in BLOCKS:
-                raise
-            with torch.device("cpu"):  # a block from outside may look at values, which meta tensors have none of; other errors come again
-                return _sum_of_parts(count, spec, size)
-
-
-def _sum_of_parts(count: Callable[[nn.Module, Tensor], tuple[T, Tensor]], spec: ResolvedNetwork, size: int) -> T:
+    """The sum of what `count` says of stem, blocks and head, each given what the one before puts out."""
     alike, part = spec, lru_cache(maxsize=None)(_part.__wrapped__)
     if spec.block in BLOCKS:  # a search counts thousands of networks, of the same few hundred parts
         alike, part = replace(spec, widths=(1,), depths=(1,), strides=(1,), inner_widths=None), _part
-    total, x = part(count, Stem, alike, (), (spec.in_channels, size, size))
-    for place in places(spec):
-        counted, x = part(count, make_block, alike, place.built_for, x.shape[1:])
-        total += counted
-    counted, _ = part(count, Head, replace(alike, widths=spec.widths[-1:]) if alike is not spec else spec, (), x.shape[1:])
+    with untouched_rng():
+        total, x = part(count, Stem, alike, (), (spec.in_channels, size, size))
+        for place in places(spec):
+            counted, x = part(count, make_block, alike, place.built_for, x.shape[1:])
+            total += counted
+        counted, _ = part(count, Head, replace(alike, widths=spec.widths[-1:]) if alike is not spec else spec, (), x.shape[1:])
     return total + counted  # type: ignore[no-any-return]  # a sum of what `count` counts
 
 
@@ -95,30 +91,13 @@ def _part(
     at: tuple[Any, ...],
     shape: tuple[int, ...],
 ) -> tuple[Any, Tensor]:
-    """What `count` says of one part on an input of `shape`, on the device that the caller is in."""
+    """What `count` says of one part on an input of `shape`."""
     return count(make(spec, *at), torch.zeros(1, *shape))
-
-
-def counted_macs(counter: FlopCounterMode) -> int:
-    """The multiply-adds of convolutions and linear layers that a FlopCounterMode has seen, over the whole batch."""
-    operators = counter.get_flop_counts().get("Global", {})
-    return sum(int(operators.get(operator, 0)) for operator in _CONVOLUTIONS_AND_LINEAR) // 2
-
-
-def part_cost(part: nn.Module, shape: tuple[int, ...]) -> Cost:
-    """What any module costs on one image of `shape` (channels, height, width). Its tensors are lost, where it runs on the meta device."""
-    try:
-        return _count(part.to_empty(device="meta"), torch.zeros(1, *shape, device="meta"))[0]
-    except Exception:  # it looks at values, which meta tensors have none of; other errors come again
-        return _count(part.to_empty(device="cpu"), torch.zeros(1, *shape))[0]
 
 
 @torch.no_grad()
 def _count(part: nn.Module, x: Tensor) -> tuple[Cost, Tensor]:
-    part.eval()
-    with FlopCounterMode(display=False) as counter:
-        out: Tensor = part(x)
-    return Cost(_parameters(part), counted_macs(counter)), out
+    return part_cost(part, tuple(x.shape[1:])), part(x)
 
 
 @torch.no_grad()

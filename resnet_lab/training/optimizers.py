@@ -1,6 +1,7 @@
 """The optimizers a recipe can name. All parameters are treated alike: the papers decay norms and biases too."""
 
 from collections.abc import Callable, Iterable, Mapping
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -10,9 +11,27 @@ from resnet_lab.spec.training import ResolvedTraining
 from resnet_lab.training.weights import check_like
 
 
+def _spare_compiler() -> None:
+    """Let optimizers begin without torch's compiler, whose import takes as long as all else that a run imports.
+
+    torch marks some methods as not to be compiled, and each imports the compiler on its first call to say so; we compile networks alone.
+    Where torch keeps the marks elsewhere, nothing changes but the time. So it is in `take_step`.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        if marked := getattr(method, "__wrapped__", None):
+            vars(marked).setdefault("__dynamo_disable", marked)
+
+
 def make_optimizer(spec: ResolvedTraining, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The recipe's optimizer; its learning rate is set before every step."""
+    _spare_compiler()
     return OPTIMIZERS[spec.optimizer](spec, list(parameters))
+
+
+@torch.no_grad()
+def take_step(optimizer: torch.optim.Optimizer) -> None:
+    """One step along the gradients; `optimizer.step` without what torch wraps it in, for its profiler and its compiler."""
+    unwrap(type(optimizer).step)(optimizer)
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[int, Any]) -> None:

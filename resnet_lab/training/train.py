@@ -37,7 +37,7 @@ from resnet_lab.training.batch_norm import compare_statistics, compared, explain
 from resnet_lab.training.checkpoint import EVERY_SECONDS, Keeper, State, identity_of
 from resnet_lab.training.checks import Checks
 from resnet_lab.training.losses import draw_mixing, training_loss
-from resnet_lab.training.optimizers import make_optimizer, restore_optimizer, set_rate
+from resnet_lab.training.optimizers import make_optimizer, restore_optimizer, set_rate, take_step
 from resnet_lab.training.runtime import compiled, environment, seed_draws
 from resnet_lab.training.schedules import learning_rate
 from resnet_lab.training.weights import check_like, fit_weights, freeze, save_weights, snapshot
@@ -212,7 +212,7 @@ class Trainer:
             # The gradients are there anyway. Of the first batch before the first update (initialization), and of the last batch of each epoch.
             self.norms += [gradient_norms(self.rows)] * (1 + (self.iteration == 0 and is_last))
         self.checks.check_rate(self.iteration, self.optimizer, self.warmup_ended)
-        self.optimizer.step()
+        take_step(self.optimizer)
         return loss.detach(), (logits.detach().argmax(1) != labels).sum()
 
     def _end_warmup(self, step: int) -> None:

@@ -10,10 +10,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lab.architecture.diagram import block_kinds
+from resnet_lab.architecture.flops import counted_macs
 from resnet_lab.architecture.layers import Layer, Paths, Run, describe_network, paths, run_part
 from resnet_lab.architecture.modules import Geometry
 from resnet_lab.networks.build import build
-from resnet_lab.networks.cost import cost, counted_macs, published_cost
+from resnet_lab.networks.cost import cost, published_cost
 from resnet_lab.spec.catalogue import catalogue
 from resnet_lab.spec.errors import SpecError
 

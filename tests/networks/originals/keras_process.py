@@ -9,7 +9,7 @@ import keras
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_lab.networks.cost import counted_macs
+from resnet_lab.architecture.flops import counted_macs
 
 BATCH = 2
 RANGES = {"gamma": (0.5, 1.5), "beta": (-0.3, 0.3), "bias": (-0.1, 0.1), "moving_mean": (-0.3, 0.3), "moving_variance": (0.5, 2.0)}

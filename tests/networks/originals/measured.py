@@ -19,8 +19,9 @@ from networks.originals import handmade
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from resnet_lab.architecture.flops import counted_macs
 from resnet_lab.networks.build import build
-from resnet_lab.networks.cost import cost, counted_macs
+from resnet_lab.networks.cost import cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.networks.name_maps import MAPS
