@@ -290,7 +290,7 @@ def _run(module: nn.Module, x: Tensor) -> Run:
     total = sum(parameter.numel() for parameter in module.parameters())
     if (missing := total - sum(layer.params for layer in layers)) or not _is_ours(module):
         macs = part_cost(module, tuple(x.shape[1:])).macs - sum(layer.macs for layer in layers)
-        layers += [Layer("other", "other", "other operations", (), missing, macs, geometry)] if missing or macs else []
+        layers += [Layer("other", "other", "other operations", (), missing, macs, geometry=geometry)] if missing or macs else []
     return Run(tuple(layers), tuple(out.shape[1:]), geometry, isinstance(module, Block) and module.carries_pre)
 
 
@@ -317,20 +317,8 @@ def _layers(module: nn.Module, calls: list[tuple[str, nn.Module, Size, Size]]) -
         counted |= {id(parameter) for parameter in own}
         times[path] += 1
         name = path if times[path] == 1 else f"{path}_{times[path]}"
-        layers.append(
-            Layer(
-                name,
-                look.kind,
-                look.label,
-                made,
-                sum(p.numel() for p in own),
-                look.macs,
-                ends[where],
-                "",
-                () if path == JOIN else given,
-                look.sums,
-            )
-        )
+        params, seen = sum(parameter.numel() for parameter in own), () if path == JOIN else given
+        layers.append(Layer(name, look.kind, look.label, made, params, look.macs, geometry=ends[where], given=seen, sums=look.sums))
     return layers, ends.get(POST) or _seen_by_both(ends)
 
 
