@@ -64,7 +64,7 @@ class Trialed:
 
 
 def checker(searched: SearchedCell, facts: Facts) -> Callable[[Point], Trialed | str]:
-    """Resolves and counts the network at a point, on the meta device: milliseconds. For a point that cannot be built it says why."""
+    """Resolves and counts the network at a point: milliseconds. For a point that cannot be built it says why."""
     from resnet_lab.networks.cost import cost  # imports torch: nobody waits for it where every search is over
 
     network_of = cache(resolve_network)
