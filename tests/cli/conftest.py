@@ -73,14 +73,15 @@ def interrupt() -> Callable[[subprocess.Popen[str]], str]:
 
 
 @pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Callable[..., Result]]:
     """Types a command of `resnet-lab` in the test's folder, within this process: the same parsing and exit codes, but no torch to wait for.
 
-    Its studies draw their figures in one format; all three are looked at in the smoke study. Steps are timed for a moment only.
+    Its reports have no figures, which take most of a report's time, unless the test asks for `figures`. Steps are timed for a moment only.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(timing, "SECONDS", 0.02)
-    monkeypatch.setattr(api, "write_report", partial(api.write_report, formats=("svg",)))
+    if "figures" not in request.fixturenames:
+        monkeypatch.setattr("resnet_lab.report.figures.FIGURES", {})
     for name in ("RESNET_LAB_DATA", "COLUMNS"):  # some libraries set the width of a terminal that is not there
         monkeypatch.delenv(name, raising=False)
     threads, on_interrupt = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
@@ -114,3 +115,9 @@ def tiny(tmp_path: Path) -> Path:
     file = tmp_path / "tiny.toml"
     file.write_text(TINY, encoding="utf-8")
     return file
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at figures: studies draw them in one format; all three are looked at in the smoke study."""
+    monkeypatch.setattr(api, "write_report", partial(api.write_report, formats=("svg",)))

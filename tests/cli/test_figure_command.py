@@ -11,6 +11,7 @@ from resnet_lab.report.figures import FIGURES
 from resnet_lab.spec.errors import SpecError
 
 STUDY = "plain_vs_residual/smoke"
+pytestmark = pytest.mark.usefixtures("figures")
 
 
 @pytest.mark.parametrize(("width", "points"), [("single", 3.3 * 72), ("double", 6.9 * 72)])

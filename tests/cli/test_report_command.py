@@ -36,7 +36,7 @@ def test_a_report_is_redrawn_from_the_store_without_torch(smoke_copy, command):
     assert sorted((smoke_copy / "studies").rglob("*")) == runs
 
 
-def test_an_unfinished_study_has_a_report_too(smoke_copy, invoke):
+def test_an_unfinished_study_has_a_report_too(smoke_copy, invoke, figures):
     """Would catch a study at work whose report cannot be looked at, one that judges at fewer seeds than planned, and an empty table that raises."""
     for path in sorted((smoke_copy / "studies").glob("runs/*/*-seed1"))[:3]:
         shutil.rmtree(path)

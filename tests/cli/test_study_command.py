@@ -279,7 +279,7 @@ def test_a_run_that_fails_for_good_is_shown_and_the_rest_reported(inline, tiny, 
     assert "ArithmeticError: every try" in (report / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_study_of_which_every_run_fails_still_ends_in_a_report(inline, tiny, lab, tmp_path):
+def test_a_study_of_which_every_run_fails_still_ends_in_a_report(inline, tiny, lab, tmp_path, figures):
     """Would catch figures of nothing that raise, and take the tracebacks with them."""
     lab.arm()
     result = inline(tiny, "--seeds", "1", "--set", f"network.block={lab.block('Raises')}")
@@ -288,7 +288,7 @@ def test_a_study_of_which_every_run_fails_still_ends_in_a_report(inline, tiny, l
     assert len(list((tmp_path / "reports").glob("tiny/*/report.html"))) == 1
 
 
-def test_diverged_runs_are_results(inline, tiny, tmp_path):
+def test_diverged_runs_are_results(inline, tiny, tmp_path, figures):
     """Would catch a divergence that is retried, dropped or counted as a failure."""
     hot = ("--set", "training.lr=1e3", "--set", "training.weight_decay=1e3", "--set", "training.epochs=6", "--tag", "hot")
     result = inline(tiny, *hot)
