@@ -3,13 +3,16 @@
 import csv
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
+import resnet_lab
 from resnet_lab.analysis.statistics import holm
 from resnet_lab.analysis.tables import load
 from resnet_lab.analysis.verdicts import judge, verdicts_as_json
@@ -54,6 +57,20 @@ def test_the_archived_runs_give_the_verdicts_that_are_shown(name: str, tmp_path:
 
     again = write_report(data.plan, studies=tmp_path / "studies", reports=tmp_path / "reports", formats=()).parent
     pd.testing.assert_frame_equal(pd.read_csv(again / "runs.csv"), pd.read_csv(shown / "runs.csv"))
+
+
+@pytest.mark.skipif("RESNET_LAB_DATA" not in os.environ, reason="real CIFAR-10 is needed: RESNET_LAB_DATA is not set")
+def test_the_trained_network_in_an_archive_scores_what_its_run_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Would catch weights that are not those of the run they came with, and an archive that no longer gives them."""
+    monkeypatch.chdir(tmp_path)
+    import_study(tmp_path / "studies", ROOT / "reports" / "unfinished" / "plain_vs_residual-cifar_cpu_long.tar.gz")
+    (record,) = [record for record in RunStore(tmp_path / "studies") if record.weights]
+    run = resnet_lab.load_run(RunStore.run_id(record.fingerprint, record.seed))
+    assert run.evaluate().accuracy.percent == pytest.approx(100 - record.test_error, abs=0.2)  # another processor rounds otherwise
+    run.export("resnet20.safetensors")
+    network = resnet_lab.load_weights(resnet_lab.build(run.spec.network), "resnet20.safetensors")
+    images = torch.randn(8, 3, 16, 16)
+    assert torch.equal(network.eval()(images), run.model(images))
 
 
 @pytest.mark.parametrize("name", MEASURED)
