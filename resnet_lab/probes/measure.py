@@ -13,6 +13,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 
+from resnet_lab.networks.precision import autocast
+
 Batches = Iterable[tuple[Tensor, Tensor]]
 NormMode = Literal["batch", "kept"]
 """Whose statistics batch norms use: those of the images that go through, as while training, or those that the network has kept."""
@@ -81,7 +83,7 @@ def _measured(model: nn.Module, batches: Batches, statistics: Sequence[Statistic
     with torch.inference_mode():
         for images, labels in batches:
             for way, used in enumerate(statistics):
-                with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+                with autocast(images.device, bf16=bf16):
                     logits = functional_call(model, used, (images,)) if used else model(images)
                 losses[way].append(F.cross_entropy(logits.float(), labels, reduction="sum"))
                 predictions[way].append(logits.argmax(1))

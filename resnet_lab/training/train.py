@@ -25,6 +25,7 @@ from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.networks.layout import to_channels_last
+from resnet_lab.networks.precision import autocast
 from resnet_lab.probes.measure import OWN, Batches, Measured, Statistics, evaluate_each, gradient_norms, measure_by_batch
 from resnet_lab.probes.measuring import COMPILED, Found, make_recorders, measure_probes, recorded
 from resnet_lab.runs.files import from_plain
@@ -204,7 +205,7 @@ class Trainer:
         mixing = draw_mixing(self.run.training.mixup, labels, seed=self.seed, iteration=self.iteration)
         seed_draws(self.device, self.seed, self.iteration)  # dropout and its like, the same whether or not the run was stopped in between
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):  # bf16 has the range of fp32: no loss scaling
+        with autocast(images.device, bf16=self.bf16):  # bf16 has the range of fp32: no loss scaling
             logits = self._forward(images if mixing is None else mixing.mix(images))
         loss = self._loss(logits.float(), labels, mixing)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,39 @@
+"""bfloat16 autocast, also on a processor without instructions for it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+PRODUCTS = (torch.conv2d, F.linear)
+"""What networks spend their time in."""
+
+
+@contextmanager
+def autocast(device: torch.device, *, bf16: bool) -> Iterator[None]:
+    """Convolutions and products in bfloat16 within, where asked for: their factors are rounded to it and so are their sums, which are added up in float32.
+
+    Without AVX-512, torch 2.14 has no fast way to do that: a step of ResNet-20 took 2.0 s where one in fp32 took 0.22 s. There the
+    factors are rounded and multiplied as float32, which is exact, in 0.20 s.
+    """
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        if bf16 and device.type == "cpu" and "AVX512" not in torch.backends.cpu.get_cpu_capability():
+            with _RoundedProducts():
+                yield
+        else:
+            yield
+
+
+class _RoundedProducts(TorchFunctionMode):
+    """Rounds the factors and the sums of the products, forward and backward; what disables autocast within is left alone."""
+
+    def __torch_function__(self, function: Any, _: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        if function not in PRODUCTS or not torch.is_autocast_enabled("cpu"):
+            return function(*args, **(kwargs or {}))
+        rounded = [each.bfloat16().float() if isinstance(each, Tensor) else each for each in args]
+        with torch.autocast("cpu", enabled=False):
+            return function(*rounded, **(kwargs or {})).bfloat16()

@@ -1,0 +1,69 @@
+"""bfloat16 where the processor has no instructions for it: the same numbers as torch's own."""
+
+import pytest
+import torch
+from factories import network
+from torch import nn
+
+from resnet_lab.networks.build import build
+from resnet_lab.networks.precision import autocast
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def without_avx512(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+
+def outcome(model, x, context):
+    """Output and gradients of one pass."""
+    model.zero_grad()
+    with context:
+        y = model(x)
+    (y.float() ** 2).sum().backward()
+    return [y, *(parameter.grad for parameter in model.parameters())]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(16, 32, 1, bias=True),
+        nn.Conv2d(16, 16, 3, padding="same", groups=16),
+        nn.Sequential(nn.Flatten(), nn.Linear(16 * 64, 10)),
+    ],
+    ids=str,
+)
+def test_products_are_rounded_as_torch_rounds_them(layer, without_avx512):
+    """Would catch factors, sums, biases or gradients that are not rounded, or rounded twice."""
+    x = torch.randn(8, 16, 8, 8)
+    ours, theirs = outcome(layer, x, autocast(CPU, bf16=True)), outcome(layer, x, torch.autocast("cpu", torch.bfloat16))
+    for mine, torchs in zip(ours, theirs, strict=True):
+        assert mine.dtype is torchs.dtype
+        assert torch.equal(mine, mine.bfloat16().to(mine.dtype))
+        torch.testing.assert_close(
+            mine, torchs, rtol=2**-6, atol=2**-6 * float(torchs.detach().abs().max())
+        )  # torch's own sums are coarser on some processors
+    assert (ours[0] == theirs[0]).float().mean() > 0.95  # sums in another order fall on the other side of a half now and then
+
+
+def test_nothing_is_rounded_where_nobody_asked(without_avx512):
+    """Would catch fp32 that is bf16, and a part of a network in fp32 that is rounded all the same."""
+    layer, x = nn.Conv2d(16, 32, 3), torch.randn(8, 16, 8, 8)
+    with autocast(CPU, bf16=False):
+        assert torch.equal(layer(x), nn.functional.conv2d(x, layer.weight, layer.bias))
+    with autocast(CPU, bf16=True), torch.autocast("cpu", enabled=False):
+        assert torch.equal(layer(x), nn.functional.conv2d(x, layer.weight, layer.bias))
+
+
+def test_a_network_is_rounded_throughout(without_avx512):
+    """Would catch a network that goes on in fp32 after its first convolution."""
+    model, x = build(network(layers=8), seed=0).train(), torch.randn(4, 3, 16, 16)
+    kinds = set()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
+            module.register_forward_hook(lambda _, inputs, output: kinds.add(output.dtype))
+    ours, theirs = outcome(model, x, autocast(CPU, bf16=True)), outcome(model, x, torch.autocast("cpu", torch.bfloat16))
+    assert kinds == {torch.bfloat16}
+    torch.testing.assert_close(ours[0], theirs[0], rtol=0.1, atol=0.1)
