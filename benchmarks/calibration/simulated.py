@@ -294,7 +294,7 @@ def _tables() -> tuple[str, list[str]]:
             *weak_families(),
             f"\nFive looks ({', '.join(map(str, schedule(20)))} seeds), each at level 0.05, would make {100 * naive_looks():.1f} % of one-claim studies false.",
             f"\nHow often planted effects are found in {STUDIES:,} studies. d: the effect, divided by the spread of the contrast over seeds.\n",
-            "| d | level | seeds needed | power by formula | found |\n|---|---|---|---|---|",
+            "| d | level | seeds | power by formula | found |\n|---|---|---|---|---|",
             *powers,
         ]
     )
