@@ -11,12 +11,12 @@ at_least_one = click.IntRange(1, 2**20)
 
 @click.command()
 @click.argument("side", type=at_least_one)
-@click.option("--kernel", type=at_least_one, default=3, show_default=True, help="Side of the kernel.")
-@click.option("--stride", type=at_least_one, default=1, show_default=True, help="Steps of the kernel.")
-@click.option("--padding", type=click.IntRange(0, 2**20), default=0, show_default=True, help="Zeros at each edge.")
-@click.option("--dilation", type=at_least_one, default=1, show_default=True, help="Distance between the kernel's points.")
-@click.option("--in", "channels_in", type=at_least_one, default=3, show_default=True, help="Channels that come in.")
-@click.option("--out", "channels_out", type=at_least_one, default=64, show_default=True, help="Channels that go out: kernels.")
+@click.option("--kernel", type=at_least_one, metavar="N", default=3, show_default=True, help="Side of the kernel.")
+@click.option("--stride", type=at_least_one, metavar="N", default=1, show_default=True, help="Steps of the kernel.")
+@click.option("--padding", type=click.IntRange(0, 2**20), metavar="N", default=0, show_default=True, help="Zeros at each edge.")
+@click.option("--dilation", type=at_least_one, metavar="N", default=1, show_default=True, help="Distance between the kernel's points.")
+@click.option("--in", "channels_in", type=at_least_one, metavar="N", default=3, show_default=True, help="Channels that come in.")
+@click.option("--out", "channels_out", type=at_least_one, metavar="N", default=64, show_default=True, help="Channels that go out: kernels.")
 @click.option("--bias/--no-bias", default=False, help="One more number per kernel; batch norm makes it useless.")
 @exits
 def conv(side: int, kernel: int, stride: int, padding: int, dilation: int, channels_in: int, channels_out: int, bias: bool) -> None:

@@ -14,7 +14,7 @@ reports_option = click.option(
     "--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, metavar="DIR", help="Where reports go."
 )
 scale_option = click.option("--scale", metavar="S", help="One of the ablation's scales; default: its first.")
-tag_option = click.option("--tag", default="", metavar="T", help="Keep this variant under its own name.")
+tag_option = click.option("--tag", default="", metavar="T", help="The variant that was given this name.")
 TRUST = "Run code from outside this folder, or code that a stored run names. Needed once for each version."
 trust_option = click.option("--trust", is_flag=True, help=TRUST)
 data_root_option = click.option(

@@ -24,7 +24,7 @@ MOST_ROWS = 60
 @click.argument("network")
 @click.argument("kind")
 @click.option("--at", type=click.Choice(["initial", "final"]), help="Which network. Default: final for a run, initial for a cell.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of a cell's network.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", default=0, show_default=True, help="Of a cell's network.")
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write the probe's table there.")
 @click.option("--device", default="auto", show_default=True, metavar="D", help="auto (cuda, else cpu), cpu, cuda, cuda:N, mps.")
 @trust_option
