@@ -32,8 +32,12 @@ class _RoundedProducts(TorchFunctionMode):
     """Rounds the factors and the sums of the products, forward and backward; what disables autocast within is left alone."""
 
     def __torch_function__(self, function: Any, _: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
         if function not in PRODUCTS or not torch.is_autocast_enabled("cpu"):
-            return function(*args, **(kwargs or {}))
-        rounded = [each.bfloat16().float() if isinstance(each, Tensor) else each for each in args]
+            return function(*args, **kwargs)
         with torch.autocast("cpu", enabled=False):
-            return function(*rounded, **(kwargs or {})).bfloat16()
+            return function(*map(_rounded, args), **{name: _rounded(each) for name, each in kwargs.items()}).bfloat16()
+
+
+def _rounded(value: Any) -> Any:
+    return value.bfloat16().float() if isinstance(value, Tensor) else value

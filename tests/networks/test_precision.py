@@ -73,3 +73,18 @@ def test_a_network_is_rounded_throughout(without_avx512):
     ours, theirs = outcome(model, x, autocast(CPU, bf16=True)), outcome(model, x, torch.autocast("cpu", torch.bfloat16))
     assert kinds == {torch.bfloat16}
     torch.testing.assert_close(ours[0], theirs[0], rtol=0.1, atol=0.1)
+
+
+def test_what_is_compiled_and_what_is_named_is_rounded_too(without_avx512):
+    """Would catch a compiler that leaves the rounding out, and factors that are given by name."""
+
+    def layer(x, weight):
+        return nn.functional.conv2d(x, weight=weight, padding=1)
+
+    x, weight = torch.randn(8, 16, 8, 8), torch.randn(16, 16, 3, 3)
+    with autocast(CPU, bf16=True):
+        plain, compiled = layer(x, weight), torch.compile(layer, backend="aot_eager")(x, weight)
+    assert plain.dtype is compiled.dtype is torch.bfloat16
+    assert torch.equal(plain, compiled)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (plain == layer(x, weight)).float().mean() > 0.98
