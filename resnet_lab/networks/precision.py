@@ -21,16 +21,16 @@ def autocast(device: torch.device, *, bf16: bool) -> Iterator[None]:
     factors are rounded and multiplied as float32, which is exact, in 0.20 s.
     """
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        if bf16 and device.type == "cpu" and lacks_bf16():
+        if bf16 and must_round(device):
             with _RoundedProducts():
                 yield
         else:
             yield
 
 
-def lacks_bf16() -> bool:
-    """Whether torch multiplies bfloat16 one number at a time on this processor."""
-    return "AVX512" not in torch.backends.cpu.get_cpu_capability()
+def must_round(device: torch.device) -> bool:
+    """Whether bfloat16 is computed through float32 on a device."""
+    return device.type == "cpu" and "AVX512" not in torch.backends.cpu.get_cpu_capability()
 
 
 class _RoundedProducts(TorchFunctionMode):

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 import resnet_lab
 from resnet_lab.networks.init import derived_seed
-from resnet_lab.networks.precision import lacks_bf16
 from resnet_lab.runs.commit import source_commit
 from resnet_lab.spec.errors import SpecError
 from resnet_lab.training.machine import processor_name
@@ -59,13 +58,10 @@ def keep_freed_memory() -> None:
 def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     """The network's forward pass through torch.compile; the network itself, its parameters and their names stay as they are.
 
-    What was compiled for other networks of this process is let go: beyond a few, torch would quietly go back to not compiling. Where bfloat16 is
-    computed through float32, the compiler must keep every rounding: it would leave them out between operations that it does in one.
+    What was compiled for other networks of this process is let go: beyond a few, torch would quietly go back to not compiling.
     """
     torch.compiler.reset()
-    forward: Callable[[Tensor], Tensor] = torch.compile(
-        model, dynamic=False, options={"emulate_precision_casts": True} if lacks_bf16() else None
-    )
+    forward: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=False)
     return forward
 
 

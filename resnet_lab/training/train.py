@@ -25,7 +25,7 @@ from resnet_lab.networks.cost import published_cost
 from resnet_lab.networks.counted import Cost
 from resnet_lab.networks.init import untouched_rng
 from resnet_lab.networks.layout import to_channels_last
-from resnet_lab.networks.precision import autocast
+from resnet_lab.networks.precision import autocast, must_round
 from resnet_lab.probes.measure import OWN, Batches, Measured, Statistics, evaluate_each, gradient_norms, measure_by_batch
 from resnet_lab.probes.measuring import COMPILED, Found, make_recorders, measure_probes, recorded
 from resnet_lab.runs.files import from_plain
@@ -128,7 +128,9 @@ class Trainer:
         self.watched_epochs = watched_epochs(self.run.record.probe_epochs, self.total_epochs)
         self.bf16 = recipe.precision == "bf16"
         self._loss = training_loss(recipe, self.splits.train, self.run.network.classes)
-        self._forward = compiled(self.model) if recipe.compile else self.model
+        # The compiler would leave out roundings between operations that it does in one; where they are ours it gains no time either.
+        is_rounded = self.bf16 and must_round(torch.device(self.device))
+        self._forward = compiled(self.model) if recipe.compile and not is_rounded else self.model
         self.checks = Checks(self.run, self.model, self.cost)
         if not recipe.compile:  # hooks would be compiled too: then the network is listened to when it is first measured
             self.checks.listen(self.model)
