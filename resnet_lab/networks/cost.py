@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from resnet_lab.spec.network import ResolvedNetwork
 
 _FVCORE_NAMES = ("conv", "_convolution_mode", "linear", "addmm")
 T = TypeVar("T", Cost, int)
+Shape: TypeAlias = tuple[int, ...]
+"""(channels, height, width) of what goes into a part, or of what it puts out."""
 
 
 @lru_cache(maxsize=4096)
@@ -49,8 +51,8 @@ def published_cost(spec: ResolvedNetwork, size: int) -> Cost:
         return part_cost(build(spec, seed=0), (spec.in_channels, size, size))
 
 
-def part_cost(part: nn.Module, shape: tuple[int, ...]) -> Cost:
-    """What fvcore counts for any module, in eval mode, on one image of `shape` (channels, height, width). Raises RuntimeError as `published_cost`."""
+def part_cost(part: nn.Module, shape: Shape) -> Cost:
+    """What fvcore counts for any module, in eval mode, on one image of `shape`. Raises RuntimeError as `published_cost`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # fvcore uses torch.jit, which torch now calls deprecated
         from fvcore.nn import FlopCountAnalysis
@@ -69,39 +71,41 @@ def part_cost(part: nn.Module, shape: tuple[int, ...]) -> Cost:
     return Cost(_parameters(part), sum(int(counted[name]) for name in _FVCORE_NAMES))
 
 
-def _over_parts(count: Callable[[nn.Module, Tensor], tuple[T, Tensor]], spec: ResolvedNetwork, size: int) -> T:
+def _over_parts(count: Callable[[nn.Module, Shape], tuple[T, Shape]], spec: ResolvedNetwork, size: int) -> T:
     """The sum of what `count` says of stem, blocks and head, each given what the one before puts out."""
     alike, part = spec, lru_cache(maxsize=None)(_part.__wrapped__)
     if spec.block in BLOCKS:  # a search counts thousands of networks, of the same few hundred parts
         alike, part = replace(spec, widths=(1,), depths=(1,), strides=(1,), inner_widths=None), _part
     with untouched_rng():
-        total, x = part(count, Stem, alike, (), (spec.in_channels, size, size))
+        total, shape = part(count, Stem, alike, (), (spec.in_channels, size, size))
         for place in places(spec):
-            counted, x = part(count, make_block, alike, place.built_for, x.shape[1:])
+            counted, shape = part(count, make_block, alike, place.built_for, shape)
             total += counted
-        counted, _ = part(count, Head, replace(alike, widths=spec.widths[-1:]) if alike is not spec else spec, (), x.shape[1:])
+        counted, _ = part(count, Head, replace(alike, widths=spec.widths[-1:]) if alike is not spec else spec, (), shape)
     return total + counted  # type: ignore[no-any-return]  # a sum of what `count` counts
 
 
 @lru_cache(maxsize=65536)
 def _part(
-    count: Callable[[nn.Module, Tensor], tuple[Any, Tensor]],
+    count: Callable[[nn.Module, Shape], tuple[Any, Shape]],
     make: Callable[..., nn.Module],
     spec: ResolvedNetwork,
     at: tuple[Any, ...],
-    shape: tuple[int, ...],
-) -> tuple[Any, Tensor]:
+    shape: Shape,
+) -> tuple[Any, Shape]:
     """What `count` says of one part on an input of `shape`."""
-    return count(make(spec, *at), torch.zeros(1, *shape))
+    return count(make(spec, *at), shape)
 
 
 @torch.no_grad()
-def _count(part: nn.Module, x: Tensor) -> tuple[Cost, Tensor]:
-    return part_cost(part, tuple(x.shape[1:])), part(x)
+def _count(part: nn.Module, shape: Shape) -> tuple[Cost, Shape]:
+    shapes: list[Shape] = []
+    part.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(map(int, output.shape[1:]))))
+    return part_cost(part, shape), shapes[-1]  # seen while fvcore counts: on large images another pass takes as long again
 
 
 @torch.no_grad()
-def _put_out(part: nn.Module, x: Tensor) -> tuple[int, Tensor]:
+def _put_out(part: nn.Module, shape: Shape) -> tuple[int, Shape]:
     total = 0
 
     def add(module: nn.Module, inputs: object, output: Tensor) -> None:
@@ -111,8 +115,8 @@ def _put_out(part: nn.Module, x: Tensor) -> tuple[int, Tensor]:
     for module in part.eval().modules():
         if list(module.parameters(recurse=False)):
             module.register_forward_hook(add)
-    out: Tensor = part(x)
-    return total, out
+    out: Tensor = part(torch.zeros(1, *shape))
+    return total, tuple(out.shape[1:])
 
 
 def _parameters(model: nn.Module) -> int:
