@@ -1,3 +1,4 @@
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,6 +9,12 @@ import pytest
 from tiny_study import Lab
 
 from resnet_lab.runs.record import RunRecord
+
+
+def pytest_configure() -> None:
+    """Listen to Ctrl-C: in the background of a script it is ignored, and every process that a test starts would ignore it too."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

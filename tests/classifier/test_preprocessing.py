@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -131,23 +131,33 @@ def test_a_folder_of_the_hugging_face_hub_is_a_file(name: str, ours: str, tmp_pa
         import_weights(tmp_path, ours, studies=tmp_path)
 
 
+@pytest.fixture(scope="module")
+def keras_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen]:
+    """A process that has imported Keras."""
+    if find_spec("keras") is None:
+        pytest.skip("Keras is not installed")
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path_factory.mktemp("keras")), "CUDA_VISIBLE_DEVICES": ""}
+    script = str(Path(__file__).with_name("keras_process.py"))
+    with subprocess.Popen([sys.executable, script], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("theirs", "ours", "word"), [("ResNet50", "keras_resnet50", "caffe"), ("ResNet50V2", "keras_resnet50v2", "keras_tf")]
 )
-def test_keras_weights_go_in_and_out(theirs: str, ours: str, word: str, tmp_path: Path) -> None:
+def test_keras_weights_go_in_and_out(theirs: str, ours: str, word: str, keras_process: subprocess.Popen, tmp_path: Path) -> None:
     """Would catch RGB where Caffe's BGR is meant, pixels from 0 to 1, and an exported file that Keras puts into other layers."""
-    if find_spec("keras") is None:
-        pytest.skip("Keras is not installed")
     with Image.open(CHINA) as photograph:
         pixels = np.asarray(photograph.resize((64, 64)))[None]
     np.save(tmp_path / "pixels.npy", pixels)
 
     def keras(what: str, weights: str) -> torch.Tensor:
-        script = str(Path(__file__).with_name("keras_process.py"))
-        words = [sys.executable, script, what, theirs, *(str(tmp_path / name) for name in ("pixels.npy", weights, "logits.npy"))]
-        environment = {**os.environ, "KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
-        subprocess.run(words, env=environment, check=True)
+        words = [what, theirs, *(str(tmp_path / name) for name in ("pixels.npy", weights, "logits.npy"))]
+        keras_process.stdin.write(json.dumps(words) + "\n")
+        keras_process.stdin.flush()
+        assert "done\n" in iter(keras_process.stdout.readline, "")  # "" where it ended; Keras may say something before
         return torch.from_numpy(np.load(tmp_path / "logits.npy"))
 
     expected = keras("write", "theirs.weights.h5")

@@ -52,11 +52,20 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return partial(run_command, cwd=tmp_path)
 
 
+class Started(subprocess.Popen):
+    """A process in a group of its own, which is killed, not waited for, where its test fails."""
+
+    def __exit__(self, failed, *where):
+        if failed and self.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+        super().__exit__(failed, *where)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Starts `python -m resnet_lab.study` in a process group of its own, as a terminal would."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
-    return partial(call, "resnet_lab.study", run=subprocess.Popen, cwd=tmp_path, **pipes)
+    return partial(call, "resnet_lab.study", run=Started, cwd=tmp_path, **pipes)
 
 
 @pytest.fixture
