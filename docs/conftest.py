@@ -20,6 +20,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 from resnet_lab.cli.main import main
 from resnet_lab.spec.reading import read_sections
+from resnet_lab.training import timing
 
 DOCS = Path(__file__).parent
 RUN_HERE = ("list", "new", "plan", "study", "paper", "schema", "describe", "compare", "conv", "flops")
@@ -87,16 +88,18 @@ def read(command: click.Command, words: list[str]) -> None:
 
 
 def begin(namespace: dict[str, Any]) -> None:
-    """A page's own folder, from which its Python can import what it writes."""
+    """A page's own folder, from which its Python can import what it writes. Plans time steps for a moment only."""
     namespace["folder"], namespace["before"] = tempfile.TemporaryDirectory(), Path.cwd()
     os.chdir(namespace["folder"].name)
     sys.path.insert(0, "")
+    namespace["seconds"], timing.SECONDS = timing.SECONDS, 0.02
 
 
 def end(namespace: dict[str, Any]) -> None:
     """Back to where the tests were begun."""
     os.chdir(namespace["before"])
     sys.path.remove("")
+    timing.SECONDS = namespace["seconds"]
     namespace["folder"].cleanup()
 
 
