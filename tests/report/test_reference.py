@@ -63,7 +63,7 @@ def test_the_archived_runs_give_the_verdicts_that_are_shown(name: str, tmp_path:
 def test_the_trained_network_in_an_archive_scores_what_its_run_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Would catch weights that are not those of the run they came with, and an archive that no longer gives them."""
     monkeypatch.chdir(tmp_path)
-    import_study(tmp_path / "studies", ROOT / "reports" / "unfinished" / "plain_vs_residual-cifar_cpu_long.tar.gz")
+    import_study(tmp_path / "studies", REFERENCE / "plain_vs_residual" / "cifar_cpu_long" / "study.tar.gz")
     (record,) = [record for record in RunStore(tmp_path / "studies") if record.weights]
     run = resnet_lab.load_run(RunStore.run_id(record.fingerprint, record.seed))
     assert run.evaluate().accuracy.percent == pytest.approx(100 - record.test_error, abs=0.2)  # another processor rounds otherwise
