@@ -48,6 +48,7 @@ WARMUP_WINDOW = 50
 """A warm-up until a training error looks at the error over this many iterations (He et al. 2015 needed about 400 at ResNet-110)."""
 TELL_SECONDS = 1.0
 """Least time between two reports of progress: each waits for the GPU."""
+UNCOMPILED = "not compiled: this processor computes bf16 through fp32, and the compiler would leave out roundings"
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ class Trainer:
         self.bf16 = recipe.precision == "bf16"
         self._loss = training_loss(recipe, self.splits.train, self.run.network.classes)
         # The compiler would leave out roundings between operations that it does in one; where they are ours it gains no time either.
-        is_rounded = self.bf16 and must_round(torch.device(self.device))
-        self._forward = compiled(self.model) if recipe.compile and not is_rounded else self.model
+        self.uncompiled = recipe.compile and self.bf16 and must_round(torch.device(self.device))
+        self._forward = compiled(self.model) if recipe.compile and not self.uncompiled else self.model
         self.checks = Checks(self.run, self.model, self.cost)
         if not recipe.compile:  # hooks would be compiled too: then the network is listened to when it is first measured
             self.checks.listen(self.model)
@@ -537,7 +538,7 @@ def _record(
         environment=environment(trainer.device),
         warmup_ended=trainer.warmup_ended if run.training.warmup and run.training.warmup.lr else None,
         weights=weights,
-        notes=(*keeper.notes, *final.notes),
+        notes=(*keeper.notes, *([UNCOMPILED] if trainer.uncompiled else []), *final.notes),
         checks=checks,
         class_names=splits.class_names,
         margin=splits.test.images.shape[-1] - splits.test.side,
