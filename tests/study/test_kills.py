@@ -1,4 +1,4 @@
-"""kill -9 anywhere: the driver, a worker or both, at random moments, six times during one study; nothing is lost and no result differs."""
+"""kill -9 anywhere: the driver, a worker or both, at random moments, ten times during one study; nothing is lost and no result differs."""
 
 import os
 import random
@@ -17,7 +17,7 @@ import pytest
 from resnet_lab.runs.record import RunRecord
 from resnet_lab.runs.store import RunStore
 
-KILLS = 6
+KILLS = 10
 QUESTION = """
 question = "Does it survive?"
 seeds = 3
@@ -85,7 +85,7 @@ def without_times(record: RunRecord) -> RunRecord:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals as here are POSIX's")
-def test_kills_leave_the_same_study(tmp_path: Path) -> None:
+def test_ten_kills_leave_the_same_study(tmp_path: Path) -> None:
     """Would catch a cell blocked for ever by a dead worker, one trained twice, a half-written result believed, a resume that is nearly right."""
     undisturbed, disturbed = tmp_path / "calm", tmp_path / "storm"
     assert start(undisturbed).wait(timeout=200) == 0
